@@ -1,0 +1,91 @@
+"""How kernels are compiled, and where compiled kernels are kept.
+
+Two decorators. ``kernel`` marks a function that is compiled into its callers. ``entry`` marks one that Python
+calls: its machine code is kept on disk, so that only the first run after an edit compiles anything.
+
+Numba decides whether a cached function is fresh by looking at the one file that defines it; an edit of a kernel
+that it *calls* would go unnoticed. Here the folder is named after a hash of every source file of this package, so
+any edit leads to an empty folder. The locator belongs to our functions alone: no global Numba setting is touched.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+# Divisions follow IEEE 754 instead of raising, and the interpreter lock is free while a kernel runs, so that
+# ordinary Python threads can each run their share of the rows.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "boundscheck": False}
+
+kernel = numba.njit(**_OPTIONS)
+inlined = numba.njit(forceinline=True, **_OPTIONS)
+
+
+@functools.cache
+def sources_hash() -> str:
+    """Hash of every kernel source, of Numba's version and of Python's: the identity of the compiled code."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def cache_folder() -> Path:
+    """Folder of this version's compiled kernels, below ``$LM_METER_CACHE`` or the user's cache folder."""
+    root = os.environ.get("LM_METER_CACHE")
+    if not root:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = Path(base) / "lm-meter"
+    return Path(root) / "kernels" / sources_hash()
+
+
+class _KernelLocator(_CacheLocator):
+    """Points Numba's cache at ``cache_folder()``; freshness is decided by the folder's name."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> str:
+        return sources_hash()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _KernelLocator:
+        return cls(py_func, py_file)
+
+
+class _KernelCacheImpl(CompileResultCacheImpl):
+    _locator_classes = [_KernelLocator]
+
+
+class _KernelCache(FunctionCache):
+    _impl_class = _KernelCacheImpl
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` on its first call and keep the machine code in ``cache_folder()``.
+
+    Where that folder cannot be written (a read-only home), the function is compiled anew in each process.
+    """
+    dispatcher = numba.njit(**_OPTIONS)(function)
+    cache = _KernelCache(function)
+    try:
+        cache._impl.locator.ensure_cache_path()
+    except OSError:
+        return dispatcher
+    dispatcher._cache = cache
+    return dispatcher

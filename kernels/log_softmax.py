@@ -1,0 +1,148 @@
+"""Log-probabilities over the vocabulary, in fixed segments and without ever holding the logits of a block.
+
+    log p[v] = l[v] - log(sum over u of exp(l[u])) = l[v] - (M + log Z),   M = max l,  Z = sum of exp(l - M)
+
+The vocabulary is cut into segments of SEGMENT_ROWS rows. A segment's logits are made, reduced to their maximum m and
+the sum z of exp(l - m), and forgotten. The segments are combined in their order, so neither the number of threads nor the
+block changes a bit. Sums inside a segment are float32 in 16 lanes of at most 24 terms; sums over segments are float64
+(Milakov and Gimelshein, Online normalizer calculation for softmax, 2018, describes the running form of the identity).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .charge import ADD, COMPARE, CONVERT, MULTIPLY, TRANSCENDENTAL, UNARY, charge
+from .elementary import exp, log
+from .jit import kernel
+from .lanes import LANES, broadcast, load, maximum, store
+from .product import ACTIVATION_BITS
+
+# 24 row blocks: a multiple of both tile heights (8 for one vector, 3 for several).
+SEGMENT_BLOCKS = 24
+SEGMENT_ROWS = SEGMENT_BLOCKS * LANES
+SUM_BITS = 64
+
+_LOWEST = np.float32(-np.inf)
+
+
+@kernel
+def segments_of(rows):
+    """Number of segments of a vocabulary of ``rows`` entries."""
+    return (rows + SEGMENT_ROWS - 1) // SEGMENT_ROWS
+
+
+@kernel
+def segment_cost(meter, rows, tokens):
+    """Cost law of ``reduce_segment``: for n rows n - 1 compares, n subtractions, n exponentials, n - 1 adds."""
+    width = ACTIVATION_BITS
+    charge(meter, COMPARE, width, width, (rows - 1) * tokens)
+    charge(meter, ADD, width, width, rows * tokens)
+    charge(meter, TRANSCENDENTAL, width, UNARY, rows * tokens)
+    charge(meter, ADD, width, width, (rows - 1) * tokens)
+
+
+@kernel
+def reduce_segment(logits, row, rows, lanes, meter):
+    """Maximum and sum of exponentials of one token's logits in one segment.
+
+    Parameters
+    ----------
+    logits : (any, SEGMENT_ROWS) float32
+        The segment's logits of the token are ``logits[row, :rows]``; the rest of that row is overwritten by the
+        exponentials and by padding.
+    row, rows : int
+    lanes : (16,) float32
+        Scratch, overwritten.
+    meter : Meter
+
+    Returns
+    -------
+    (float32, float32)
+        Maximum, and sum of exponentials of the differences to it.
+    """
+    segment_cost(meter, rows, 1)
+    start = row * SEGMENT_ROWS
+    padded = (rows + LANES - 1) // LANES * LANES
+    for lane in range(rows, padded):
+        logits[row, lane] = _LOWEST
+    top = load(logits, start)
+    for at in range(LANES, padded, LANES):
+        top = maximum(load(logits, start + at), top)
+    store(lanes, 0, top)
+    highest = lanes[0]
+    for lane in range(1, LANES):
+        if lanes[lane] > highest:
+            highest = lanes[lane]
+    shift = broadcast(highest)
+    total = exp(load(logits, start) - shift)
+    for at in range(LANES, padded, LANES):
+        total = total + exp(load(logits, start + at) - shift)
+    store(lanes, 0, total)
+    z = lanes[0]
+    for lane in range(1, LANES):
+        z += lanes[lane]
+    return highest, z
+
+
+@kernel
+def combine_cost(meter, segments, tokens):
+    """Cost law of ``combine_segments``.
+
+    For S segments: S - 1 compares; S subtractions, exponentials, products and conversions to float64; S - 1 float64
+    adds; one float64 logarithm; M and the target's logit converted; the add M + log Z and the subtraction from the logit.
+    """
+    width = ACTIVATION_BITS
+    charge(meter, COMPARE, width, width, (segments - 1) * tokens)
+    charge(meter, ADD, width, width, segments * tokens)
+    charge(meter, TRANSCENDENTAL, width, UNARY, segments * tokens)
+    charge(meter, MULTIPLY, width, width, segments * tokens)
+    charge(meter, CONVERT, width, SUM_BITS, (segments + 2) * tokens)
+    charge(meter, ADD, SUM_BITS, SUM_BITS, (segments - 1 + 2) * tokens)
+    charge(meter, TRANSCENDENTAL, SUM_BITS, UNARY, tokens)
+
+
+@kernel
+def log_softmax_cost(meter, vocabulary, tokens):
+    """Cost law of a whole log-probability: all segments of the vocabulary, and their combination."""
+    segments = segments_of(vocabulary)
+    for segment in range(segments):
+        segment_cost(meter, min(SEGMENT_ROWS, vocabulary - segment * SEGMENT_ROWS), tokens)
+    combine_cost(meter, segments, tokens)
+
+
+@kernel
+def combine_segments(highest, sums, segments, target, meter):
+    """Log-probability of the target from the partial results of all segments of one token.
+
+    Parameters
+    ----------
+    highest, sums : (segments rounded up to 16,) float32
+        Maxima and sums of exponentials of the segments; ``sums`` is overwritten, the padding of both too.
+    segments : int
+    target : float32
+        The target's logit.
+    meter : Meter
+
+    Returns
+    -------
+    (float64, float64)
+        Log-probability in nats, and the normaliser M + log Z.
+    """
+    combine_cost(meter, segments, 1)
+    padded = (segments + LANES - 1) // LANES * LANES
+    for segment in range(segments, padded):
+        highest[segment] = _LOWEST
+        sums[segment] = np.float32(0.0)
+    top = highest[0]
+    for segment in range(1, segments):
+        if highest[segment] > top:
+            top = highest[segment]
+    shift = broadcast(top)
+    for at in range(0, padded, LANES):
+        store(sums, at, load(sums, at) * exp(load(highest, at) - shift))
+    total = np.float64(sums[0])
+    for segment in range(1, segments):
+        total += np.float64(sums[segment])
+    normaliser = np.float64(top) + log(total)
+    return np.float64(target) - normaliser, normaliser

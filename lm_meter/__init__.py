@@ -1,0 +1,68 @@
+"""lm-meter: run a language model on-line over a text, and meter it in the same pass.
+
+    import lm_meter
+    result = lm_meter.evaluate("model.npz", text="book.txt")
+    print(result.perplexity, result["operations_per_token"]["total"])
+
+Names are imported when they are first used, so that ``import lm_meter`` and ``lm-meter --help`` do not wait for Numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint, write_checkpoint
+    from .corpora import corpus
+    from .errors import CheckpointError, ConfigError, LmMeterError, MeterError, TextError
+    from .evaluate import RunOptions, evaluate
+    from .model import Model
+    from .result import Result, load_result
+    from .text import Text, read_text
+
+_HOME = {
+    "Checkpoint": "checkpoint",
+    "write_checkpoint": "checkpoint",
+    "corpus": "corpora",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "LmMeterError": "errors",
+    "MeterError": "errors",
+    "TextError": "errors",
+    "RunOptions": "evaluate",
+    "evaluate": "evaluate",
+    "Model": "model",
+    "Result": "result",
+    "load_result": "result",
+    "Text": "text",
+    "read_text": "text",
+}
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "ConfigError",
+    "LmMeterError",
+    "MeterError",
+    "Model",
+    "Result",
+    "RunOptions",
+    "Text",
+    "TextError",
+    "corpus",
+    "evaluate",
+    "load_result",
+    "read_text",
+    "write_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lm_meter' has no attribute {name!r}")
+    # "evaluate" is a module and a function: the function must win, also after the module has been imported.
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

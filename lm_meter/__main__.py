@@ -1,0 +1,7 @@
+"""``python -m lm_meter``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,170 @@
+"""Public corpora: found on this machine, or downloaded once and verified."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .errors import ConfigError, TextError
+from .npz import atomic_file
+from .text import Text, text_from_bytes
+
+_CHUNK = 1 << 20
+_TIMEOUT_SECONDS = 30
+_MAX_MEMBER = 64 << 20  # bytes of a split; a real one has 1.3 million
+
+
+@dataclass(frozen=True)
+class Split:
+    """One file of a corpus. ``sha256`` decides whether a file is this split, wherever it comes from."""
+
+    file: str
+    member: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus and the public archive it comes in."""
+
+    name: str
+    url: str
+    splits: Mapping[str, Split]
+
+
+# Merity, Xiong, Bradbury and Socher, Pointer Sentinel Mixture Models (2016).
+WIKITEXT_103 = Corpus(
+    "wikitext-103",
+    "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-103-v1.zip",
+    {
+        "test": Split(
+            "wiki.test.tokens",
+            "wikitext-103/wiki.test.tokens",
+            "56db52eb157b1ab5c89646eef70510c1eca6e12a3bfdb99f0d6b05b4eacb75b9",
+        ),
+        "valid": Split(
+            "wiki.valid.tokens",
+            "wikitext-103/wiki.valid.tokens",
+            "9aee9f52d6e77de6c7751fc5e7c44287db3ec0eaf15477098acc6b93c1c4250b",
+        ),
+    },
+)
+CORPORA = {WIKITEXT_103.name: WIKITEXT_103}
+
+
+def corpus_folders(corpus: Corpus) -> list[Path]:
+    """Folders where a corpus is looked for: below ``$LM_METER_DATA`` if that is set, then in the user's cache."""
+    folders = []
+    if os.environ.get("LM_METER_DATA"):
+        folders.append(Path(os.environ["LM_METER_DATA"]) / corpus.name)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return [*folders, (Path(base) if base else Path.home() / ".cache") / "lm-meter" / corpus.name]
+
+
+def find_split(corpus: Corpus, split: str) -> Text | None:
+    """A split that is on this machine, verified; None where there is none."""
+    wanted = _split(corpus, split)
+    for folder in corpus_folders(corpus):
+        path = folder / wanted.file
+        if path.is_file():
+            raw = path.read_bytes()
+            found = hashlib.sha256(raw).hexdigest()
+            if found != wanted.sha256:
+                raise TextError(
+                    f"{path}: is not the {split} split of {corpus.name}: SHA-256 {found[:12]}..., expected "
+                    f"{wanted.sha256[:12]}...; replace it, or evaluate it as --text {path}"
+                )
+            return text_from_bytes(raw, f"{corpus.name}/{split}")
+    return None
+
+
+def load_split(corpus: Corpus, split: str, progress: bool = False) -> Text:
+    """A split, from this machine or from the public archive.
+
+    Raises
+    ------
+    TextError
+        Where the archive cannot be fetched or is not the expected one; the message says which file to put where.
+    """
+    text = find_split(corpus, split)
+    if text is None:
+        _download(corpus, corpus_folders(corpus)[-1], progress)
+        text = find_split(corpus, split)
+    if text is None:
+        raise TextError(f"{corpus.url}: the archive has no {split} split of {corpus.name}")
+    return text
+
+
+def corpus(name: str, split: str = "test", progress: bool = False) -> Text:
+    """The split of a corpus by name: ``corpus("wikitext-103", "test")``. See ``load_split``."""
+    if name not in CORPORA:
+        raise ConfigError(f"corpus is {name!r}; expected one of {', '.join(CORPORA)}")
+    return load_split(CORPORA[name], split, progress)
+
+
+def _split(corpus: Corpus, split: str) -> Split:
+    if split not in corpus.splits:
+        raise ConfigError(f"split is {split!r}; {corpus.name} has {', '.join(corpus.splits)}")
+    return corpus.splits[split]
+
+
+def _download(corpus: Corpus, folder: Path, progress: bool) -> None:
+    """Fetch the archive and keep the verified splits in ``folder``."""
+    try:
+        with tempfile.TemporaryFile() as archive:
+            _fetch(corpus.url, archive, progress)
+            _extract(corpus, archive, folder)
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", None) or error
+        files = " and ".join(split.file for split in corpus.splits.values())
+        raise TextError(
+            f"{corpus.url}: cannot be downloaded ({reason}); put {files} into {folder} (or into "
+            f"$LM_METER_DATA/{corpus.name}) and run again"
+        ) from None
+
+
+def _fetch(url: str, archive: IO[bytes], progress: bool) -> None:
+    from tqdm import tqdm
+
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+        size = int(response.headers.get("Content-Length") or 0)
+        bar = tqdm(total=size or None, unit="B", unit_scale=True, desc="download", disable=not progress)
+        with bar:
+            received = 0
+            while chunk := response.read(_CHUNK):
+                archive.write(chunk)
+                received += len(chunk)
+                bar.update(len(chunk))
+    if size and received != size:
+        raise TextError(f"{url}: the connection ended after {received} of {size} bytes; run the command again")
+
+
+def _extract(corpus: Corpus, archive: IO[bytes], folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as members:
+            for split in corpus.splits.values():
+                info = members.getinfo(split.member)
+                if info.file_size > _MAX_MEMBER:
+                    raise TextError(
+                        f"{corpus.url}: {split.member} has {info.file_size} bytes; expected at most {_MAX_MEMBER}"
+                    )
+                raw = members.read(info)
+                found = hashlib.sha256(raw).hexdigest()
+                if found != split.sha256:
+                    raise TextError(
+                        f"{corpus.url}: {split.member} has SHA-256 {found[:12]}..., expected {split.sha256[:12]}...; "
+                        "the archive is damaged or another one; nothing was kept"
+                    )
+                folder.mkdir(parents=True, exist_ok=True)
+                with atomic_file(folder / split.file) as file:
+                    file.write(raw)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise TextError(f"{corpus.url}: is not the expected archive ({error}); nothing was kept") from None

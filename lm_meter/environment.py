@@ -1,0 +1,56 @@
+"""What a run depended on: versions, processor, threads, commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+
+
+def cpu_name() -> str:
+    """Name of the processor, as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """Commit of the source tree the package was installed from in place, None where that is not known."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def peak_resident_bytes() -> int:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """The ``environment`` section of a result."""
+    packages = ("numpy", "numba", "llvmlite", "sentencepiece")
+    return {
+        "lm_meter": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "system": platform.platform(),
+        "cpu": cpu_name(),
+        "threads": threads,
+        "commit": commit(),
+    }

@@ -1,0 +1,32 @@
+"""The errors a user can cause, and can mend.
+
+    LmMeterError
+    +-- CheckpointError   a checkpoint file, or what it declares, is not as the specification says
+    +-- TextError         a text cannot be read, tokenized or found
+    +-- ConfigError       an option or argument is out of range, or does not fit the others
+    +-- MeterError        a run contradicts what it must satisfy (a loss that is not finite, bits that differ)
+
+Each message is one line: what was found where, what was expected, what to do. Anything else that is raised is a bug.
+"""
+
+from __future__ import annotations
+
+
+class LmMeterError(Exception):
+    """Base of all errors that the command line reports as one line, with exit status 2."""
+
+
+class CheckpointError(LmMeterError):
+    """A checkpoint is missing, damaged, hostile, or contradicts itself."""
+
+
+class TextError(LmMeterError):
+    """A text is missing, not UTF-8, empty, has unknown words, or cannot be downloaded."""
+
+
+class ConfigError(LmMeterError):
+    """An argument is out of range or does not fit the checkpoint."""
+
+
+class MeterError(LmMeterError):
+    """A run broke one of its own promises; its numbers must not be used."""

@@ -1,0 +1,50 @@
+"""What one pass measured, before any price list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .histogram import Row
+from .regions import Region
+from .text import Text
+from .tokenizers import Encoded
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Speed of a pass: predictions a second, seconds, bytes of weights a token, and the rate of a plain reader."""
+
+    tokens_per_second: float
+    seconds: float
+    load_seconds: float
+    compile_seconds: float
+    weight_bytes_per_token: float
+    stream_bytes_per_second: float
+
+
+@dataclass(frozen=True)
+class Online:
+    """How the on-line property was kept: block, positions recomputed alone, and whether their bits agreed."""
+
+    block: int
+    positions_rechecked: int
+    bits_equal: bool
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The record of one pass. ``log_probs`` is (predictions,) float64 in nats."""
+
+    text: Text
+    encoded: Encoded
+    first_token: str
+    log_probs: np.ndarray
+    partial: bool
+    rows: Sequence[Row]
+    regions: Sequence[Region]
+    speed: Speed
+    online: Online
+    threads: int

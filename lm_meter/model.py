@@ -1,0 +1,82 @@
+"""A model in the user's own loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+from .errors import ConfigError, MeterError
+from .histogram import Row, rows_of
+from .kernels.charge import new_tally
+from .threads import ThreadTeam, check_threads
+from .tokenizers import load_tokenizer
+
+
+class Model:
+    """A loaded checkpoint that predicts one token at a time.
+
+        model = Model("model.npz")
+        for token in tokens:
+            total += model.log_prob(token)   # from what the model knew before this token
+            model.advance(token)             # now it knows it
+
+    Parameters
+    ----------
+    checkpoint : path
+    threads : int, optional
+        By default every usable processor.
+
+    Attributes
+    ----------
+    tokenizer
+        ``encode(text)`` and ``token(number)``.
+    vocabulary : int
+        V; tokens are 0 to V - 1.
+    """
+
+    def __init__(self, checkpoint: str | Path, threads: int | None = None) -> None:
+        opened = Checkpoint(checkpoint)
+        self.tokenizer = load_tokenizer(opened)
+        self.vocabulary = opened.model_config.vocabulary
+        self._team = ThreadTeam(check_threads(threads))
+        self._runtime = opened.architecture.load(opened, self._team)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: zero state, then the start token if the checkpoint has one; the histogram is emptied."""
+        self._runtime.reset()
+        self._frozen: np.ndarray | None = None
+        self._tally = new_tally(len(self._runtime.regions))
+        start = self.tokenizer.specials.start
+        if start is not None:
+            self.advance(start)
+
+    def log_prob(self, token: int) -> float:
+        """Log-probability, in nats, of ``token`` as the next one."""
+        return self._runtime.read_out(self._context(), self._checked(token), self._tally)
+
+    def log_probs(self) -> np.ndarray:
+        """Log-probabilities, in nats, of every token as the next one: (V,) float64. Not charged."""
+        return self._runtime.distribution(self._context())
+
+    def advance(self, token: int) -> None:
+        """Tell the model that the next token is ``token``."""
+        self._runtime.run(np.array([self._checked(token)]), np.zeros(0, np.int64), 1, self._tally)
+        self._frozen = self._runtime.frozen(0)
+
+    @property
+    def histogram(self) -> list[Row]:
+        """Operations of all calls since the last reset."""
+        return rows_of(self._tally, self._runtime.regions)
+
+    def _context(self) -> np.ndarray:
+        if self._frozen is None:
+            raise MeterError("the model has seen no token and has no start token; call advance(token) first")
+        return self._frozen
+
+    def _checked(self, token: int) -> int:
+        if not 0 <= token < self.vocabulary:
+            raise ConfigError(f"token is {token}; expected 0 to {self.vocabulary - 1}")
+        return int(token)

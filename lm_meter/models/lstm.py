@@ -1,0 +1,202 @@
+"""LSTM language models: embedding, layers, optional projection, softmax.
+
+Jozefowicz et al., Exploring the limits of language modeling (2016), describe the form; the MicroNet baseline is one
+layer of 2048 units with a projection to the 512-wide tied embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..arena import FORMAT_CODES, MatrixSource, pack_weights, row_major
+from ..checkpoint import Checkpoint, Expected
+from ..kernels import lstm as loop
+from ..kernels.charge import new_tally
+from ..kernels.lanes import LANES
+from ..kernels.log_softmax import SEGMENT_ROWS
+from ..kernels.lookup import Table
+from ..kernels.tile import TILE_TOKENS
+from ..regions import Region
+from ..threads import ThreadTeam
+from .lstm_config import LstmConfig, lstm_arrays, parse_lstm_config
+
+
+def _padded(n: int, to: int = LANES) -> int:
+    return -(-n // to) * to
+
+
+def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
+    sources = [
+        MatrixSource(f"lstm.{layer}.weight", f"lstm.{layer}.bias" if config.lstm_bias else None, groups=4)
+        for layer in range(config.layers)
+    ]
+    if config.projection is not None:
+        sources.append(MatrixSource("projection.weight", "projection.bias" if config.projection_bias else None))
+    softmax = "embedding" if config.tied else "softmax.weight"
+    return [*sources, MatrixSource(softmax, "softmax.bias" if config.softmax_bias else None)]
+
+
+def _regions(config: LstmConfig) -> list[Region]:
+    regions = [
+        Region("embedding", "lookup", moves=(f"copy of one row of {config.embedding} numbers: a move, not an operation",))
+    ]
+    for layer in range(config.layers):
+        regions.append(Region(f"lstm.{layer}", "matrix_vector"))
+        regions.append(Region(f"lstm.{layer}.cell", "elementwise", moves=("hidden state to its readers: a move",)))
+    if config.projection is not None:
+        regions.append(Region("projection", "matrix_vector"))
+    return [*regions, Region("logits", "matrix_vector"), Region("softmax", "normalisation")]
+
+
+class LstmArchitecture:
+    """How LSTM checkpoints are read."""
+
+    name = "lstm"
+
+    def parse_config(self, config: Mapping[str, Any], path: str) -> LstmConfig:
+        """Check the configuration of the checkpoint at ``path``."""
+        return parse_lstm_config(config, path)
+
+    def expected_arrays(self, config: LstmConfig, path: str) -> dict[str, Expected]:
+        """Arrays that a checkpoint with this configuration holds."""
+        return lstm_arrays(config, path)
+
+    def tied(self, config: LstmConfig) -> dict[str, str]:
+        """Tensors that are stored once and used twice: name of the second use, and of the stored one."""
+        return {"softmax.weight": "embedding"} if config.tied else {}
+
+    def load(self, checkpoint: Checkpoint, team: ThreadTeam) -> LstmRuntime:
+        """Pack the weights."""
+        return LstmRuntime(checkpoint, team)
+
+    def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
+        """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
+        config: LstmConfig = checkpoint.model_config
+        formats = checkpoint.formats
+        matrices = [
+            (0, FORMAT_CODES[formats[s.weight]], *checkpoint.shape(s.weight),
+             0 if s.bias else loop.NO_BIAS, FORMAT_CODES[formats[s.bias or s.weight]])
+            for s in _matrix_sources(config)
+        ]  # fmt: skip
+        nothing = np.zeros(0, np.uint8)
+        table = Table(0, FORMAT_CODES[formats["embedding"]], config.embedding, 1)
+        network = loop.Network(nothing, nothing, table, np.array(matrices, np.int64), config.layers)
+        regions = _regions(config)
+        tally = new_tally(len(regions))
+        loop.step_cost(network, tally)
+        return regions, tally
+
+
+class LstmRuntime:
+    """A loaded LSTM: packed weights, state, and the compiled loop over tokens.
+
+    Attributes
+    ----------
+    config : LstmConfig
+    regions : list of Region
+        What the first index of a tally means.
+    recurrent_bytes, readout_bytes : int
+        Bytes of weights that one step, and one readout of a block, walk through.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, team: ThreadTeam) -> None:
+        config: LstmConfig = checkpoint.model_config
+        self.config, self.team, self.regions = config, team, _regions(config)
+        self.weights, matrices = pack_weights(checkpoint, _matrix_sources(config), team)
+        code = FORMAT_CODES[checkpoint.formats["embedding"]]
+        if config.tied:
+            rows, table = self.weights, Table(matrices[-1].offset, code, config.embedding, 1)
+        else:
+            rows, table = row_major(checkpoint, "embedding"), Table(0, code, config.embedding, 0)
+        self._network = loop.Network(self.weights, rows, table, np.array(matrices, np.int64), config.layers)
+        self.recurrent_bytes = sum(matrix.nbytes for matrix in matrices[: config.layers])
+        self.readout_bytes = sum(matrix.nbytes for matrix in matrices[config.layers :])
+        widest = max(config.layer_inputs(layer) + units for layer, units in enumerate(config.hidden))
+        units = _padded(max(config.hidden))
+        self._inputs = np.zeros((2 * config.layers, widest), np.float32)
+        self._cells = np.zeros((config.layers, units), np.float32)
+        self._clock = np.zeros(1, np.int64)
+        self.reserve(1)
+
+    def reserve(self, block: int) -> None:
+        """Make room for blocks of up to ``block`` tokens."""
+        config, threads = self.config, self.team.threads
+        rows = 1 if block == 1 else _padded(block, TILE_TOKENS)
+        units = _padded(max(config.hidden))
+        segments = _padded(-(-config.vocabulary // SEGMENT_ROWS))
+
+        def zeros(*shape: int) -> np.ndarray:
+            return np.zeros(shape, np.float32)
+
+        self._state = loop.State(self._inputs, self._cells, zeros(rows, units), self._clock)
+        self._scratch = loop.Scratch(
+            gates=zeros(1, 4 * units),
+            hidden=zeros(units),
+            projected=zeros(rows, _padded(config.projection or 1)),
+            logits=zeros(threads * rows, SEGMENT_ROWS),
+            lanes=zeros(threads, LANES),
+            highest=zeros(rows, segments),
+            sums=zeros(rows, segments),
+            targets=zeros(rows),
+        )
+
+    def reset(self) -> None:
+        """Back to the zero state, before any token."""
+        for buffer in (self._inputs, self._cells, self._clock):
+            buffer[...] = 0
+
+    def run(self, inputs: np.ndarray, targets: np.ndarray, block: int, tally: np.ndarray | None) -> np.ndarray:
+        """Let each input token enter and predict the target after it.
+
+        Parameters
+        ----------
+        inputs, targets : (n,) int64
+            Tokens, 0 to V - 1. Without inputs, targets are predicted from the frozen outputs as they are.
+        block : int
+            Frozen outputs read out together, at most what was reserved.
+        tally : (regions, kinds, 65, 65) int64 or None
+            Modified in place; None counts nothing.
+
+        Returns
+        -------
+        (n,) float64
+            Log-probability of each target, in nats.
+        """
+        log_probs, _ = self._run(inputs, targets, np.zeros(0, np.float32), block, tally)
+        return log_probs
+
+    def _run(
+        self, inputs: np.ndarray, targets: np.ndarray, logits: np.ndarray, block: int, tally: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        log_probs, normalisers = np.zeros(targets.size), np.zeros(targets.size)
+        text = loop.Text(inputs, targets, log_probs, normalisers, logits, block)
+        tallies = [None if tally is None else np.zeros_like(tally) for _ in range(self.team.threads)]
+
+        def work(thread: int) -> None:
+            member = loop.Team(self.team.sync, thread, self.team.threads)
+            loop.run(self._network, self._state, self._scratch, member, text, tallies[thread])
+
+        self.team.run(work)
+        if tally is not None:
+            for share in tallies:
+                tally += share
+        return log_probs, normalisers
+
+    def frozen(self, row: int) -> np.ndarray:
+        """Copy of a frozen output of the last block: the last layer's hidden state before the token was known."""
+        return self._state.frozen[row].copy()
+
+    def read_out(self, frozen: np.ndarray, target: int, tally: np.ndarray | None) -> float:
+        """Log-probability of ``target`` from one frozen output, alone."""
+        self._state.frozen[0] = frozen
+        return float(self.run(np.zeros(0, np.int64), np.array([target], np.int64), 1, tally)[0])
+
+    def distribution(self, frozen: np.ndarray) -> np.ndarray:
+        """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64."""
+        self._state.frozen[0] = frozen
+        logits = np.zeros(self.config.vocabulary, np.float32)
+        _, normalisers = self._run(np.zeros(0, np.int64), np.zeros(1, np.int64), logits, 1, None)
+        return logits.astype(np.float64) - normalisers[0]

@@ -1,0 +1,142 @@
+"""Results as tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .profiles import PROFILES
+from .result import Result
+
+_KIND_NAMES = {"multiply": "mult", "add": "add", "divide": "div", "transcendental": "transc", "compare": "cmp",
+               "bitwise": "bit", "convert": "conv"}  # fmt: skip
+
+
+def number(value: float | int | None, digits: int = 1) -> str:
+    """A count with thousands separators; whole numbers without a fraction."""
+    if value is None:
+        return "-"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.{digits}f}"
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Rows as aligned columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        (indent + "  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]))
+        .rstrip()
+        for row in rows
+    ]  # fmt: skip
+
+
+def operations_table(operations: dict[str, Any], by_region_and_kind: dict[str, dict[str, float]]) -> list[str]:
+    """Operations per token by region and kind."""
+    kinds = [kind for kind in _KIND_NAMES if kind in operations["by_kind"]]
+    rows = [["region", *(_KIND_NAMES[kind] for kind in kinds), "total"]]
+    for region, total in operations["by_region"].items():
+        cells = by_region_and_kind.get(region, {})
+        rows.append([region, *(_count(cells.get(kind, 0)) for kind in kinds), _count(total)])
+    rows.append(["total", *(_count(operations["by_kind"][kind]) for kind in kinds), _count(operations["total"])])
+    return columns(rows)
+
+
+def _count(value: float) -> str:
+    return "." if value == 0 else f"{value:,.0f}"
+
+
+def region_by_kind(document: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Priced operations per token of each region and kind, from the histogram."""
+    from .storage import is_narrow, tensors_from_json
+
+    profile = PROFILES[document["operations_per_token"]["profile"]]
+    narrow = is_narrow(tensors_from_json(document["storage"]["tensors"]))
+    per = document["text"]["word_tokens"] or document["text"]["scored"]
+    table: dict[str, dict[str, float]] = {}
+    for row in document["histogram"]:
+        cells = table.setdefault(row["region"], {})
+        priced = row["count"] * profile.operation(row["kind"], row["bits_a"], row["bits_b"], narrow)
+        cells[row["kind"]] = cells.get(row["kind"], 0.0) + float(priced / per)
+    return table
+
+
+def result_table(result: Result) -> str:
+    """The whole report of a pass."""
+    d = result.document
+    text, perplexity, operations = d["text"], d["perplexity"], d["operations_per_token"]
+    lines = []
+    if d["partial"]:
+        lines += ["PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there", ""]
+    shown = f"{d['checkpoint']['path']}"
+    lines += columns(
+        [
+            ["checkpoint", f"{shown} ({d['checkpoint']['architecture']})"],
+            ["text", f"{text['name']}: {text['word_tokens']:,} word tokens, {text['scored']:,} predictions"],
+        ],
+        indent="",
+    )
+    if text["replaced_by_unk"]:
+        lines.append(f"unknown words replaced by <unk>: {text['replaced_by_unk']:,}")
+    lines += ["", "perplexity"]
+    lines += columns(
+        [
+            ["per word token", _ppl(perplexity["word"])],
+            ["per piece", _ppl(perplexity["piece"])],
+            ["bits per byte", _ppl(perplexity["bits_per_byte"])],
+        ]
+    )
+    lines += ["", f"operations per word token ({operations['profile']}: {operations['unit']})"]
+    lines += operations_table(operations, region_by_kind(d))
+    lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
+    lines.append(f"  per piece: {number(operations['per_piece'])}")
+    lines += ["", "parameter storage"]
+    lines += columns(
+        [
+            ["parameters (profile's unit)", number(d["storage"]["parameters"])],
+            ["bits", number(d["storage"]["bits"])],
+        ]
+    )
+    lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
+    return "\n".join(lines) + "\n"
+
+
+def _ppl(value: float | None) -> str:
+    return "overflow" if value is None else f"{value:.3f}"
+
+
+def _score_lines(score: dict[str, Any]) -> list[str]:
+    if score["total"] is None:
+        return [f"score: none; {score['profile']} is a general view"]
+    gate = "met" if score["meets_gate"] else "not met"
+    return [
+        "score (159M parameters and 318M operations are 1 each; lower is better)",
+        *columns(
+            [
+                ["storage", f"{score['storage_ratio']:.5f}"],
+                ["operations", f"{score['operations_ratio']:.5f}"],
+                ["total", f"{score['total']:.5f}"],
+            ]
+        ),
+        f"  gate, word perplexity of 35 or less: {gate}",
+    ]
+
+
+def _speed_lines(d: dict[str, Any]) -> list[str]:
+    speed, online = d["speed"], d["online"]
+    fraction = speed["bandwidth_fraction"]
+    share = "-" if fraction is None else f"{100 * fraction:.1f} % of {speed['stream_bytes_per_second'] / 1e9:.1f} GB/s"
+    equal = "equal bits" if online["bits_equal"] else "BITS DIFFER"
+    return [
+        "speed",
+        *columns(
+            [
+                ["tokens a second", f"{speed['tokens_per_second']:,.1f}"],
+                ["seconds", f"{speed['seconds']:.2f} (compiling {speed['compile_seconds']:.2f} not included)"],
+                ["weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"],
+                ["memory bandwidth", share],
+                ["on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"],
+                ["peak memory", f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads"],
+            ]
+        ),
+    ]

@@ -1,0 +1,186 @@
+"""The result document, schema ``lm-meter/result/1``.
+
+One JSON document holds everything a pass measured. README.md describes each field. ``price_result`` prices the raw
+histogram in it again under another profile.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+from .environment import describe, peak_resident_bytes
+from .errors import ConfigError
+from .histogram import rows_from_json, rows_to_json
+from .measurement import Measurement
+from .npz import atomic_file
+from .profiles import Profile, profile_named
+from .score import price, score
+from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
+
+SCHEMA = "lm-meter/result/1"
+TASK = "wikitext-103"
+
+
+class Result:
+    """A result: the document, and the log-probability of every scored token where the pass was just made.
+
+    ``result["perplexity"]["word"]`` reads the document; ``result.log_probs`` is (scored,) float64 in nats, or None for
+    a result that was read from a file.
+    """
+
+    def __init__(self, document: dict[str, Any], log_probs: np.ndarray | None = None) -> None:
+        self.document = document
+        self.log_probs = log_probs
+
+    def __getitem__(self, key: str) -> Any:
+        return self.document[key]
+
+    @property
+    def perplexity(self) -> float:
+        """Perplexity per word token."""
+        return self.document["perplexity"]["word"]
+
+    def to_json(self) -> str:
+        """The document as text."""
+        return json.dumps(self.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the document; the file appears only when complete."""
+        with atomic_file(Path(path)) as file:
+            file.write(self.to_json().encode())
+
+
+def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile) -> Result:
+    """Put a document together from what a pass measured."""
+    scored = measured.log_probs.size
+    skipped = int(measured.first_token == "skip")
+    here = slice(skipped, skipped + scored)
+    words = int(measured.encoded.words[here].sum())
+    size = int(measured.encoded.sizes[here].sum())
+    nll = -math.fsum(measured.log_probs)
+    tensors = tensors_of(checkpoint)
+    speed, stream = measured.speed, measured.speed.stream_bytes_per_second
+    document = {
+        "schema": SCHEMA,
+        "partial": measured.partial,
+        "checkpoint": {
+            "path": str(checkpoint.path),
+            "sha256": checkpoint.sha256(),
+            "architecture": checkpoint.config["architecture"],
+        },
+        "text": {
+            "name": measured.text.name,
+            "sha256": measured.text.sha256,
+            "word_tokens": words,
+            "pieces": scored + skipped,
+            "scored": scored,
+            "bytes": size,
+            "first_token": measured.first_token,
+            "replaced_by_unk": measured.encoded.replaced,
+        },
+        "nll_nats": nll,
+        "perplexity": {
+            "word": _exp(nll / words) if words else None,
+            "piece": _exp(nll / scored),
+            "bits_per_byte": nll / math.log(2) / size if size else None,
+        },
+        "histogram": rows_to_json(measured.rows),
+        "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
+        "storage": {"bits": total_bits(tensors), "tensors": tensors_to_json(tensors)},
+        "speed": {
+            "tokens_per_second": speed.tokens_per_second,
+            "seconds": speed.seconds,
+            "load_seconds": speed.load_seconds,
+            "compile_seconds": speed.compile_seconds,
+            "weight_bytes_per_token": speed.weight_bytes_per_token,
+            "stream_bytes_per_second": stream,
+            "bandwidth_fraction": speed.weight_bytes_per_token * speed.tokens_per_second / stream if stream else None,
+        },
+        "online": {
+            "block": measured.online.block,
+            "positions_rechecked": measured.online.positions_rechecked,
+            "bits_equal": measured.online.bits_equal,
+        },
+        "memory": {"peak_resident_bytes": peak_resident_bytes()},
+        "environment": describe(measured.threads),
+    }
+    return price_result(Result(document, measured.log_probs), profile)
+
+
+def _exp(nats: float) -> float | None:
+    """exp, or None (JSON has no infinity) where that overflows."""
+    return math.exp(nats) if nats < 709 else None
+
+
+def price_result(result: Result, profile: Profile) -> Result:
+    """The same measurement under a price list; nothing is run again."""
+    document = dict(result.document)
+    tensors = tensors_from_json(document["storage"]["tensors"])
+    narrow = is_narrow(tensors)
+    roles = {region["name"]: region["role"] for region in document["regions"]}
+    priced = price(rows_from_json(document["histogram"]), roles, profile, narrow)
+    parameters = priced_parameters(tensors, profile)
+    words, scored = document["text"]["word_tokens"], document["text"]["scored"]
+    per = words or scored
+
+    def mean(value: Fraction) -> float:
+        return float(value / per)
+
+    document["operations_per_token"] = {
+        "profile": profile.name,
+        "unit": profile.unit,
+        "total": mean(priced.total),
+        "matrix_vector": mean(priced.matrix_vector),
+        "by_kind": {kind: mean(value) for kind, value in priced.by_kind.items()},
+        "by_region": {region: mean(value) for region, value in priced.by_region.items()},
+        "per_piece": float(priced.total / scored),
+    }
+    document["storage"] = {**document["storage"], "parameters": float(parameters)}
+    document["score"] = _score_section(document, profile, parameters, priced.total / per)
+    return Result(document, result.log_probs)
+
+
+def _score_section(
+    document: Mapping[str, Any], profile: Profile, parameters: Fraction, operations: Fraction
+) -> dict[str, Any]:
+    section: dict[str, Any] = {"profile": profile.name, "task": TASK}
+    if TASK not in profile.tasks:
+        return section | {"storage_ratio": None, "operations_ratio": None, "total": None, "meets_gate": None}
+    task = profile.tasks[TASK]
+    value = score(task, parameters, operations)
+    word = document["perplexity"]["word"]
+    return section | {
+        "storage_ratio": float(value.storage_ratio),
+        "operations_ratio": float(value.operations_ratio),
+        "total": float(value.total),
+        "meets_gate": word is not None and task.max_perplexity is not None and word <= task.max_perplexity,
+    }
+
+
+def load_result(path: str | Path) -> Result:
+    """Read a result document and check that it is one."""
+    path = Path(path)
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a result written by --output") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not JSON ({error}); expected a result written by --output") from None
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise ConfigError(f"{path}: schema is {found!r}; expected {SCHEMA!r}, written by lm-meter eval --output")
+    try:
+        price_result(Result(document), profile_named("flops"))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(
+            f"{path}: is no complete result ({type(error).__name__}: {error}); write it again with eval --output"
+        ) from None
+    return Result(document)

@@ -1,0 +1,137 @@
+"""``lm-meter selftest``: the counts and prices that the rules state, reproduced on this machine.
+
+Every expected number is written in the rules' public texts or follows from them by the arithmetic in the comment beside it;
+none is copied from this program's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .histogram import rows_of
+from .kernels import lstm as loop
+from .kernels.charge import Meter, new_tally
+from .kernels.formats import FLOAT16, FLOAT32
+from .kernels.lookup import Table
+from .kernels.product import NO_BIAS, Matrix, product_cost
+from .profiles import PROFILES, Profile
+from .regions import Region
+from .score import price, score, task_of
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison."""
+
+    name: str
+    expected: str
+    found: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two are the same."""
+        return self.expected == self.found
+
+
+_V, _E, _H = 267_735, 512, 2048
+_REGIONS = [
+    Region("embedding", "lookup"),
+    Region("lstm.0", "matrix_vector"),
+    Region("lstm.0.cell", "elementwise"),
+    Region("projection", "matrix_vector"),
+    Region("logits", "matrix_vector"),
+    Region("softmax", "normalisation"),
+]
+
+
+def _baseline(bias: bool) -> np.ndarray:
+    """Tally of one step of the 159M baseline, from the cost laws."""
+    bias_offset = 0 if bias else NO_BIAS
+    shapes = ((4 * _H, _E + _H), (_E, _H), (_V, _E))
+    matrices = np.array([(0, FLOAT32, r, k, bias_offset, FLOAT32) for r, k in shapes], np.int64)
+    nothing = np.zeros(0, np.uint8)
+    network = loop.Network(nothing, nothing, Table(0, FLOAT32, _E, 1), matrices, 1)
+    tally = new_tally(len(_REGIONS))
+    loop.step_cost(network, tally)
+    return tally
+
+
+def _baseline_checks(june: Profile) -> Iterator[Check]:
+    roles = {region.name: region.role for region in _REGIONS}
+    rows = rows_of(_baseline(bias=True), _REGIONS)
+    priced = price(rows, roles, june, narrow=False)
+    # 2 n m for each matrix: n multiplies, n - 1 adds and a bias add: 2 * 159,100,416
+    yield Check("baseline: matrix-vector operations", "318200832", str(priced.matrix_vector))
+    bare = price(rows_of(_baseline(bias=False), _REGIONS), roles, june, narrow=False)
+    # minus one add a row: 318,200,832 - 8,192 - 512 - 267,735 - ... = 2 * 159,100,416 - 276,439
+    yield Check("baseline: the same without biases", "317924393", str(bare.matrix_vector))
+    # 3 H multiplies, H adds, 5 H transcendentals = 9 * 2048
+    yield Check("baseline: LSTM gates", "18432", str(priced.by_region["lstm.0.cell"]))
+    matrices = 4 * _H * (_E + _H) + _E * _H + _V * _E
+    yield Check("baseline: matrix parameters", "159100416", str(matrices))
+    yield Check("baseline: parameters with biases", "159376855", str(matrices + 4 * _H + _E + _V))
+
+
+def _layer(rows: int, columns: int, code: int, bias: bool) -> tuple[int, int]:
+    """Multiplies and adds of one fully connected layer, from the cost law."""
+    tally = new_tally(1)
+    matrix = Matrix(0, code, rows, columns, 0 if bias else NO_BIAS, code)
+    product_cost(Meter(tally, 0), matrix, rows, 1)
+    return int(tally[0, 0].sum()), int(tally[0, 1].sum())
+
+
+def _layer_checks() -> Iterator[Check]:
+    cases = (
+        ("512 -> 128, 32 bit, no bias", (128, 512, FLOAT32, False), "2097152, 65536, 65408"),
+        ("512 -> 128, 16 bit, bias", (128, 512, FLOAT16, True), "1050624, 65536, 65536"),
+        ("512 -> 267735, 32 bit, no bias", (267735, 512, FLOAT32, False), "4386570240, 137080320, 136812585"),
+    )
+    for name, (rows, columns, code, bias), expected in cases:
+        bits = {FLOAT32: 32, FLOAT16: 16}[code] * (rows * columns + rows * bias)
+        multiplies, adds = _layer(rows, columns, code, bias)
+        yield Check(f"layer {name}: bits, multiplies, adds", expected, f"{bits}, {multiplies}, {adds}")
+
+
+def _price_checks(june: Profile, final: Profile) -> Iterator[Check]:
+    def check(name: str, expected: str, found: Fraction) -> Check:
+        return Check(name, expected, str(found))
+
+    yield check("June: 8-bit parameter", "1/2", june.parameter(8, True))
+    yield check("June: multiply 3 bit x 5 bit", "5/16", june.operation("multiply", 3, 5, True))
+    yield check("June: multiply 16 bit x 8 bit", "1", june.operation("multiply", 16, 8, True))
+    yield check("June: multiply 32 bit x 32 bit", "1", june.operation("multiply", 32, 32, False))
+    yield check("final: 8-bit parameter", "1/4", final.parameter(8, True))
+    yield check("final: multiply 3 bit x 5 bit", "5/32", final.operation("multiply", 3, 5, True))
+    yield check("final: multiply 32 bit x 8 bit", "1", final.operation("multiply", 32, 8, True))
+    yield check("final: multiply float x +-1", "1/32", final.operation("multiply", 1, 32, True))
+    yield check("final: free 16 bits, parameter", "1/2", final.parameter(32, False))
+    yield check("final: free 16 bits, multiply", "1/2", final.operation("multiply", 32, 32, False))
+    yield check("final: free 16 bits, add", "1", final.operation("add", 32, 32, False))
+    # 3/6.9 + 500/1170 = 0.43478 + 0.42735
+    value = score(task_of(june, "imagenet"), Fraction(3_000_000), Fraction(500_000_000)).total
+    yield Check("ImageNet: 3M parameters and 500M operations", "0.862", f"{float(value):.3f}")
+    # the baseline against itself: 1 + 1
+    value = score(task_of(june, "wikitext-103"), Fraction(159_000_000), Fraction(318_000_000)).total
+    yield Check("WikiText-103: 159M parameters and 318M operations", "2", str(value))
+
+
+def run_checks() -> list[Check]:
+    """All checks, in the order in which they are printed."""
+    june, final = PROFILES["micronet-2019-06"], PROFILES["micronet-2019-final"]
+    return [*_baseline_checks(june), *_layer_checks(), *_price_checks(june, final)]
+
+
+def checks_table(checks: list[Check]) -> str:
+    """Checks, a line each."""
+    lines = []
+    for check in checks:
+        verdict = "PASS" if check.passed else "FAIL"
+        found = check.found if check.passed else f"{check.found}, expected {check.expected}"
+        lines.append(f"{verdict}  {check.name}: {found}")
+    failed = sum(not check.passed for check in checks)
+    lines.append(f"{len(checks) - failed} passed, {failed} failed")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,57 @@
+"""A team of threads that run the same compiled function side by side and meet at its barriers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from .errors import ConfigError
+from .kernels.barrier import ABORT, SYNC_WORDS
+
+MAX_THREADS = 256
+
+
+def usable_cpus() -> int:
+    """Processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> int:
+    """``threads``, or the number of usable processors for None."""
+    if threads is None:
+        return usable_cpus()
+    if not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads is {threads}; expected 1 to {MAX_THREADS}")
+    return threads
+
+
+class ThreadTeam:
+    """``threads`` threads; the caller's is thread 0. ``sync`` is the memory of their barriers."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.sync = np.zeros(SYNC_WORDS, np.int64)
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+
+    def run(self, work: Callable[[int], object]) -> None:
+        """Call ``work(thread)`` once in every thread and wait for all of them.
+
+        If one of them raises (Ctrl-C while they are being started), the others are released from their barriers.
+        """
+        self.sync[:] = 0
+        futures = []
+        try:
+            if self._pool:
+                futures = [self._pool.submit(work, thread) for thread in range(1, self.threads)]
+            work(0)
+        except BaseException:
+            self.sync[ABORT] = 1
+            raise
+        finally:
+            for future in futures:
+                future.result()
