@@ -93,16 +93,19 @@ def tanh(x):
 
 _LN2_HIGH_64 = 6.93147180369123816490e-01  # the leading 33 bits of ln 2
 _LN2_LOW_64 = 1.90821492927058770002e-10
+_SMALLEST_NORMAL = 2.0**-1022
 _SQRT_HALF = 0.70710678118654752440
 
 
 @kernel
 def log(x):
-    """Natural logarithm of a positive, finite, normal float64 scalar, within 2 units in the last place.
+    """Natural logarithm of a positive, finite, normal float64 scalar, within 2 units in the last place; else NaN.
 
     x = 2**k m with sqrt(1/2) <= m < sqrt(2); log m = 2 artanh(s), s = (m - 1) / (m + 1), |s| < 0.1716, by the series
     to s**21, whose remainder is below 1e-18.
     """
+    if not _SMALLEST_NORMAL <= x < np.inf:
+        return np.nan
     bits = np.float64(x).view(np.int64)
     k = (bits >> 52) - 1022
     m = np.int64((bits & 0xFFFFFFFFFFFFF) | 0x3FE0000000000000).view(np.float64)  # in [1/2, 1)

@@ -1,6 +1,6 @@
 """Log-probabilities over the vocabulary, in fixed segments and without ever holding the logits of a block.
 
-    log p[v] = l[v] - log(sum over u of exp(l[u])) = l[v] - (M + log Z),   M = max l,  Z = sum of exp(l - M)
+    log p[v] = l[v] - log(sum over u of exp(l[u])) = (l[v] - M) - log Z,   M = max l,  Z = sum of exp(l - M)
 
 The vocabulary is cut into segments of SEGMENT_ROWS rows. A segment's logits are made, reduced to their maximum m and
 the sum z of exp(l - m), and forgotten. The segments are combined in their order, so neither the number of threads nor the
@@ -90,7 +90,7 @@ def combine_cost(meter, segments, tokens):
     """Cost law of ``combine_segments``.
 
     For S segments: S - 1 compares; S subtractions, exponentials, products and conversions to float64; S - 1 float64
-    adds; one float64 logarithm; M and the target's logit converted; the add M + log Z and the subtraction from the logit.
+    adds; one float64 logarithm; M and the target's logit converted, and the two subtractions (l - M) - log Z.
     """
     width = ACTIVATION_BITS
     charge(meter, COMPARE, width, width, (segments - 1) * tokens)
@@ -112,22 +112,20 @@ def log_softmax_cost(meter, vocabulary, tokens):
 
 
 @kernel
-def combine_segments(highest, sums, segments, target, meter):
-    """Log-probability of the target from the partial results of all segments of one token.
+def combine_segments(highest, sums, segments, meter):
+    """The normaliser of one token from the partial results of all segments.
 
     Parameters
     ----------
     highest, sums : (segments rounded up to 16,) float32
         Maxima and sums of exponentials of the segments; ``sums`` is overwritten, the padding of both too.
     segments : int
-    target : float32
-        The target's logit.
     meter : Meter
 
     Returns
     -------
     (float64, float64)
-        Log-probability in nats, and the normaliser M + log Z.
+        M and log Z: the log-probability of a token with logit l is (l - M) - log Z, in nats.
     """
     combine_cost(meter, segments, 1)
     padded = (segments + LANES - 1) // LANES * LANES
@@ -144,5 +142,4 @@ def combine_segments(highest, sums, segments, target, meter):
     total = np.float64(sums[0])
     for segment in range(1, segments):
         total += np.float64(sums[segment])
-    normaliser = np.float64(top) + log(total)
-    return np.float64(target) - normaliser, normaliser
+    return np.float64(top), log(total)

@@ -70,7 +70,7 @@ class Text(NamedTuple):
     inputs: Any  # (n,) int64, the token that enters at each step
     targets: Any  # (m,) int64, the token to predict after each step
     log_probs: Any  # (m,) float64, written, in nats
-    normalisers: Any  # (m,) float64, written: log of the sum of exponentials of the logits
+    normalisers: Any  # (m, 2) float64, written: M and log Z of log_softmax.py
     logits: Any  # (V,) float32, written for the last target where V > 0; empty otherwise
     block: int  # frozen outputs read out together
 
@@ -180,11 +180,10 @@ def read_out(network, state, scratch, team, text, span, tally):
             scratch.sums[t, segment] = total
     wait(team.sync, team.threads)
     for t in range(team.thread, tokens, team.threads):
-        log_prob, normaliser = combine_segments(
-            scratch.highest[t], scratch.sums[t], segments, scratch.targets[t], Meter(tally, region + 1)
-        )
-        text.log_probs[span[0] + t] = log_prob
-        text.normalisers[span[0] + t] = normaliser
+        top, log_total = combine_segments(scratch.highest[t], scratch.sums[t], segments, Meter(tally, region + 1))
+        text.log_probs[span[0] + t] = (np.float64(scratch.targets[t]) - top) - log_total
+        text.normalisers[span[0] + t, 0] = top
+        text.normalisers[span[0] + t, 1] = log_total
     wait(team.sync, team.threads)
 
 

@@ -31,6 +31,12 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     ]  # fmt: skip
 
 
+def pairs(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
+    """Names and their values, both to the left."""
+    width = max(len(name) for name, _ in rows)
+    return [f"{indent}{name.ljust(width)}  {value}" for name, value in rows]
+
+
 def operations_table(operations: dict[str, Any], by_region_and_kind: dict[str, dict[str, float]]) -> list[str]:
     """Operations per token by region and kind."""
     kinds = [kind for kind in _KIND_NAMES if kind in operations["by_kind"]]
@@ -69,21 +75,21 @@ def result_table(result: Result) -> str:
     if d["partial"]:
         lines += ["PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there", ""]
     shown = f"{d['checkpoint']['path']}"
-    lines += columns(
+    lines += pairs(
         [
-            ["checkpoint", f"{shown} ({d['checkpoint']['architecture']})"],
-            ["text", f"{text['name']}: {text['word_tokens']:,} word tokens, {text['scored']:,} predictions"],
+            ("checkpoint", f"{shown} ({d['checkpoint']['architecture']})"),
+            ("text", f"{text['name']}: {text['word_tokens']:,} word tokens, {text['scored']:,} predictions"),
         ],
         indent="",
     )
     if text["replaced_by_unk"]:
         lines.append(f"unknown words replaced by <unk>: {text['replaced_by_unk']:,}")
     lines += ["", "perplexity"]
-    lines += columns(
+    lines += pairs(
         [
-            ["per word token", _ppl(perplexity["word"])],
-            ["per piece", _ppl(perplexity["piece"])],
-            ["bits per byte", _ppl(perplexity["bits_per_byte"])],
+            ("per word token", _ppl(perplexity["word"])),
+            ("per piece", _ppl(perplexity["piece"])),
+            ("bits per byte", _ppl(perplexity["bits_per_byte"])),
         ]
     )
     lines += ["", f"operations per word token ({operations['profile']}: {operations['unit']})"]
@@ -91,10 +97,10 @@ def result_table(result: Result) -> str:
     lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
     lines.append(f"  per piece: {number(operations['per_piece'])}")
     lines += ["", "parameter storage"]
-    lines += columns(
+    lines += pairs(
         [
-            ["parameters (profile's unit)", number(d["storage"]["parameters"])],
-            ["bits", number(d["storage"]["bits"])],
+            ("parameters (profile's unit)", number(d["storage"]["parameters"])),
+            ("bits", number(d["storage"]["bits"])),
         ]
     )
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
@@ -111,11 +117,11 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
     gate = "met" if score["meets_gate"] else "not met"
     return [
         "score (159M parameters and 318M operations are 1 each; lower is better)",
-        *columns(
+        *pairs(
             [
-                ["storage", f"{score['storage_ratio']:.5f}"],
-                ["operations", f"{score['operations_ratio']:.5f}"],
-                ["total", f"{score['total']:.5f}"],
+                ("storage", f"{score['storage_ratio']:.5f}"),
+                ("operations", f"{score['operations_ratio']:.5f}"),
+                ("total", f"{score['total']:.5f}"),
             ]
         ),
         f"  gate, word perplexity of 35 or less: {gate}",
@@ -129,14 +135,14 @@ def _speed_lines(d: dict[str, Any]) -> list[str]:
     equal = "equal bits" if online["bits_equal"] else "BITS DIFFER"
     return [
         "speed",
-        *columns(
+        *pairs(
             [
-                ["tokens a second", f"{speed['tokens_per_second']:,.1f}"],
-                ["seconds", f"{speed['seconds']:.2f} (compiling {speed['compile_seconds']:.2f} not included)"],
-                ["weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"],
-                ["memory bandwidth", share],
-                ["on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"],
-                ["peak memory", f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads"],
+                ("tokens a second", f"{speed['tokens_per_second']:,.1f}"),
+                ("seconds", f"{speed['seconds']:.2f} (compiling {speed['compile_seconds']:.2f} not included)"),
+                ("weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"),
+                ("memory bandwidth", share),
+                ("on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"),
+                ("peak memory", f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads"),
             ]
         ),
     ]

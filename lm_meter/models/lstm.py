@@ -171,7 +171,7 @@ class LstmRuntime:
     def _run(
         self, inputs: np.ndarray, targets: np.ndarray, logits: np.ndarray, block: int, tally: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        log_probs, normalisers = np.zeros(targets.size), np.zeros(targets.size)
+        log_probs, normalisers = np.zeros(targets.size), np.zeros((targets.size, 2))
         text = loop.Text(inputs, targets, log_probs, normalisers, logits, block)
         tallies = [None if tally is None else np.zeros_like(tally) for _ in range(self.team.threads)]
 
@@ -199,4 +199,5 @@ class LstmRuntime:
         self._state.frozen[0] = frozen
         logits = np.zeros(self.config.vocabulary, np.float32)
         _, normalisers = self._run(np.zeros(0, np.int64), np.zeros(1, np.int64), logits, 1, None)
-        return logits.astype(np.float64) - normalisers[0]
+        top, log_total = normalisers[0]
+        return (logits.astype(np.float64) - top) - log_total

@@ -1,0 +1,178 @@
+"""Scalar reference: the models' formulas in plain Python, on numbers that count every operation applied to them.
+
+Nothing here is imported from the code under test. A number is a ``Counted``: a Python float with a declared width. Whatever
+is done to it is recorded as (region, kind, bits_a, bits_b) in its ledger, the way DESIGN describes the meter: widths of the
+two inputs, 0 for the second where there is one input, and the target's width for a conversion. The result of an operation
+has the wider of the two widths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from contextlib import contextmanager
+
+ACTIVATION = 32  # bits of activations and accumulators
+SUM = 64  # bits of sums over segments of the vocabulary
+SEGMENT = 384  # vocabulary entries whose exponentials are summed before they are combined
+
+
+class Ledger:
+    """What was executed, by region."""
+
+    def __init__(self):
+        self.counts = Counter()
+        self.region = None
+
+    @contextmanager
+    def in_region(self, name):
+        before, self.region = self.region, name
+        yield
+        self.region = before
+
+    def record(self, kind, bits_a, bits_b):
+        self.counts[self.region, kind, bits_a, bits_b] += 1
+
+    def number(self, value, bits):
+        return Counted(float(value), bits, self)
+
+
+class Counted:
+    """A number that records what is done to it."""
+
+    def __init__(self, value, bits, ledger):
+        self.value, self.bits, self.ledger = value, bits, ledger
+
+    def _binary(self, kind, other, value):
+        self.ledger.record(kind, self.bits, other.bits)
+        return Counted(value, max(self.bits, other.bits), self.ledger)
+
+    def __mul__(self, other):
+        return self._binary("multiply", other, self.value * other.value)
+
+    def __add__(self, other):
+        return self._binary("add", other, self.value + other.value)
+
+    def __sub__(self, other):
+        return self._binary("add", other, self.value - other.value)
+
+    def larger(self, other):
+        return self._binary("compare", other, max(self.value, other.value))
+
+    def _unary(self, value):
+        self.ledger.record("transcendental", self.bits, 0)
+        return Counted(value, self.bits, self.ledger)
+
+    def exp(self):
+        return self._unary(math.exp(self.value))
+
+    def log(self):
+        return self._unary(math.log(self.value))
+
+    def tanh(self):
+        return self._unary(math.tanh(self.value))
+
+    def sigmoid(self):
+        return self._unary(1 / (1 + math.exp(-self.value)))
+
+    def converted(self, bits):
+        self.ledger.record("convert", self.bits, bits)
+        return Counted(self.value, bits, self.ledger)
+
+
+def total(numbers):
+    """Sum of n numbers: n - 1 adds."""
+    numbers = list(numbers)
+    result = numbers[0]
+    for number in numbers[1:]:
+        result = result + number
+    return result
+
+
+def largest(numbers):
+    """Maximum of n numbers: n - 1 compares."""
+    numbers = list(numbers)
+    result = numbers[0]
+    for number in numbers[1:]:
+        result = result.larger(number)
+    return result
+
+
+def product(ledger, weights, bits, x, bias=None, bias_bits=None):
+    """Matrix-vector product: each row a dot product, then its bias."""
+    out = []
+    for row, weight_row in enumerate(weights):
+        # A weight is the first input of its multiply, the activation the second.
+        terms = [ledger.number(w, bits) * value for w, value in zip(weight_row, x, strict=True)]
+        value = total(Counted(term.value, ACTIVATION, ledger) for term in terms)
+        if bias is not None:
+            value = value + ledger.number(bias[row], bias_bits)
+        out.append(Counted(value.value, ACTIVATION, ledger))
+    return out
+
+
+def lookup(ledger, row, bits):
+    """A row of the embedding: a move; what is stored narrow is converted."""
+    numbers = [ledger.number(value, bits) for value in row]
+    return numbers if bits == ACTIVATION else [number.converted(ACTIVATION) for number in numbers]
+
+
+def lstm_cell(gates, cells):
+    """Gates i, f, g, o of H units and their cell states to new hidden and cell states."""
+    units = len(cells)
+    hidden, new_cells = [], []
+    for u, cell in enumerate(cells):
+        i, f, g, o = (gates[gate * units + u] for gate in range(4))
+        new = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        new_cells.append(new)
+        hidden.append(o.sigmoid() * new.tanh())
+    return hidden, new_cells
+
+
+def log_softmax(logits, target):
+    """Log-probability of one entry: exponentials are summed by segments, the segments in float64."""
+    highest, sums = [], []
+    for first in range(0, len(logits), SEGMENT):
+        segment = logits[first : first + SEGMENT]
+        top = largest(segment)
+        highest.append(top)
+        sums.append(total((logit - top).exp() for logit in segment))
+    top = largest(highest)
+    scaled = [(s * (m - top).exp()).converted(SUM) for s, m in zip(sums, highest, strict=True)]
+    return (logits[target].converted(SUM) - top.converted(SUM)) - total(scaled).log()
+
+
+class Lstm:
+    """An LSTM language model: ``arrays`` as in a checkpoint (float values), ``bits`` the declared width of each."""
+
+    def __init__(self, arrays, bits, hidden):
+        self.arrays, self.bits, self.ledger = arrays, bits, Ledger()
+        self.hidden = [[self.ledger.number(0, ACTIVATION)] * n for n in hidden]
+        self.cells = [[self.ledger.number(0, ACTIVATION)] * n for n in hidden]
+
+    def _product(self, region, weight, bias, x):
+        with self.ledger.in_region(region):
+            b = self.arrays.get(bias)
+            return product(self.ledger, self.arrays[weight], self.bits[weight], x, b, self.bits.get(bias))
+
+    def advance(self, token):
+        """Let a token enter."""
+        with self.ledger.in_region("embedding"):
+            x = lookup(self.ledger, self.arrays["embedding"][token], self.bits["embedding"])
+        for layer in range(len(self.hidden)):
+            region = f"lstm.{layer}"
+            gates = self._product(region, f"{region}.weight", f"{region}.bias", x + self.hidden[layer])
+            with self.ledger.in_region(f"{region}.cell"):
+                self.hidden[layer], self.cells[layer] = lstm_cell(gates, self.cells[layer])
+            x = self.hidden[layer]
+        self.output = x
+
+    def log_prob(self, token):
+        """Log-probability of a token as the next one."""
+        x = self.output
+        if "projection.weight" in self.arrays:
+            x = self._product("projection", "projection.weight", "projection.bias", x)
+        weight = "softmax.weight" if "softmax.weight" in self.arrays else "embedding"
+        logits = self._product("logits", weight, "softmax.bias", x)
+        with self.ledger.in_region("softmax"):
+            return log_softmax(logits, token).value
