@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from .checkpoint import Checkpoint
 from .defaults import default_checkpoint
 from .errors import ConfigError, MeterError
 from .histogram import rows_of
-from .kernels.charge import new_tally
+from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
 from .models.lstm import LstmRuntime
 from .profiles import DEFAULT_PROFILE, profile_named
@@ -127,7 +126,7 @@ def evaluate(
     load_seconds = time.perf_counter() - started
     nothing = np.zeros(0, np.int64)
     started = time.perf_counter()
-    runtime.run(nothing, nothing, options.block, new_tally(len(runtime.regions)))
+    runtime.run(nothing, nothing, options.block, runtime.new_tallies())
     compile_seconds = time.perf_counter() - started
 
     meter = progress(targets.size) if progress else Silent()
@@ -144,7 +143,7 @@ def evaluate(
         first_token=options.first_token,
         log_probs=run.log_probs[: run.done],
         partial=run.done < targets.size,
-        rows=rows_of(run.tally, runtime.regions),
+        rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
         regions=runtime.regions,
         speed=Speed(rate, run.seconds, load_seconds, compile_seconds, per_token, stream_bytes_per_second(runtime.weights, team)),
         online=Online(options.block, run.rechecked, True),
@@ -174,7 +173,7 @@ class _Pass:
     def __init__(self, runtime: LstmRuntime, inputs: np.ndarray, targets: np.ndarray, block: int) -> None:
         self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, block
         self.log_probs = np.zeros(targets.size)
-        self.tally = new_tally(len(runtime.regions))
+        self.tallies = runtime.new_tallies()
         self.done = 0
         self.seconds = 0.0
         self.rechecked = 0
@@ -184,8 +183,8 @@ class _Pass:
         """Predict every target; stop early on Ctrl-C."""
         size, calls, next_recheck = self.block, 0, _FIRST_RECHECK
         nll = 0.0
-        try:
-            while self.done < self.targets.size:
+        with deferred_interrupt() as interruption:
+            while self.done < self.targets.size and not interruption.requested:
                 first, last = self.done, min(self.done + size, self.targets.size)
                 seconds = self._call(first, last)
                 nll -= float(self.log_probs[first:last].sum())
@@ -196,14 +195,12 @@ class _Pass:
                     next_recheck *= 2
                 blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
                 size = self.block * min(blocks, 2 * size // self.block)
-        except KeyboardInterrupt:
-            if self.done == 0:
-                raise
+        if self.done == 0:
+            raise KeyboardInterrupt
 
     def _call(self, first: int, last: int) -> float:
-        share = np.zeros_like(self.tally)
         started = time.perf_counter()
-        values = self.runtime.run(self.inputs[first:last], self.targets[first:last], self.block, share)
+        values = self.runtime.run(self.inputs[first:last], self.targets[first:last], self.block, self.tallies)
         seconds = time.perf_counter() - started
         if not np.isfinite(values).all():
             position = first + int(np.argmin(np.isfinite(values)))
@@ -212,7 +209,6 @@ class _Pass:
                 "there, so no perplexity exists; check the checkpoint's weights"
             )
         self.log_probs[first:last] = values
-        self.tally += share
         self.done = last
         self.seconds += seconds
         return seconds
@@ -221,8 +217,8 @@ class _Pass:
         """Read one position of the last block out again, alone, and compare every bit."""
         block_start = first + (last - 1 - first) // self.block * self.block
         position = int(self._random.integers(block_start, last))
-        alone = self.runtime.read_out(self.runtime.frozen(position - block_start), int(self.targets[position]), None)
-        if math.frexp(alone) != math.frexp(self.log_probs[position]):
+        alone = self.runtime.read_out(self.runtime.frozen(position - block_start), int(self.targets[position]))
+        if np.float64(alone).tobytes() != self.log_probs[position].tobytes():
             raise MeterError(
                 f"position {position}: log-probability {alone!r} alone, {self.log_probs[position]!r} in a block of "
                 f"{self.block}; the bits must be equal; please report this with your CPU's name"

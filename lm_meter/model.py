@@ -9,7 +9,6 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .errors import ConfigError, MeterError
 from .histogram import Row, rows_of
-from .kernels.charge import new_tally
 from .threads import ThreadTeam, check_threads
 from .tokenizers import load_tokenizer
 
@@ -48,14 +47,14 @@ class Model:
         """Forget everything: zero state, then the start token if the checkpoint has one; the histogram is emptied."""
         self._runtime.reset()
         self._frozen: np.ndarray | None = None
-        self._tally = new_tally(len(self._runtime.regions))
+        self._tallies = self._runtime.new_tallies()
         start = self.tokenizer.specials.start
         if start is not None:
             self.advance(start)
 
     def log_prob(self, token: int) -> float:
         """Log-probability, in nats, of ``token`` as the next one."""
-        return self._runtime.read_out(self._context(), self._checked(token), self._tally)
+        return self._runtime.read_out(self._context(), self._checked(token), self._tallies)
 
     def log_probs(self) -> np.ndarray:
         """Log-probabilities, in nats, of every token as the next one: (V,) float64. Not charged."""
@@ -63,13 +62,13 @@ class Model:
 
     def advance(self, token: int) -> None:
         """Tell the model that the next token is ``token``."""
-        self._runtime.run(np.array([self._checked(token)]), np.zeros(0, np.int64), 1, self._tally)
+        self._runtime.run(np.array([self._checked(token)]), np.zeros(0, np.int64), 1, self._tallies)
         self._frozen = self._runtime.frozen(0)
 
     @property
     def histogram(self) -> list[Row]:
         """Operations of all calls since the last reset."""
-        return rows_of(self._tally, self._runtime.regions)
+        return rows_of(self._tallies.sum(axis=0), self._runtime.regions)
 
     def _context(self) -> np.ndarray:
         if self._frozen is None:

@@ -18,10 +18,15 @@ from ..kernels.charge import new_tally
 from ..kernels.lanes import LANES
 from ..kernels.log_softmax import SEGMENT_ROWS
 from ..kernels.lookup import Table
+from ..kernels.product import NO_BIAS
 from ..kernels.tile import TILE_TOKENS
 from ..regions import Region
 from ..threads import ThreadTeam
 from .lstm_config import LstmConfig, lstm_arrays, parse_lstm_config
+
+
+_NO_TOKENS = np.zeros(0, np.int64)
+_NO_LOGITS = np.zeros(0, np.float32)
 
 
 def _padded(n: int, to: int = LANES) -> int:
@@ -78,7 +83,7 @@ class LstmArchitecture:
         formats = checkpoint.formats
         matrices = [
             (0, FORMAT_CODES[formats[s.weight]], *checkpoint.shape(s.weight),
-             0 if s.bias else loop.NO_BIAS, FORMAT_CODES[formats[s.bias or s.weight]])
+             0 if s.bias else NO_BIAS, FORMAT_CODES[formats[s.bias or s.weight]])
             for s in _matrix_sources(config)
         ]  # fmt: skip
         nothing = np.zeros(0, np.uint8)
@@ -119,6 +124,8 @@ class LstmRuntime:
         self._inputs = np.zeros((2 * config.layers, widest), np.float32)
         self._cells = np.zeros((config.layers, units), np.float32)
         self._clock = np.zeros(1, np.int64)
+        # Where uncharged calls count: the kernels without a meter would be compiled for them alone.
+        self._unused = self.new_tallies()
         self.reserve(1)
 
     def reserve(self, block: int) -> None:
@@ -148,7 +155,11 @@ class LstmRuntime:
         for buffer in (self._inputs, self._cells, self._clock):
             buffer[...] = 0
 
-    def run(self, inputs: np.ndarray, targets: np.ndarray, block: int, tally: np.ndarray | None) -> np.ndarray:
+    def new_tallies(self) -> np.ndarray:
+        """Empty tallies, one for each thread; the sum over the first axis is the run's."""
+        return np.stack([new_tally(len(self.regions)) for _ in range(self.team.threads)])
+
+    def run(self, inputs: np.ndarray, targets: np.ndarray, block: int, tallies: np.ndarray | None) -> np.ndarray:
         """Let each input token enter and predict the target after it.
 
         Parameters
@@ -157,47 +168,44 @@ class LstmRuntime:
             Tokens, 0 to V - 1. Without inputs, targets are predicted from the frozen outputs as they are.
         block : int
             Frozen outputs read out together, at most what was reserved.
-        tally : (regions, kinds, 65, 65) int64 or None
-            Modified in place; None counts nothing.
+        tallies : (threads, regions, kinds, 65, 65) int64 or None
+            Modified in place. None runs kernels that are compiled without a meter, to measure what it costs.
 
         Returns
         -------
         (n,) float64
             Log-probability of each target, in nats.
         """
-        log_probs, _ = self._run(inputs, targets, np.zeros(0, np.float32), block, tally)
-        return log_probs
+        return self._run(inputs, targets, _NO_LOGITS, block, tallies).log_probs
 
     def _run(
-        self, inputs: np.ndarray, targets: np.ndarray, logits: np.ndarray, block: int, tally: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        log_probs, normalisers = np.zeros(targets.size), np.zeros((targets.size, 2))
-        text = loop.Text(inputs, targets, log_probs, normalisers, logits, block)
-        tallies = [None if tally is None else np.zeros_like(tally) for _ in range(self.team.threads)]
+        self, inputs: np.ndarray, targets: np.ndarray, logits: np.ndarray, block: int, tallies: np.ndarray | None
+    ) -> loop.Text:
+        n = targets.size
+        text = loop.Text(inputs, targets, np.zeros(n), np.zeros((n, 2)), logits, block)
 
         def work(thread: int) -> None:
             member = loop.Team(self.team.sync, thread, self.team.threads)
-            loop.run(self._network, self._state, self._scratch, member, text, tallies[thread])
+            tally = None if tallies is None else tallies[thread]
+            loop.run(self._network, self._state, self._scratch, member, text, tally)
 
         self.team.run(work)
-        if tally is not None:
-            for share in tallies:
-                tally += share
-        return log_probs, normalisers
+        return text
 
     def frozen(self, row: int) -> np.ndarray:
         """Copy of a frozen output of the last block: the last layer's hidden state before the token was known."""
         return self._state.frozen[row].copy()
 
-    def read_out(self, frozen: np.ndarray, target: int, tally: np.ndarray | None) -> float:
-        """Log-probability of ``target`` from one frozen output, alone."""
+    def read_out(self, frozen: np.ndarray, target: int, tallies: np.ndarray | None = None) -> float:
+        """Log-probability of ``target`` from one frozen output, alone; not metered without ``tallies``."""
         self._state.frozen[0] = frozen
-        return float(self.run(np.zeros(0, np.int64), np.array([target], np.int64), 1, tally)[0])
+        tallies = self._unused if tallies is None else tallies
+        return float(self.run(_NO_TOKENS, np.array([target], np.int64), 1, tallies)[0])
 
     def distribution(self, frozen: np.ndarray) -> np.ndarray:
-        """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64."""
+        """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
         self._state.frozen[0] = frozen
         logits = np.zeros(self.config.vocabulary, np.float32)
-        _, normalisers = self._run(np.zeros(0, np.int64), np.zeros(1, np.int64), logits, 1, None)
-        top, log_total = normalisers[0]
+        text = self._run(_NO_TOKENS, np.zeros(1, np.int64), logits, 1, self._unused)
+        top, log_total = text.normalisers[0]
         return (logits.astype(np.float64) - top) - log_total

@@ -1,0 +1,35 @@
+"""Ctrl-C during a pass: noted at once, obeyed between two calls of compiled code, so that no count is half-made."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Interruption:
+    """``requested`` is True once Ctrl-C was pressed; a second one raises KeyboardInterrupt as usual."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Interruption]:
+    """Collect Ctrl-C inside the block. Only the main thread receives signals; elsewhere nothing is changed."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    before = signal.signal(signal.SIGINT, interruption._note)
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, before)

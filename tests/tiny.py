@@ -1,0 +1,110 @@
+"""Tiny random LSTM checkpoints of any configuration."""
+
+import functools
+import io
+
+import numpy as np
+
+from lm_meter import write_checkpoint
+
+WORDS = ("<eos>", "<unk>", "the", "cat", "sat", "on", "mat", "a", "dog", "ran", ",", ".", "=", "Ünïcode", "1")
+CHARACTERS = "\n abcdefghijklmnopqrstuvwxyz.,=<>éß—"
+TEXT = " = the cat = \n\n the cat sat on the mat . \n a dog ran , the cat ran . \n"
+_SCALE = 0.4  # spread of the weights: predictions differ visibly from uniform ones, and no gate saturates
+
+
+@functools.cache
+def sentencepiece_model(words=WORDS, *, byte_fallback=True, normalization="identity"):
+    """A SentencePiece model trained on lines of ``words``; its pieces have the specials <unk>, <s>, </s> and <eos>."""
+    import sentencepiece
+
+    rng = np.random.default_rng(7)
+    lines = [" ".join(rng.choice([w for w in words if not w.startswith("<")], 8)) for _ in range(60)]
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=out,
+        vocab_size=340 if byte_fallback else 80,
+        hard_vocab_limit=False,
+        byte_fallback=byte_fallback,
+        control_symbols=["<eos>"],
+        normalization_rule_name=normalization,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return out.getvalue()
+
+
+def _tokenizer(kind, words):
+    """Configuration, array name, bytes and size of a tokenizer."""
+    if kind == "word":
+        words = tuple(words or WORDS)
+        entries = {"start": "<eos>", "end_of_line": "<eos>", "unknown": "<unk>" if "<unk>" in words else None}
+        return {"kind": kind, **entries}, "tokenizer.words", "\n".join(words).encode(), len(words)
+    if kind == "characters":
+        characters = "".join(words or CHARACTERS)
+        return {"kind": kind, "start": "\n"}, "tokenizer.characters", characters.encode(), len(characters)
+    import sentencepiece
+
+    model = sentencepiece_model(tuple(words or WORDS))
+    size = sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
+    return {"kind": kind, "start": "<eos>", "end_of_line": "<eos>"}, "tokenizer.model", model, size
+
+
+def stored(values, dtype):
+    """float32 values as they are stored in a weight format; bfloat16 is rounded to nearest even, as bit patterns."""
+    if dtype != "bfloat16":
+        return values.astype(dtype)
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def tiny_parts(
+    *, kind="word", words=None, embedding=8, hidden=(12,), projection=None, tied=False, bias=True, dtype="float32", seed=0
+):
+    """Configuration and arrays of ``tiny_checkpoint``, for tests that change them before they are written."""
+    tokenizer, name, raw, vocabulary = _tokenizer(kind, words)
+    hidden = list(hidden)
+    if tied and projection is not None:
+        projection = embedding
+    elif tied:
+        hidden[-1] = embedding
+    output = projection or hidden[-1]
+    shapes = {"embedding": (vocabulary, embedding)}
+    for layer, (inputs, units) in enumerate(zip([embedding, *hidden], hidden, strict=False)):
+        shapes[f"lstm.{layer}.weight"] = (4 * units, inputs + units)
+        if bias:
+            shapes[f"lstm.{layer}.bias"] = (4 * units,)
+    if projection is not None:
+        shapes["projection.weight"] = (projection, hidden[-1])
+        if bias:
+            shapes["projection.bias"] = (projection,)
+    if not tied:
+        shapes["softmax.weight"] = (vocabulary, output)
+    if bias:
+        shapes["softmax.bias"] = (vocabulary,)
+    rng = np.random.default_rng(seed)
+    arrays = {
+        name: stored(rng.standard_normal(shape, np.float32) * np.float32(_SCALE), dtype) for name, shape in shapes.items()
+    }
+    config = {
+        "architecture": "lstm",
+        "dimensions": {"vocabulary": vocabulary, "embedding": embedding, "hidden": hidden, "projection": projection},
+        "tied": tied,
+        "bias": {"lstm": bias, "projection": bias and projection is not None, "softmax": bias},
+        "tokenizer": tokenizer,
+        "formats": dict.fromkeys(shapes, dtype),
+        "origin": "tests/tiny.py",
+    }
+    return config, {**arrays, name: np.frombuffer(raw, np.uint8)}
+
+
+def tiny_checkpoint(path, **options):
+    """Write a tiny random LSTM to ``path`` and return ``path``.
+
+    ``kind`` is "word", "sentencepiece" or "characters"; ``words`` its vocabulary (for SentencePiece: the words of the
+    training lines). ``tied`` makes the projection, or without one the last layer, as wide as the embedding.
+    """
+    config, arrays = tiny_parts(**options)
+    write_checkpoint(path, config, arrays)
+    return path
