@@ -130,7 +130,7 @@ def test_empty(tmp_path):
     assert refusal(tmp_path / "a.npz") == "the file is empty; expected a checkpoint (.npz)"
 
 
-@pytest.mark.parametrize("content", [b"not a zip archive", b"\x80\x04K\x01.", bytes(100), npy(VALUES)])
+@pytest.mark.parametrize("content", [b"not a zip archive", b"\x80\x04K\x01.", bytes(100), npy(VALUES)], ids=lambda content: f"{len(content)} bytes")
 def test_not_a_zip_archive(content, tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
 
@@ -295,6 +295,7 @@ def test_an_unknown_version_of_the_array_format(tmp_path):
         npy_with_header("{[]: 1}"),
         npy_with_header("  1\n 2"),
     ],
+    ids=lambda content: f"{len(content)} bytes",
 )
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_a_header_that_makes_no_sense(content, tmp_path):

@@ -1,0 +1,40 @@
+"""Ctrl-C: noted once, obeyed between calls, raised the second time; other threads are left alone."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from lm_meter.interrupt import deferred_interrupt
+
+
+def test_first_interrupt_is_noted_and_the_second_raised():
+    with deferred_interrupt() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+
+
+def test_the_handler_before_is_back_afterwards():
+    before = signal.getsignal(signal.SIGINT)
+    with deferred_interrupt():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_outside_the_main_thread_nothing_changes():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def work():
+        with deferred_interrupt() as interruption:
+            seen.append((interruption.requested, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]

@@ -1,0 +1,76 @@
+"""The team of threads and its barrier: everybody meets, work is taken once, an error releases the others."""
+
+import numpy as np
+import pytest
+
+from lm_meter.errors import ConfigError
+from lm_meter.kernels.barrier import next_item, wait
+from lm_meter.kernels.jit import kernel
+from lm_meter.threads import ThreadTeam, check_threads, usable_cpus
+
+
+@kernel
+def _rounds(sync, thread, threads, board, sums):
+    # Each round everybody writes, meets, and reads what the others wrote: a missed meeting shows as an old number.
+    for number in range(board.shape[0]):
+        board[number, thread] = number + thread
+        wait(sync, threads)
+        sums[thread] += board[number].sum()
+        wait(sync, threads)
+
+
+@kernel
+def _take_items(sync, threads, taken, limit):
+    wait(sync, threads)
+    while True:
+        item = next_item(sync)
+        if item >= limit:
+            break
+        taken[item] += 1
+    wait(sync, threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_see_what_the_others_wrote_before_the_barrier(threads):
+    rounds = 500
+    board, sums = np.zeros((rounds, threads), np.int64), np.zeros(threads, np.int64)
+    team = ThreadTeam(threads)
+    team.run(lambda thread: _rounds(team.sync, thread, threads, board, sums))
+    # Sum over rounds n and threads t of n + t.
+    expected = threads * rounds * (rounds - 1) // 2 + rounds * threads * (threads - 1) // 2
+    assert sums.tolist() == [expected] * threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_item_is_taken_once(threads):
+    taken = np.zeros(1000, np.int64)
+    team = ThreadTeam(threads)
+    for _ in range(3):
+        team.run(lambda thread: _take_items(team.sync, threads, taken, 1000))
+    assert taken.tolist() == [3] * 1000
+
+
+def test_an_error_in_one_thread_releases_the_others_and_is_raised():
+    team = ThreadTeam(2)
+
+    def work(thread):
+        if thread == 0:
+            raise KeyboardInterrupt
+        wait(team.sync, 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        team.run(work)
+    board, sums = np.zeros((5, 2), np.int64), np.zeros(2, np.int64)
+    team.run(lambda thread: _rounds(team.sync, thread, 2, board, sums))
+    assert sums[0] == sums[1] > 0
+
+
+def test_default_is_every_usable_processor():
+    assert check_threads(None) == usable_cpus() >= 1
+    assert check_threads(3) == 3
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257])
+def test_number_of_threads_is_checked(threads):
+    with pytest.raises(ConfigError, match=f"threads is {threads}; expected 1 to 256"):
+        check_threads(threads)
