@@ -40,11 +40,9 @@ def sources_hash() -> str:
 
 def cache_folder() -> Path:
     """Folder of this version's compiled kernels, below ``$LM_METER_CACHE`` or the user's cache folder."""
-    root = os.environ.get("LM_METER_CACHE")
-    if not root:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        root = Path(base) / "lm-meter"
-    return Path(root) / "kernels" / sources_hash()
+    own = os.environ.get("LM_METER_CACHE")
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-meter"
+    return (Path(own) if own else shared) / "kernels" / sources_hash()
 
 
 class _KernelLocator(_CacheLocator):

@@ -92,9 +92,7 @@ def advance(network, state, scratch, team, step, tally):
     """Let one token enter: embedding, then every layer. ``step`` is (token, row of ``state.frozen`` to write)."""
     phase = state.clock[0] % 2
     width = network.table.columns
-    lookup(
-        network.rows, network.table, step[0], _share(width, team), state.inputs[phase], Meter(tally, EMBEDDING)
-    )
+    lookup(network.rows, network.table, step[0], _share(width, team), state.inputs[phase], Meter(tally, EMBEDDING))
     wait(team.sync, team.threads)
     for layer in range(network.layers):
         matrix = matrix_at(network.matrices, layer)
@@ -113,9 +111,7 @@ def advance(network, state, scratch, team, step, tally):
             Place(scratch.gates, 0, GATES * first * LANES),
             Meter(tally, region),
         )
-        lstm_cell(
-            scratch.gates[0], state.cells[layer], scratch.hidden, (first, last), real, Meter(tally, region + 1)
-        )
+        lstm_cell(scratch.gates[0], state.cells[layer], scratch.hidden, (first, last), real, Meter(tally, region + 1))
         own = matrix.columns - units
         for unit in range(first * LANES, first * LANES + real):
             value = scratch.hidden[unit]

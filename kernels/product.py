@@ -63,9 +63,7 @@ class Place(NamedTuple):
 @inlined
 def matrix_at(table, index):
     """Row ``index`` of an (n, 6) int64 table as a Matrix."""
-    return Matrix(
-        table[index, 0], table[index, 1], table[index, 2], table[index, 3], table[index, 4], table[index, 5]
-    )
+    return Matrix(table[index, 0], table[index, 1], table[index, 2], table[index, 3], table[index, 4], table[index, 5])
 
 
 @kernel

@@ -31,9 +31,7 @@ def _xor_stride(typingctx: Any, data: Any, at: Any) -> Any:
         while len(lines) > 1:
             lines = [builder.xor(a, b) for a, b in zip(lines[::2], lines[1::2], strict=True)]
         fold = ir.FunctionType(_I64, [_VECTOR])
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, fold, "llvm.vector.reduce.xor.v8i64"), lines
-        )
+        return builder.call(cgutils.get_or_insert_function(builder.module, fold, "llvm.vector.reduce.xor.v8i64"), lines)
 
     return types.int64(data, types.int64), codegen
 

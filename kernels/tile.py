@@ -40,10 +40,18 @@ TILE_BLOCKS, TILE_TOKENS = (3, 8) if _wide_registers() else (1, 4)
 
 
 def make_tile(blocks: int, tokens: int, code: int) -> Any:
+    """The intrinsic that computes one tile for weights of format ``code``.
+
+    Its arguments: ``weights`` (uint8 array) and the byte ``offset`` of the tile's first row block in it; ``x`` (2-D
+    float32) and its row of the first token; ``out`` (2-D float32, modified in place) and the (row, column) of the tile's
+    first element in it; the number of ``columns`` K.
+    """
     item = ITEM_BYTES[code]
 
     @intrinsic
-    def tile(typingctx: Any, weights: Any, offset: Any, x: Any, x_row: Any, out: Any, out_row: Any, columns: Any) -> Any:
+    def tile(
+        typingctx: Any, weights: Any, offset: Any, x: Any, x_row: Any, out: Any, out_place: Any, columns: Any
+    ) -> Any:
         signature = types.void(weights, types.int64, x, types.int64, out, types.UniTuple(types.int64, 2), types.int64)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -62,12 +70,8 @@ def make_tile(blocks: int, tokens: int, code: int) -> Any:
 
             x_stride, out_stride = stride(2), stride(4)
             block_bytes = builder.mul(k, i64(LANES * item))
-            w_pointers = [
-                byte_pointer(0, builder.add(offset, builder.mul(i64(b), block_bytes))) for b in range(blocks)
-            ]
-            x_pointers = [
-                byte_pointer(2, builder.mul(builder.add(x_row, i64(t)), x_stride)) for t in range(tokens)
-            ]
+            w_pointers = [byte_pointer(0, builder.add(offset, builder.mul(i64(b), block_bytes))) for b in range(blocks)]
+            x_pointers = [byte_pointer(2, builder.mul(builder.add(x_row, i64(t)), x_stride)) for t in range(tokens)]
 
             before = builder.block
             loop = builder.append_basic_block("columns")
@@ -81,9 +85,7 @@ def make_tile(blocks: int, tokens: int, code: int) -> Any:
             inputs = [splat(builder, builder.load(builder.gep(p, [j]), align=4)) for p in x_pointers]
             results: list[list[Any]] = []
             for b in range(blocks):
-                address = builder.add(
-                    builder.ptrtoint(w_pointers[b], _I64), builder.mul(j, i64(LANES * item))
-                )
+                address = builder.add(builder.ptrtoint(w_pointers[b], _I64), builder.mul(j, i64(LANES * item)))
                 w = load_widened(builder, builder.inttoptr(address, _F32.as_pointer()), code, LANES * item)
                 results.append([vector_fma(builder, w, inputs[t], sums[b][t]) for t in range(tokens)])
             for b in range(blocks):
@@ -96,9 +98,7 @@ def make_tile(blocks: int, tokens: int, code: int) -> Any:
 
             builder.position_at_end(after)
             for t in range(tokens):
-                start = builder.add(
-                    builder.mul(builder.add(row, i64(t)), out_stride), builder.mul(column, i64(4))
-                )
+                start = builder.add(builder.mul(builder.add(row, i64(t)), out_stride), builder.mul(column, i64(4)))
                 for b in range(blocks):
                     pointer = byte_pointer(4, builder.add(start, i64(b * LANES * 4)))
                     builder.store(results[b][t], builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)

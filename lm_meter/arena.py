@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,10 +41,8 @@ def _allocate(size: int) -> np.ndarray:
     """Zeroed memory on a page boundary, in huge pages where the system grants them: fewer address look-ups."""
     memory = mmap.mmap(-1, max(size, 1))
     if size >= _HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with contextlib.suppress(OSError):  # a kernel without huge pages: slower, not wrong
             memory.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without huge pages: slower, not wrong
     return np.frombuffer(memory, np.uint8)
 
 
@@ -66,7 +65,9 @@ def _check_finite(checkpoint: Checkpoint, name: str, bits: np.ndarray, mask: np.
 
 
 def _raise_not_finite(checkpoint: Checkpoint, name: str, row: int) -> None:
-    raise CheckpointError(f"{checkpoint.path}: array {name} has a NaN or infinite weight in row {row}; all must be finite")
+    raise CheckpointError(
+        f"{checkpoint.path}: array {name} has a NaN or infinite weight in row {row}; all must be finite"
+    )
 
 
 def pack_weights(
@@ -98,9 +99,7 @@ def pack_weights(
     return arena, matrices
 
 
-def _pack(
-    checkpoint: Checkpoint, name: str, groups: int, place: tuple[np.ndarray, int, int], team: ThreadTeam
-) -> None:
+def _pack(checkpoint: Checkpoint, name: str, groups: int, place: tuple[np.ndarray, int, int], team: ThreadTeam) -> None:
     arena, offset, code = place
     array = checkpoint.verified(name)
     bits = checkpoint.weight_bits(array).reshape(array.shape[0], -1)

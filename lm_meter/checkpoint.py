@@ -23,7 +23,11 @@ FORMAT = "lm-meter/checkpoint"
 VERSION = 1
 
 # How a weight format is stored. bfloat16 has no NumPy type: its bit patterns are stored as uint16.
-STORED_AS = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+STORED_AS: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
 FORMAT_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
 
 
@@ -105,7 +109,7 @@ class Checkpoint:
 def _compare_array(path: str, array: MappedArray, wanted: Expected, weight_format: str | None) -> None:
     where = f"{path}: array {array.name}"
     if wanted.is_weight:
-        if weight_format not in STORED_AS:
+        if not isinstance(weight_format, str) or weight_format not in STORED_AS:
             raise CheckpointError(
                 f"{where}: config.json declares format {weight_format!r}; expected one of {', '.join(STORED_AS)}"
             )
@@ -127,6 +131,8 @@ def _compare_array(path: str, array: MappedArray, wanted: Expected, weight_forma
 def _parse_config(text: str, path: str) -> dict[str, Any]:
     try:
         config = json.loads(text)
+        # Half of a surrogate pair is a JSON string that no tokenizer, report or result can hold.
+        json.dumps(config, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: config.json is not JSON ({error}); expected one JSON object") from None
     if not isinstance(config, dict):

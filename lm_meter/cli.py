@@ -11,9 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import ConfigError, LmMeterError
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+    from .text import Text
 
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
@@ -85,10 +90,14 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     source.add_argument("--corpus", choices=("wikitext-103",), help="a public corpus; downloaded if it is not here")
     parser.add_argument("--split", choices=("test", "valid"), default="test", help="part of the corpus")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N word tokens")
-    parser.add_argument("--block", type=int, default=64, metavar="N", help="predictions read out together (default: 64)")
+    parser.add_argument(
+        "--block", type=int, default=64, metavar="N", help="predictions read out together (default: 64)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
     _add_profile(parser)
-    parser.add_argument("--first-token", choices=("score", "skip"), default="score", help="predict the first token or not")
+    parser.add_argument(
+        "--first-token", choices=("score", "skip"), default="score", help="predict the first token or not"
+    )
     parser.add_argument("--oov", choices=("error", "unk"), default="error", help="what an unknown word is")
     parser.add_argument("--output", metavar="FILE.json", help="also write the result document")
     _add_format(parser)
@@ -98,7 +107,10 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
 
 def _add_count(commands: argparse._SubParsersAction) -> None:
     parser = _command(
-        commands, "count", "operations per piece from the cost laws, without running", "lm-meter count --checkpoint model.npz"
+        commands,
+        "count",
+        "operations per piece from the cost laws, without running",
+        "lm-meter count --checkpoint model.npz",
     )
     parser.add_argument("--checkpoint", metavar="CKPT.npz", help="default: the one that ships with lm-meter")
     _add_profile(parser)
@@ -181,7 +193,7 @@ def _check_writable(path: Path) -> None:
         raise ConfigError(f"--output {path}: cannot be written; choose another place")
 
 
-def _text(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _text(options: argparse.Namespace) -> Text:
     from .corpora import WIKITEXT_103, corpus, corpus_folders, find_split
     from .defaults import sample_text
     from .text import read_text
@@ -193,8 +205,8 @@ def _text(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     found = find_split(WIKITEXT_103, options.split)
     if found is None:
         note = (
-            f"text: the sample that ships with lm-meter; --corpus wikitext-103 downloads the {options.split} set, or put "
-            f"{WIKITEXT_103.splits[options.split].file} into {corpus_folders(WIKITEXT_103)[-1]}"
+            f"text: the sample that ships with lm-meter; --corpus wikitext-103 downloads the {options.split} set, or "
+            f"put {WIKITEXT_103.splits[options.split].file} into {corpus_folders(WIKITEXT_103)[-1]}"
         )
     else:
         note = f"text: {found.name} from this machine; --text FILE evaluates another"
@@ -203,14 +215,14 @@ def _text(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     return found or sample_text()
 
 
-def _checkpoint(path: str | None):  # type: ignore[no-untyped-def]
+def _checkpoint(path: str | None) -> Checkpoint:
     from .checkpoint import Checkpoint
     from .defaults import default_checkpoint
 
     return Checkpoint(path if path else default_checkpoint())
 
 
-def _print(document: dict, table: str, kind: str) -> None:
+def _print(document: dict[str, Any], table: str, kind: str) -> None:
     import json
 
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n" if kind == "json" else table)

@@ -12,11 +12,10 @@ import numpy as np
 from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
 from .defaults import default_checkpoint
-from .errors import ConfigError, MeterError
+from .errors import ConfigError
 from .histogram import rows_of
-from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
-from .models.lstm import LstmRuntime
+from .online import OnlinePass
 from .profiles import DEFAULT_PROFILE, profile_named
 from .progress import Progress, Silent
 from .result import Result, build_result
@@ -26,11 +25,6 @@ from .tokenizers import Encoded, load_tokenizer
 
 DEFAULT_BLOCK = 64
 MAX_BLOCK = 4096
-# A compiled call works for about this long before Python sees the progress and a Ctrl-C.
-_CALL_SECONDS = 0.2
-_SEED = 20190601
-# After the first call and after each doubling of their number, one position is recomputed alone.
-_FIRST_RECHECK = 1
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ def evaluate(
 
     meter = progress(targets.size) if progress else Silent()
     try:
-        run = _Pass(runtime, inputs, targets, options.block)
+        run = OnlinePass(runtime, inputs, targets, options.block)
         run.go(meter)
     finally:
         meter.close()
@@ -145,7 +139,9 @@ def evaluate(
         partial=run.done < targets.size,
         rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
         regions=runtime.regions,
-        speed=Speed(rate, run.seconds, load_seconds, compile_seconds, per_token, stream_bytes_per_second(runtime.weights, team)),
+        speed=Speed(
+            rate, run.seconds, load_seconds, compile_seconds, per_token, stream_bytes_per_second(runtime.weights, team)
+        ),
         online=Online(options.block, run.rechecked, True),
         threads=team.threads,
     )
@@ -165,62 +161,3 @@ def _inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions
     if targets.size == 0:
         raise ConfigError("nothing is left to predict; the text needs at least two tokens with --first-token skip")
     return np.ascontiguousarray(inputs, np.int64), np.ascontiguousarray(targets, np.int64)
-
-
-class _Pass:
-    """One walk over the tokens, call by call."""
-
-    def __init__(self, runtime: LstmRuntime, inputs: np.ndarray, targets: np.ndarray, block: int) -> None:
-        self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, block
-        self.log_probs = np.zeros(targets.size)
-        self.tallies = runtime.new_tallies()
-        self.done = 0
-        self.seconds = 0.0
-        self.rechecked = 0
-        self._random = np.random.default_rng(_SEED)
-
-    def go(self, progress: Progress) -> None:
-        """Predict every target; stop early on Ctrl-C."""
-        size, calls, next_recheck = self.block, 0, _FIRST_RECHECK
-        nll = 0.0
-        with deferred_interrupt() as interruption:
-            while self.done < self.targets.size and not interruption.requested:
-                first, last = self.done, min(self.done + size, self.targets.size)
-                seconds = self._call(first, last)
-                nll -= float(self.log_probs[first:last].sum())
-                progress.update(self.done, nll)
-                calls += 1
-                if calls == next_recheck:
-                    self._recheck(first, last)
-                    next_recheck *= 2
-                blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
-                size = self.block * min(blocks, 2 * size // self.block)
-        if self.done == 0:
-            raise KeyboardInterrupt
-
-    def _call(self, first: int, last: int) -> float:
-        started = time.perf_counter()
-        values = self.runtime.run(self.inputs[first:last], self.targets[first:last], self.block, self.tallies)
-        seconds = time.perf_counter() - started
-        if not np.isfinite(values).all():
-            position = first + int(np.argmin(np.isfinite(values)))
-            raise MeterError(
-                f"the log-probability at position {position} is {values[position - first]}; the model overflows float32 "
-                "there, so no perplexity exists; check the checkpoint's weights"
-            )
-        self.log_probs[first:last] = values
-        self.done = last
-        self.seconds += seconds
-        return seconds
-
-    def _recheck(self, first: int, last: int) -> None:
-        """Read one position of the last block out again, alone, and compare every bit."""
-        block_start = first + (last - 1 - first) // self.block * self.block
-        position = int(self._random.integers(block_start, last))
-        alone = self.runtime.read_out(self.runtime.frozen(position - block_start), int(self.targets[position]))
-        if np.float64(alone).tobytes() != self.log_probs[position].tobytes():
-            raise MeterError(
-                f"position {position}: log-probability {alone!r} alone, {self.log_probs[position]!r} in a block of "
-                f"{self.block}; the bits must be equal; please report this with your CPU's name"
-            )
-        self.rechecked += 1

@@ -28,10 +28,7 @@ class Row:
 
 def rows_of(tally: np.ndarray, regions: Sequence[Region]) -> list[Row]:
     """The entries of a tally that are not zero, in the order of regions and kinds."""
-    return [
-        Row(regions[r].name, KINDS[k], int(a), int(b), int(tally[r, k, a, b]))
-        for r, k, a, b in np.argwhere(tally)
-    ]
+    return [Row(regions[r].name, KINDS[k], int(a), int(b), int(tally[r, k, a, b])) for r, k, a, b in np.argwhere(tally)]
 
 
 def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -46,7 +46,9 @@ def inspection_table(found: dict[str, Any]) -> str:
     for tensor in found["tensors"]:
         shape = " x ".join(str(n) for n in tensor["shape"])
         where = f"tied to {tensor['tied_to']}" if tensor["tied_to"] else number(tensor["count"])
-        rows.append([tensor["name"], shape, tensor["format"], f"{tensor['width']} bit", f"{tensor['stored_width']} bit", where])
+        rows.append(
+            [tensor["name"], shape, tensor["format"], f"{tensor['width']} bit", f"{tensor['stored_width']} bit", where]
+        )
     lines += columns(rows)
     lines += ["", f"numbers: {number(found['numbers'])}, bits: {number(found['bits'])}", "parameters by profile"]
     lines += columns([[name, number(value)] for name, value in found["parameters"].items()])
@@ -93,4 +95,3 @@ def count_table(counted: dict[str, Any]) -> str:
     lines += ["", "not priced"]
     lines += [f"  {move['region']}: {move['what']}" for move in counted["moves"]]
     return "\n".join(lines) + "\n"
-

@@ -76,9 +76,7 @@ class Npz:
             raise CheckpointError(f"{self.path}: has no member config.json; it is not an lm-meter checkpoint")
         info = members["config.json"]
         if info.file_size > MAX_JSON:
-            raise CheckpointError(
-                f"{self.path}: config.json has {info.file_size} bytes; expected at most {MAX_JSON}"
-            )
+            raise CheckpointError(f"{self.path}: config.json has {info.file_size} bytes; expected at most {MAX_JSON}")
         start = self._data_offset("config.json", info)
         raw = bytes(self._map[start : start + info.file_size])
         if zlib.crc32(raw) != info.CRC:
@@ -120,7 +118,9 @@ class Npz:
             shape, fortran, dtype = readers[version](head, max_header_size=MAX_HEADER)
         except CheckpointError:
             raise
-        except Exception as error:  # NumPy's parser of hostile text raises what its parts do: TokenError, IndexError, ...
+        except (
+            Exception
+        ) as error:  # NumPy's parser of hostile text raises what its parts do: TokenError, IndexError, ...
             reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
             raise CheckpointError(f"{where}: has no readable .npy header ({reason})") from None
         if dtype.hasobject:
@@ -129,9 +129,7 @@ class Npz:
             raise CheckpointError(f"{where}: is stored column by column; expected C order")
         if any(n < 0 for n in shape):
             raise CheckpointError(f"{where}: has shape {shape}; expected sizes of 0 or more")
-        array = MappedArray(
-            name[:-4], tuple(shape), dtype, start + head.tell(), (start, info.file_size, info.CRC)
-        )
+        array = MappedArray(name[:-4], tuple(shape), dtype, start + head.tell(), (start, info.file_size, info.CRC))
         # Python integers: a hostile shape must not overflow into a plausible size.
         expected = dtype.itemsize
         for n in shape:
@@ -146,17 +144,13 @@ class Npz:
         """The array's data, mapped; aligned or not."""
         return np.ndarray(array.shape, array.dtype, self._map, array.offset)
 
-    def bytes_of(self, start: int, stop: int) -> np.ndarray:
-        """Bytes of the file, mapped, as uint8."""
-        return np.ndarray((stop - start,), np.uint8, self._map, start)
-
     def verify(self, array: MappedArray) -> None:
         """Compare the member's checksum with the archive's; a damaged weight must not pass as a model."""
         start, size, expected = array.member
         crc = 0
         for at in range(start, start + size, _SLAB):
             stop = min(at + _SLAB, start + size)
-            crc = zlib.crc32(self.bytes_of(at, stop), crc)
+            crc = zlib.crc32(memoryview(self._map)[at:stop], crc)
             self.forget(at, stop)
         if crc != expected:
             raise CheckpointError(
@@ -220,7 +214,7 @@ def write_npz(path: Path, config_text: str, arrays: Mapping[str, np.ndarray]) ->
         for name, array in arrays.items():
             head = io.BytesIO()
             np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
-            data = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b""
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
             _write_member(archive, f"{name}.npy", [head.getvalue(), data])
 
 

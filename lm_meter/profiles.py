@@ -3,8 +3,8 @@
 The histogram of a run is the measurement; a profile is a view of it. Prices are exact fractions, so a sum over
 10**11 operations is exact before it is rounded for printing.
 
-The two challenge profiles follow the public texts of the MicroNet challenge (NeurIPS 2019): the version of June 2019 and
-the final one. Where a text is silent the docstring of the price function says what is assumed.
+The two challenge profiles follow the public texts of the MicroNet challenge (NeurIPS 2019): the version of June 2019
+and the final one. Where a text is silent the docstring of the price function says what is assumed.
 """
 
 from __future__ import annotations

@@ -142,7 +142,10 @@ def _speed_lines(d: dict[str, Any]) -> list[str]:
                 ("weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"),
                 ("memory bandwidth", share),
                 ("on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"),
-                ("peak memory", f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads"),
+                (
+                    "peak memory",
+                    f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads",
+                ),
             ]
         ),
     ]

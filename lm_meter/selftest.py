@@ -1,7 +1,7 @@
 """``lm-meter selftest``: the counts and prices that the rules state, reproduced on this machine.
 
-Every expected number is written in the rules' public texts or follows from them by the arithmetic in the comment beside it;
-none is copied from this program's output.
+Every expected number is written in the rules' public texts or follows from them by the arithmetic in the comment beside
+it; none is copied from this program's output.
 """
 
 from __future__ import annotations

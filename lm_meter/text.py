@@ -65,7 +65,8 @@ def text_from_bytes(raw: bytes, name: str) -> Text:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise TextError(
-            f"{name}: line {line}: byte {error.start} is not UTF-8 (0x{raw[error.start]:02x}); convert the text to UTF-8"
+            f"{name}: line {line}: byte {error.start} is not UTF-8 (0x{raw[error.start]:02x}); "
+            "convert the text to UTF-8"
         ) from None
     if not content:
         raise TextError(f"{name}: the text is empty; expected at least one line")
@@ -92,4 +93,4 @@ def first_words(text: Text, limit: int) -> Text:
 def _lines_with_ends(content: str) -> list[str]:
     lines = content.split("\n")
     ended = [line + "\n" for line in lines[:-1]]
-    return ended + [lines[-1]] if lines[-1] else ended
+    return [*ended, lines[-1]] if lines[-1] else ended

@@ -1,7 +1,7 @@
 """Tokenizers: how a text becomes the numbers a model predicts.
 
-Three kinds. ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece model
-that is stored in the checkpoint. ``characters``: Unicode code points, line ends included. Whatever the kind, nothing of
+Three kinds. ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece
+model that is stored in the checkpoint. ``characters``: Unicode code points, line ends included. Whatever the kind, nothing of
 the text may be lost, because what is not predicted is not paid for.
 """
 
@@ -58,7 +58,7 @@ class Specials:
 def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected]:
     """The array in which a tokenizer of this configuration is stored."""
     kind = config.get("kind")
-    if kind not in _ARRAYS:
+    if not isinstance(kind, str) or kind not in _ARRAYS:
         raise CheckpointError(f"{path}: tokenizer.kind is {kind!r}; expected one of {', '.join(_ARRAYS)}")
     return {_ARRAYS[kind]: Expected((None,), is_weight=False)}
 
@@ -130,7 +130,8 @@ def _line_bytes(words: Sequence[str]) -> int:
 
 
 def _encoded(tokens: Iterable[int], words: Iterable[int], sizes: Iterable[int], replaced: int) -> Encoded:
-    return Encoded(*(np.array(list(values), np.int64) for values in (tokens, words, sizes)), replaced)
+    arrays = [np.array(list(values), np.int64) for values in (tokens, words, sizes)]
+    return Encoded(arrays[0], arrays[1], arrays[2], replaced)
 
 
 class WordTokenizer:
@@ -221,8 +222,8 @@ class PieceTokenizer:
                 ]
             elif decoded[line - 1] != joined[line - 1]:
                 raise TextError(
-                    f"{text.name}: line {line}: the checkpoint's SentencePiece model changes the line when it encodes it "
-                    "(it normalises); a perplexity of the changed text would not be one of this text"
+                    f"{text.name}: line {line}: the checkpoint's SentencePiece model changes the line when it encodes "
+                    "it (it normalises); a perplexity of the changed text would not be one of this text"
                 )
             else:
                 replaced = pieces

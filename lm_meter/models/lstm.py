@@ -24,7 +24,6 @@ from ..regions import Region
 from ..threads import ThreadTeam
 from .lstm_config import LstmConfig, lstm_arrays, parse_lstm_config
 
-
 _NO_TOKENS = np.zeros(0, np.int64)
 _NO_LOGITS = np.zeros(0, np.float32)
 
@@ -46,7 +45,9 @@ def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
 
 def _regions(config: LstmConfig) -> list[Region]:
     regions = [
-        Region("embedding", "lookup", moves=(f"copy of one row of {config.embedding} numbers: a move, not an operation",))
+        Region(
+            "embedding", "lookup", moves=(f"copy of one row of {config.embedding} numbers: a move, not an operation",)
+        )
     ]
     for layer in range(config.layers):
         regions.append(Region(f"lstm.{layer}", "matrix_vector"))
