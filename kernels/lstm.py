@@ -89,8 +89,12 @@ def _real_units(first, last, units):
 
 @kernel
 def advance(network, state, scratch, team, step, tally):
-    """Let one token enter: embedding, then every layer. ``step`` is (token, row of ``state.frozen`` to write)."""
-    phase = state.clock[0] % 2
+    """Let one token enter: embedding, then every layer.
+
+    ``step`` is (token, phase, row of ``state.frozen`` to write). The phase, 0 or 1 in turn, says which of a layer's two
+    input rows is read; the new hidden state goes into the other, so no thread overwrites what another still reads.
+    """
+    phase = step[1]
     width = network.table.columns
     lookup(network.rows, network.table, step[0], _share(width, team), state.inputs[phase], Meter(tally, EMBEDDING))
     wait(team.sync, team.threads)
@@ -119,11 +123,8 @@ def advance(network, state, scratch, team, step, tally):
             if layer + 1 < network.layers:
                 state.inputs[2 * (layer + 1) + phase, unit] = value
             else:
-                state.frozen[step[1], unit] = value
+                state.frozen[step[2], unit] = value
         wait(team.sync, team.threads)
-    if team.thread == 0:
-        state.clock[0] += 1
-    wait(team.sync, team.threads)
 
 
 @kernel
@@ -203,11 +204,15 @@ def run(network, state, scratch, team, text, tally):
         This thread's tally, modified in place.
     """
     steps, targets, block = text.inputs.size, text.targets.size, text.block
+    seen = state.clock[0]
     for start in range(0, max(steps, targets), block):
         for at in range(start, min(start + block, steps)):
-            advance(network, state, scratch, team, (text.inputs[at], at - start), tally)
+            advance(network, state, scratch, team, (text.inputs[at], (seen + at) % 2, at - start), tally)
         if start < targets:
             read_out(network, state, scratch, team, text, (start, min(start + block, targets)), tally)
+    # Every thread has read the clock by now: it has met this one at the barriers of the first step.
+    if team.thread == 0:
+        state.clock[0] = seen + steps
 
 
 @entry

@@ -43,8 +43,8 @@ def make_tile(blocks: int, tokens: int, code: int) -> Any:
     """The intrinsic that computes one tile for weights of format ``code``.
 
     Its arguments: ``weights`` (uint8 array) and the byte ``offset`` of the tile's first row block in it; ``x`` (2-D
-    float32) and its row of the first token; ``out`` (2-D float32, modified in place) and the (row, column) of the tile's
-    first element in it; the number of ``columns`` K.
+    float32) and its row of the first token; ``out`` (2-D float32, modified in place) and the (row, column) of the
+    tile's first element in it; the number of ``columns`` K.
     """
     item = ITEM_BYTES[code]
 

@@ -1,0 +1,90 @@
+"""The README tells the truth: its programs run, its commands exist, and its fields are those of a result.
+
+The two commands of "Install and run" make virtual environments; `.ci/run` runs them as they are written.
+"""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from lm_meter import cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from readme_commands import readme_commands  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text("the cat sat on the mat .\nthe dog sat .\n", encoding="utf-8")
+    return tmp_path
+
+
+def _programs():
+    return re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_install_section_has_the_two_commands():
+    install, check = readme_commands(README)
+    assert "pip install ." in install
+    assert install.endswith("lm-meter eval")
+    assert check.endswith("pytest")
+
+
+def test_programs_run_in_the_order_of_the_page(folder, capsys):
+    names = {}
+    for program in _programs():
+        exec(compile(program, "README.md", "exec"), names)
+    # The last program computes the perplexity per piece of the text that the first one evaluated.
+    first, second = capsys.readouterr().out.split("\n")[:2]
+    word = float(first.split()[0])
+    piece = float(second.split()[0])
+    assert word == pytest.approx(piece)  # one piece a word in this model
+
+
+def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
+    exec(compile(_programs()[0], "README.md", "exec"), {})
+    (inline,) = re.findall(r"^or `lm-meter (.*?)`\.$", README, re.MULTILINE)
+    assert cli.main(shlex.split(inline)) == 0
+    values = {
+        "CKPT.npz": "model.npz",
+        "RESULT.json": "result.json",
+        "T": "imagenet",
+        "N": "1e6",
+        "P": "micronet-2019-final",
+    }
+    rows = re.findall(r"^\| `lm-meter (.*?)` \|", README, re.MULTILINE)
+    assert len(rows) == 6
+    for row in rows:
+        arguments = [values.get(word, word) for word in shlex.split(row)]
+        if arguments == ["eval"]:
+            arguments += shlex.split(inline)[1:]
+        assert cli.main(arguments) == 0, row
+    capsys.readouterr()
+
+
+def test_documented_fields_are_those_of_a_result(folder, capsys):
+    exec(compile(_programs()[0], "README.md", "exec"), {})
+    capsys.readouterr()
+    cli.main(["eval", "--checkpoint", "model.npz", "--text", "book.txt", "--oov", "unk", "--format", "json", "--quiet"])
+    document = json.loads(capsys.readouterr().out)
+    section = README.split("## The result document")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE)
+    documented = {name for first, _ in rows for name in re.findall(r"`(\w+)`", first)}
+    assert documented == set(document)
+    for first, content in rows:
+        name = re.findall(r"`(\w+)`", first)[0]
+        inner = document[name][0] if isinstance(document[name], list) else document[name]
+        if isinstance(inner, dict) and name != "environment":
+            mentioned = set(re.findall(r"`(\w+)`", content))
+            assert set(inner) <= mentioned, name
+
+
+def test_price_lists_are_all_documented():
+    for name in cli.PROFILE_NAMES:
+        assert f"`{name}`" in README
