@@ -13,7 +13,7 @@ from .charge import ADD, MULTIPLY, charge
 from .formats import BFLOAT16, BITS, FLOAT16, FLOAT32, ITEM_BYTES
 from .jit import inlined, kernel
 from .lanes import LANES, load, load_bfloat16, load_float16, load_float32, store
-from .tile import TILE_BLOCKS, TILE_TOKENS, make_tile
+from .tile import TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, make_tile
 
 NO_BIAS = -1
 ACTIVATION_BITS = 32
@@ -81,7 +81,7 @@ def product_cost(meter, matrix, rows, tokens):
 def _make_product(code):
     """The loops over tiles for one weight format."""
     item = ITEM_BYTES[code]
-    vector_8, vector_4, vector_2, vector_1 = (make_tile(blocks, 1, code) for blocks in (8, 4, 2, 1))
+    vector, vector_4, vector_2, vector_1 = (make_tile(blocks, 1, code) for blocks in (VECTOR_BLOCKS, 4, 2, 1))
     tile, narrow_tile = make_tile(TILE_BLOCKS, TILE_TOKENS, code), make_tile(1, TILE_TOKENS, code)
 
     @kernel
@@ -94,9 +94,9 @@ def _make_product(code):
                 left = span.last - block
                 at = matrix.offset + block * block_bytes
                 place = (out.row, out.column + (block - span.first) * LANES)
-                if left >= 8:
-                    vector_8(weights, at, x.data, x.row, out.data, place, k)
-                    block += 8
+                if left >= VECTOR_BLOCKS:
+                    vector(weights, at, x.data, x.row, out.data, place, k)
+                    block += VECTOR_BLOCKS
                 elif left >= 4:
                     vector_4(weights, at, x.data, x.row, out.data, place, k)
                     block += 4

@@ -122,7 +122,7 @@ PROFILES = {
         ),
         Profile("flops", "operations of any width", _one, _each_parameter, {}),
         Profile("macs", "multiplies of any width", _multiply_only, _each_parameter, {}),
-        Profile("bops", "products of the inputs' widths; storage in bits", _bit_product, _each_bit, {}),
+        Profile("bops", "products of input widths; storage in bits", _bit_product, _each_bit, {}),
     )
 }
 DEFAULT_PROFILE = "micronet-2019-06"

@@ -8,6 +8,7 @@ from typing import Any
 from .profiles import PROFILES
 from .result import Result
 
+_TERMINAL = 80  # columns
 _KIND_NAMES = {"multiply": "mult", "add": "add", "divide": "div", "transcendental": "transc", "compare": "cmp",
                "bitwise": "bit", "convert": "conv"}  # fmt: skip
 
@@ -38,18 +39,26 @@ def pairs(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
 
 
 def operations_table(operations: dict[str, Any], by_region_and_kind: dict[str, dict[str, float]]) -> list[str]:
-    """Operations per token by region and kind."""
+    """Operations per token by region and kind; in millions where whole numbers would not fit the terminal."""
+    lines = _operations_lines(operations, by_region_and_kind, "{:,.0f}", 1)
+    if max(map(len, lines)) <= _TERMINAL:
+        return lines
+    return ["  (millions)", *_operations_lines(operations, by_region_and_kind, "{:,.2f}", 1_000_000)]
+
+
+def _operations_lines(
+    operations: dict[str, Any], by_region_and_kind: dict[str, dict[str, float]], shown: str, unit: int
+) -> list[str]:
+    def count(value: float) -> str:
+        return "." if value == 0 else shown.format(value / unit)
+
     kinds = [kind for kind in _KIND_NAMES if kind in operations["by_kind"]]
     rows = [["region", *(_KIND_NAMES[kind] for kind in kinds), "total"]]
     for region, total in operations["by_region"].items():
         cells = by_region_and_kind.get(region, {})
-        rows.append([region, *(_count(cells.get(kind, 0)) for kind in kinds), _count(total)])
-    rows.append(["total", *(_count(operations["by_kind"][kind]) for kind in kinds), _count(operations["total"])])
+        rows.append([region, *(count(cells.get(kind, 0)) for kind in kinds), count(total)])
+    rows.append(["total", *(count(operations["by_kind"][kind]) for kind in kinds), count(operations["total"])])
     return columns(rows)
-
-
-def _count(value: float) -> str:
-    return "." if value == 0 else f"{value:,.0f}"
 
 
 def region_by_kind(document: dict[str, Any]) -> dict[str, dict[str, float]]:
