@@ -31,9 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not in the interpreter's last moments
+        return status
     except LmMeterError as error:
-        print(f"lm-meter: error: {error}", file=sys.stderr)
+        # Names of files and members may contain line ends; the message stays one line.
+        print("lm-meter: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader of our output has gone (| head); say nothing more, not even at exit.
@@ -176,21 +179,31 @@ def _eval(options: argparse.Namespace) -> int:
         options=run,
         progress=None if options.quiet else on_stderr,
     )
-    if options.output:
-        result.save(options.output)
-    sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
+    try:
+        if options.output:
+            result.save(options.output)
+    finally:  # a disk that filled up during a long run must not take the printed result with it
+        sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
     return INTERRUPTED if result["partial"] else 0
 
 
 def _check_writable(path: Path) -> None:
     """Find out before a long run, not after it, that its result could not be written."""
-    folder = path.parent
-    if path.is_dir():
-        raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
-    if not folder.is_dir():
-        raise ConfigError(f"--output {path}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise ConfigError(f"--output {path}: cannot be written; choose another place")
+    import tempfile
+
+    try:
+        if path.is_dir():
+            raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"--output {path}: is a device or pipe and would be replaced; expected the name of a file")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise ConfigError(f"--output {path}: is write-protected; choose another name")
+        if not path.parent.is_dir():
+            raise ConfigError(f"--output {path}: there is no folder {path.parent}; make it first")
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--output {path}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def _text(options: argparse.Namespace) -> Text:
@@ -255,12 +268,12 @@ def _score(options: argparse.Namespace) -> int:
     for name in ("parameters", "operations"):
         given = getattr(options, name)
         try:
-            value = Fraction(given.replace(",", "").replace("_", ""))
-        except (ValueError, ZeroDivisionError):
-            raise ConfigError(f"--{name} is {given!r}; expected a number such as 159e6") from None
-        if value < 0:
-            raise ConfigError(f"--{name} is {given}; expected 0 or more")
-        numbers.append(value)
+            value = float(given.replace(",", ""))
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"--{name} is {given!r}; expected a number of 0 or more, such as 159e6")
+        numbers.append(Fraction(value))
     result = score(task_of(profile_named(options.profile), options.task), *numbers)
     print(f"storage     {float(result.storage_ratio):.6f}")
     print(f"operations  {float(result.operations_ratio):.6f}")

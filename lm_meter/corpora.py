@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,12 +96,10 @@ def load_split(corpus: Corpus, split: str, progress: bool = False) -> Text:
         Where the archive cannot be fetched or is not the expected one; the message says which file to put where.
     """
     text = find_split(corpus, split)
-    if text is None:
-        _download(corpus, corpus_folders(corpus)[-1], progress)
-        text = find_split(corpus, split)
-    if text is None:
-        raise TextError(f"{corpus.url}: the archive has no {split} split of {corpus.name}")
-    return text
+    if text is not None:
+        return text
+    contents = _download(corpus, corpus_folders(corpus)[-1], progress)
+    return text_from_bytes(contents[split], f"{corpus.name}/{split}")
 
 
 def corpus(name: str, split: str = "test", progress: bool = False) -> Text:
@@ -116,14 +115,14 @@ def _split(corpus: Corpus, split: str) -> Split:
     return corpus.splits[split]
 
 
-def _download(corpus: Corpus, folder: Path, progress: bool) -> None:
-    """Fetch the archive and keep the verified splits in ``folder``."""
+def _download(corpus: Corpus, folder: Path, progress: bool) -> dict[str, bytes]:
+    """Fetch the archive, keep the verified splits in ``folder`` and return them by name."""
     try:
         with tempfile.TemporaryFile() as archive:
             _fetch(corpus.url, archive, progress)
-            _extract(corpus, archive, folder)
-    except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", None) or error
+            return _extract(corpus, archive, folder)
+    except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
         files = " and ".join(split.file for split in corpus.splits.values())
         raise TextError(
             f"{corpus.url}: cannot be downloaded ({reason}); put {files} into {folder} (or into "
@@ -135,7 +134,8 @@ def _fetch(url: str, archive: IO[bytes], progress: bool) -> None:
     from tqdm import tqdm
 
     with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
-        size = int(response.headers.get("Content-Length") or 0)
+        length = response.headers.get("Content-Length") or ""
+        size = int(length) if length.isdecimal() else 0
         bar = tqdm(total=size or None, unit="B", unit_scale=True, desc="download", disable=not progress)
         with bar:
             received = 0
@@ -147,24 +147,30 @@ def _fetch(url: str, archive: IO[bytes], progress: bool) -> None:
         raise TextError(f"{url}: the connection ended after {received} of {size} bytes; run the command again")
 
 
-def _extract(corpus: Corpus, archive: IO[bytes], folder: Path) -> None:
+def _extract(corpus: Corpus, archive: IO[bytes], folder: Path) -> dict[str, bytes]:
+    """Keep the splits: all of them, or none if one is not what it should be."""
     try:
         with zipfile.ZipFile(archive) as members:
-            for split in corpus.splits.values():
-                info = members.getinfo(split.member)
-                if info.file_size > _MAX_MEMBER:
-                    raise TextError(
-                        f"{corpus.url}: {split.member} has {info.file_size} bytes; expected at most {_MAX_MEMBER}"
-                    )
-                raw = members.read(info)
-                found = hashlib.sha256(raw).hexdigest()
-                if found != split.sha256:
-                    raise TextError(
-                        f"{corpus.url}: {split.member} has SHA-256 {found[:12]}..., expected {split.sha256[:12]}...; "
-                        "the archive is damaged or another one; nothing was kept"
-                    )
-                folder.mkdir(parents=True, exist_ok=True)
-                with atomic_file(folder / split.file) as file:
-                    file.write(raw)
-    except (zipfile.BadZipFile, KeyError) as error:
+            contents = {name: _verified(corpus, members, split) for name, split in corpus.splits.items()}
+    except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, RuntimeError) as error:
         raise TextError(f"{corpus.url}: is not the expected archive ({error}); nothing was kept") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, raw in contents.items():
+        with atomic_file(folder / corpus.splits[name].file) as file:
+            file.write(raw)
+    return contents
+
+
+def _verified(corpus: Corpus, members: zipfile.ZipFile, split: Split) -> bytes:
+    """Content of one split, compared with its checksum."""
+    info = members.getinfo(split.member)
+    if info.file_size > _MAX_MEMBER:
+        raise TextError(f"{corpus.url}: {split.member} has {info.file_size} bytes; expected at most {_MAX_MEMBER}")
+    raw = members.read(info)
+    found = hashlib.sha256(raw).hexdigest()
+    if found != split.sha256:
+        raise TextError(
+            f"{corpus.url}: {split.member} has SHA-256 {found[:12]}..., expected {split.sha256[:12]}...; "
+            "the archive is damaged or another one; nothing was kept"
+        )
+    return raw

@@ -1,8 +1,8 @@
 """Tokenizers: how a text becomes the numbers a model predicts.
 
 Three kinds. ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece
-model that is stored in the checkpoint. ``characters``: Unicode code points, line ends included. Whatever the kind, nothing of
-the text may be lost, because what is not predicted is not paid for.
+model that is stored in the checkpoint. ``characters``: Unicode code points, line ends included. Whatever the kind,
+nothing of the text may be lost, because what is not predicted is not paid for.
 """
 
 from __future__ import annotations

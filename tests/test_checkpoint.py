@@ -85,7 +85,11 @@ def test_a_refused_write_leaves_nothing_and_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("text", ["", "not JSON", '{"format": ', "[" * 200_000, "1" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "not JSON", '{"format": ', "[" * 200_000, "1" * 5000, r'{"origin": "\ud800"}'],
+    ids=["empty", "words", "cut off", "deep", "long number", "half a surrogate pair"],
+)
 def test_a_configuration_that_is_not_json(text, parts, refused):
     message = refused(text, parts[1])
 

@@ -1,0 +1,154 @@
+"""Measure what lm-meter promises, in one run, beside what the machine and PyTorch can do.
+
+    python scripts/bench.py --vocab-counts vocab_counts.tsv --work /tmp/bench --output bench.json
+
+Prints for each part medians with their spread, and at the end every promised figure with what was found; the same
+stands in a JSON file. Correctness is checked before anything is timed. The full-size baseline (638 MB in float32) is
+made by ``make_baseline.py`` in the folder ``--work`` and found there again next time. PyTorch is compared with where it
+is installed. For figures that mean something the machine should do nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench_process import memory_section, start_section
+from bench_report import Section, findings_table, section_table
+from bench_speed import BLOCK, Effort, bandwidth_section, baseline_section, default_section, metering_section
+
+from lm_meter import LmMeterError, read_text
+from lm_meter.corpora import WIKITEXT_103, find_split
+from lm_meter.defaults import default_checkpoint, sample_text
+from lm_meter.environment import describe
+from lm_meter.npz import atomic_file
+from lm_meter.threads import check_threads
+
+SCHEMA = "lm-meter/bench/1"
+SECTIONS = ("bandwidth", "memory", "start", "default", "metering", "baseline")
+_REPEATS, _SECONDS = 9, 0.5
+_QUICK_REPEATS, _QUICK_SECONDS = 3, 0.1
+_START_REPEATS = 3  # of a whole process
+
+
+def parse_options() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocab-counts", type=Path, metavar="FILE.tsv", help="words of the baseline and their counts")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where the baseline lies (default: temporary)")
+    parser.add_argument("--checkpoint", type=Path, metavar="CKPT.npz", help="default: the one that ships with lm-meter")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="default: WikiText-103 if here, else the sample")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
+    parser.add_argument("--repeats", type=int, metavar="N", help=f"of each timing (default: {_REPEATS})")
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="default: all")
+    parser.add_argument("--quick", action="store_true", help="fewer tokens and repeats: shows that it works, no more")
+    parser.add_argument(
+        "--output", type=Path, default=Path("bench.json"), metavar="FILE.json", help="default: %(default)s"
+    )
+    options = parser.parse_args()
+    if options.repeats is not None and options.repeats < 1:
+        parser.error("--repeats: expected 1 or more")
+    if not options.output.resolve().parent.is_dir():
+        parser.error(f"--output {options.output}: there is no such folder")
+    return options
+
+
+class Bench:
+    """The inputs of a run."""
+
+    def __init__(self, options: argparse.Namespace, work: Path) -> None:
+        self.options, self.work = options, work
+        repeats = options.repeats or (_QUICK_REPEATS if options.quick else _REPEATS)
+        threads = check_threads(options.threads)
+        self.effort = Effort(repeats, _QUICK_SECONDS if options.quick else _SECONDS, threads)
+        self.checkpoint = options.checkpoint or default_checkpoint()
+        self.text = read_text(options.text) if options.text else find_split(WIKITEXT_103, "test") or sample_text()
+
+    def text_file(self) -> Path:
+        """The text as a file, for other processes."""
+        path = self.work / "text.tokens"
+        path.write_bytes(self.text.content.encode())
+        return path
+
+    def baseline(self, weights: str) -> Path:
+        """The full-size baseline with random weights in a format, made now if it is not there."""
+        path = self.work / f"baseline-{weights}.npz"
+        if not path.exists():
+            if self.options.vocab_counts is None:
+                raise SystemExit(f"bench: {path} does not exist; --vocab-counts FILE.tsv makes it")
+            script = Path(__file__).resolve().parent / "make_baseline.py"
+            arguments = ["--dtype", weights, "--vocab-counts", str(self.options.vocab_counts), "--out", str(path)]
+            subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=sys.stderr)
+        return path
+
+    def sections(self) -> Iterator[Section]:
+        """Measure the chosen parts, one after the other."""
+        chosen, text, effort = self.options.sections, self.text, self.effort
+        if "bandwidth" in chosen:
+            yield bandwidth_section(effort)
+        if "memory" in chosen:
+            for weights in ("float32", "float16"):
+                yield memory_section(self.baseline(weights), f"baseline {weights}", self.text_file(), effort.threads)
+        if "start" in chosen:
+            yield start_section(self.checkpoint, self.text_file(), effort.threads, min(effort.repeats, _START_REPEATS))
+        if "default" in chosen:
+            yield default_section(self.checkpoint, text, effort)
+        if "metering" in chosen:
+            yield metering_section(self.checkpoint, "default", (1, BLOCK), text, effort)
+            yield metering_section(self.baseline("float32"), "baseline", (BLOCK,), text, effort)
+        if "baseline" in chosen:
+            for weights in ("float32", "float16"):
+                yield baseline_section(self.baseline(weights), weights, text, effort)
+
+
+def environment(threads: int) -> dict[str, object]:
+    """Versions, processor, threads, commit."""
+    try:
+        torch = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        torch = None
+    return describe(threads) | {"torch": torch}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = parse_options()
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            work = options.work or Path(temporary)
+            work.mkdir(parents=True, exist_ok=True)
+            bench = Bench(options, work)
+            here = environment(bench.effort.threads)
+            print("\n".join(f"{name:12} {value}" for name, value in here.items()))
+            print(f"{'text':12} {bench.text.name}\n{'repeats':12} {bench.effort.repeats}\n")
+            done = []
+            for section in bench.sections():
+                print(section_table(section), flush=True)
+                done.append(section)
+    except LmMeterError as error:
+        raise SystemExit(f"bench: {error}") from None
+    findings = [finding for section in done for finding in section.findings]
+    print(findings_table(findings))
+    document = {
+        "schema": SCHEMA,
+        "environment": here,
+        "text": bench.text.name,
+        "checkpoint": str(bench.checkpoint),
+        "quick": options.quick,
+        "repeats": bench.effort.repeats,
+        "sections": [section.to_json() for section in done],
+        "findings": [finding.to_json() for finding in findings],
+    }
+    with atomic_file(options.output) as file:
+        file.write((json.dumps(document, indent=1) + "\n").encode())
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Speed in this process: memory, lm-meter's token loop with and without its meter, and PyTorch on the same weights.
+
+Quantities that are compared are measured in turn, repeat by repeat, so that a disturbance of the machine meets all of
+them; ratios are ratios of medians.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_report import Measurement, Section
+
+from lm_meter import Checkpoint, Text
+from lm_meter.bandwidth import stream_bytes_per_second
+from lm_meter.models.lstm import LstmRuntime
+from lm_meter.text import first_words
+from lm_meter.threads import ThreadTeam
+from lm_meter.tokenizers import load_tokenizer
+
+try:
+    import bench_torch
+    import torch
+except ModuleNotFoundError:
+    bench_torch = torch = None
+
+BLOCK = 64
+TEXT_WORDS = 20_000  # of the text; a faster model takes them again from the beginning
+BASELINE_PARAMETERS = 159_376_855  # biases included
+BANDWIDTH_FRACTION, PYTORCH_RATIO_SMALL, PYTORCH_RATIO_FULL, METERING = 0.85, 5.0, 1.0, 0.01
+# Largest difference allowed between a token's log-probability here and PyTorch's in float32, nats. Both sum K float32
+# products and then V exponentials, in different orders; values of 10 to 16 are 1e-6 apart in float32.
+AGREEMENT = 5e-5
+CHECKED_TOKENS = 2 * BLOCK
+# A pause before each timing: threads of the library timed before still spin for some milliseconds.
+_PAUSE_SECONDS = 0.02
+# The meter's cost is a small difference of two times: more repeats, each shorter.
+_METERING_REPEATS = 4
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: repeats, seconds for each repeat of each quantity, and threads."""
+
+    repeats: int
+    seconds: float
+    threads: int
+
+
+class Loaded:
+    """A checkpoint in memory with the tokens of a text: ``inputs`` enter, ``targets`` are predicted."""
+
+    def __init__(self, path: Path, text: Text, threads: int) -> None:
+        self.checkpoint = Checkpoint(path)
+        tokenizer = load_tokenizer(self.checkpoint)
+        specials = tokenizer.specials
+        oov = "error" if specials.unknown is None else "unk"
+        tokens = tokenizer.encode(first_words(text, TEXT_WORDS), oov).tokens
+        self.inputs, self.targets = np.ascontiguousarray(tokens[:-1]), np.ascontiguousarray(tokens[1:])
+        self.team = ThreadTeam(threads)
+        self.runtime = LstmRuntime(self.checkpoint, self.team)
+        self.runtime.reserve(BLOCK)
+        self.tallies = self.runtime.new_tallies()
+
+    def advance_and_read_out(self, block: int, metered: bool = True) -> Callable[[int], object]:
+        """The whole work for the first n tokens."""
+        tallies = self.tallies if metered else None
+        return lambda n: self.runtime.run(self.inputs[:n], self.targets[:n], block, tallies)
+
+    def advance(self) -> Callable[[int], object]:
+        """The recurrent part alone, for n tokens."""
+        return lambda n: self.runtime.run(self.inputs[:n], self.targets[:0], BLOCK, self.tallies)
+
+    def read_out(self, block: int) -> Callable[[int], object]:
+        """Projection and softmax alone, for n tokens."""
+        return lambda n: self.runtime.run(self.inputs[:0], self.targets[:n], block, self.tallies)
+
+    def weight_bytes(self, block: int) -> float:
+        """Bytes of weights that must be read for one token."""
+        return self.runtime.recurrent_bytes + self.runtime.readout_bytes / block
+
+    def read_rate(self) -> float:
+        """GB/s of a plain read of the packed weights."""
+        return stream_bytes_per_second(self.runtime.weights, self.team) / 1e9
+
+
+def timed(call: Callable[[int], object], block: int, loaded: Loaded, effort: Effort) -> Callable[[], float]:
+    """A function that times ``call(n)`` and gives milliseconds a token; n fills about the effort's seconds."""
+    most = max(1, loaded.targets.size // block)
+    call(block)  # compiles, and touches every page
+    started = time.perf_counter()
+    call(block)
+    blocks = int(effort.seconds / (time.perf_counter() - started))
+    n = block * max(1, min(blocks, most))
+    rounds = max(1, blocks // most)
+
+    def sample() -> float:
+        time.sleep(_PAUSE_SECONDS)
+        started = time.perf_counter()
+        for _ in range(rounds):
+            call(n)
+        return (time.perf_counter() - started) * 1e3 / (n * rounds)
+
+    return sample
+
+
+def in_turn(samplers: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """Samples of each quantity: A B C A B C ..."""
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
+    for _ in range(repeats):
+        for name, sampler in samplers.items():
+            samples[name].append(sampler())
+    return samples
+
+
+def bandwidth_section(effort: Effort) -> Section:
+    """Read rate of memory as large as the baseline's float32 weights."""
+    section = Section("memory, reading 638 MB (the baseline's weights in float32)")
+    data = np.ones(4 * BASELINE_PARAMETERS, np.uint8)
+    teams = {f"{n} thread{'s' * (n > 1)}": ThreadTeam(n) for n in sorted({1, effort.threads})}
+    samplers = {name: (lambda team=team: stream_bytes_per_second(data, team) / 1e9) for name, team in teams.items()}
+    for name, samples in in_turn(samplers, effort.repeats).items():
+        section.add(name, "GB/s", samples)
+    return section
+
+
+def check(loaded: Loaded, threads: int) -> str:
+    """Compare block 1, block 64 and PyTorch in float32 on the same tokens; a remark, or the end of the program."""
+    runtime, inputs, targets = loaded.runtime, loaded.inputs[:CHECKED_TOKENS], loaded.targets[:CHECKED_TOKENS]
+    results = []
+    for block in (1, BLOCK):
+        runtime.reset()
+        results.append(runtime.run(inputs, targets, block, loaded.tallies))
+    if results[0].tobytes() != results[1].tobytes():
+        raise SystemExit("bench: log-probabilities at block 1 and 64 differ; nothing was timed")
+    if bench_torch is None:
+        return f"checked: block 1 and {BLOCK} give the same bits (PyTorch is not installed)"
+    twin = bench_torch.TorchTwin(loaded.checkpoint, torch.float32, threads)
+    difference = float(np.abs(twin.run(inputs, targets, BLOCK) - results[0]).max())
+    if not difference <= AGREEMENT:
+        raise SystemExit(f"bench: a log-probability differs by {difference} nats from PyTorch's; nothing was timed")
+    return f"checked: block 1 and {BLOCK} same bits; PyTorch within {difference:.1e} nats (allowed {AGREEMENT:.0e})"
+
+
+def _torch_samplers(
+    loaded: Loaded, dtypes: tuple[str, ...], effort: Effort, section: Section
+) -> dict[str, Callable[[], float]]:
+    samplers = {}
+    for dtype in dtypes if bench_torch else ():
+        twin = bench_torch.working_twin(loaded.checkpoint, getattr(torch, dtype), effort.threads)
+        if isinstance(twin, str):
+            section.remarks.append(f"PyTorch in {dtype} does not run here: {twin[:40]}")
+            continue
+        for chunk, how in ((1, "1 at a time"), (BLOCK, f"{BLOCK} at once")):
+
+            def call(n: int, twin: Any = twin, chunk: int = chunk) -> object:
+                return twin.run(loaded.inputs[:n], loaded.targets[:n], chunk)
+
+            samplers[f"PyTorch {dtype}, {how}"] = timed(call, chunk, loaded, effort)
+    return samplers
+
+
+def _compared(loaded: Loaded, dtypes: tuple[str, ...], effort: Effort, section: Section) -> dict[str, Measurement]:
+    """Check, then measure lm-meter, its parts, the read rate and PyTorch in turn."""
+    section.remarks.append(check(loaded, effort.threads))
+    samplers: dict[str, Callable[[], float]] = {"plain read of the weights": loaded.read_rate}
+    works = {
+        "block 1": (loaded.advance_and_read_out(1), 1),
+        f"block {BLOCK}": (loaded.advance_and_read_out(BLOCK), BLOCK),
+        "  recurrent part": (loaded.advance(), BLOCK),
+        "  readout, block 1": (loaded.read_out(1), 1),
+        f"  readout, block {BLOCK}": (loaded.read_out(BLOCK), BLOCK),
+    }
+    samplers |= {name: timed(call, block, loaded, effort) for name, (call, block) in works.items()}
+    samplers |= _torch_samplers(loaded, dtypes, effort, section)
+    measured = in_turn(samplers, effort.repeats)
+    rate = measured.pop("plain read of the weights")
+    found = {"read": section.add("plain read of the weights", "GB/s", rate)}
+    for name, samples in measured.items():
+        entry = Measurement(name, "ms/token", samples)
+        notes = f"{1e3 / entry.median:,.0f} tok/s"
+        if name in ("block 1", f"block {BLOCK}"):
+            speed = loaded.weight_bytes(1 if name == "block 1" else BLOCK) / entry.median / 1e6
+            notes += f", {speed:.1f} GB/s"
+        found[name] = section.add(name, "ms/token", samples, notes)
+    return found
+
+
+def _expect_faster(section: Section, label: str, ours: Measurement, theirs: Measurement | None, wanted: float) -> None:
+    if theirs is not None:
+        ratio = theirs.median / ours.median
+        section.expect(label, f">= {wanted:g} x", f"{ratio:.2f} x", ratio >= wanted)
+
+
+def baseline_section(path: Path, weights: str, text: Text, effort: Effort) -> Section:
+    """The full-size baseline with ``weights`` "float32" or "float16"."""
+    section = Section(f"baseline, 159M parameters, {weights}, {effort.threads} threads")
+    loaded = Loaded(path, text, effort.threads)
+    dtypes = ("float32",) if weights == "float32" else ("float16", "bfloat16")
+    found = _compared(loaded, dtypes, effort, section)
+    fraction = loaded.weight_bytes(1) / found["block 1"].median / 1e6 / found["read"].median
+    wanted = f">= {BANDWIDTH_FRACTION:.0%} of reading"
+    section.expect(f"baseline {weights}, block 1", wanted, f"{fraction:.1%}", fraction >= BANDWIDTH_FRACTION)
+    theirs = found.get(f"PyTorch float32, {BLOCK} at once")
+    label = f"baseline, block {BLOCK}, against PyTorch's {BLOCK} at once"
+    _expect_faster(section, label, found[f"block {BLOCK}"], theirs, PYTORCH_RATIO_FULL)
+    return section
+
+
+def default_section(path: Path, text: Text, effort: Effort) -> Section:
+    """The checkpoint that ships with the package."""
+    section = Section(f"default checkpoint, {effort.threads} threads")
+    loaded = Loaded(path, text, effort.threads)
+    found = _compared(loaded, ("float32",), effort, section)
+    theirs = found.get("PyTorch float32, 1 at a time")
+    for block in (1, BLOCK):
+        label = f"default, block {block}, against PyTorch's 1 at a time"
+        _expect_faster(section, label, found[f"block {block}"], theirs, PYTORCH_RATIO_SMALL)
+    return section
+
+
+def metering_section(path: Path, name: str, blocks: tuple[int, ...], text: Text, effort: Effort) -> Section:
+    """The same kernels with the meter and compiled without it, in turn: A B A B."""
+    section = Section(f"cost of metering, {name}")
+    loaded = Loaded(path, text, effort.threads)
+    shorter = Effort(effort.repeats * _METERING_REPEATS, effort.seconds / _METERING_REPEATS, effort.threads)
+    for block in blocks:
+        samplers = {
+            f"block {block}, {'' if metered else 'not '}metered": timed(
+                loaded.advance_and_read_out(block, metered), block, loaded, shorter
+            )
+            for metered in (True, False)
+        }
+        with_meter, without = (
+            section.add(what, "ms/token", samples) for what, samples in in_turn(samplers, shorter.repeats).items()
+        )
+        cost = with_meter.median / without.median - 1
+        section.expect(f"metering, {name}, block {block}", f"< {METERING:.0%}", f"{cost:+.2%}", cost < METERING)
+    return section

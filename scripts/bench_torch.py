@@ -1,0 +1,92 @@
+"""The same LSTM language model in PyTorch, for comparison: nn.LSTM, a linear projection, a tied softmax.
+
+Needs PyTorch (``pip install lm-meter[train]``).
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import groupby
+
+# PyTorch's memory in huge pages where the system grants them, as lm-meter's is: not doing so would slow PyTorch down.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lm_meter import Checkpoint
+
+
+def _weight(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> torch.Tensor:
+    """A weight array of the checkpoint, copied, as ``dtype``."""
+    bits = checkpoint.weight_bits(checkpoint.verified(name))
+    stored = checkpoint.formats[name]
+    if stored == "bfloat16":
+        return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).to(dtype, copy=True)
+    return torch.from_numpy(bits.view(stored)).to(dtype, copy=True)
+
+
+class TorchTwin:
+    """A checkpoint's weights in PyTorch modules of one dtype, and the recurrent state."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, threads: int) -> None:
+        torch.set_num_threads(threads)
+        config = checkpoint.model_config
+
+        def weight(name: str) -> torch.Tensor:
+            return _weight(checkpoint, name, dtype)
+
+        self.dtype = dtype
+        self._embedding = weight("embedding")
+        self._layers = []
+        first = 0
+        # Neighbouring layers of one width are one nn.LSTM: one call instead of several.
+        for units, group in groupby(config.hidden):
+            count = len(list(group))
+            lstm = torch.nn.LSTM(config.layer_inputs(first), units, count, bias=config.lstm_bias, dtype=dtype)
+            with torch.no_grad():
+                for layer in range(count):
+                    joined, inputs = weight(f"lstm.{first + layer}.weight"), config.layer_inputs(first + layer)
+                    getattr(lstm, f"weight_ih_l{layer}").copy_(joined[:, :inputs])
+                    getattr(lstm, f"weight_hh_l{layer}").copy_(joined[:, inputs:])
+                    if config.lstm_bias:
+                        getattr(lstm, f"bias_ih_l{layer}").copy_(weight(f"lstm.{first + layer}.bias"))
+                        getattr(lstm, f"bias_hh_l{layer}").zero_()
+            self._layers.append(lstm)
+            first += count
+        self._projection = weight("projection.weight") if config.projection is not None else None
+        self._projection_bias = weight("projection.bias") if config.projection_bias else None
+        self._softmax = self._embedding if config.tied else weight("softmax.weight")
+        self._softmax_bias = weight("softmax.bias") if config.softmax_bias else None
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the zero state."""
+        self._states = [None] * len(self._layers)
+
+    @torch.no_grad()
+    def run(self, inputs: np.ndarray, targets: np.ndarray, chunk: int) -> np.ndarray:
+        """Log-probability of each target after its input, ``chunk`` tokens at a time: (n,) float64, in nats."""
+        entering, wanted = torch.from_numpy(inputs), torch.from_numpy(targets)
+        out = torch.empty(targets.size, dtype=self.dtype)
+        for start in range(0, targets.size, chunk):
+            values = functional.embedding(entering[start : start + chunk], self._embedding)
+            for index, lstm in enumerate(self._layers):
+                values, self._states[index] = lstm(values, self._states[index])
+            if self._projection is not None:
+                values = functional.linear(values, self._projection, self._projection_bias)
+            logits = functional.linear(values, self._softmax, self._softmax_bias)
+            chosen = wanted[start : start + chunk, None]
+            out[start : start + chunk] = torch.log_softmax(logits, dim=1).gather(1, chosen)[:, 0]
+        return out.double().numpy()
+
+
+def working_twin(checkpoint: Checkpoint, dtype: torch.dtype, threads: int) -> TorchTwin | str:
+    """A twin that has run once, or the reason why this dtype does not run here."""
+    try:
+        twin = TorchTwin(checkpoint, dtype, threads)
+        twin.run(np.zeros(2, np.int64), np.zeros(2, np.int64), 1)
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return twin

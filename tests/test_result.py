@@ -1,0 +1,268 @@
+"""The result document: every field, gate, pricing again, and documents that are refused."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny import TEXT, tiny_checkpoint
+
+from lm_meter import ConfigError, load_result
+from lm_meter.evaluate import RunOptions, evaluate
+from lm_meter.profiles import PROFILES
+from lm_meter.report import result_table
+from lm_meter.result import Result, price_result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("result")
+    tiny_checkpoint(folder / "model.npz", kind="sentencepiece", tied=True, projection=8, dtype="float16")
+    (folder / "text").write_text(TEXT, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    return evaluate(folder / "model.npz", text=folder / "text", options=RunOptions(block=4, threads=1))
+
+
+@pytest.fixture
+def document(result):
+    """A copy to be spoilt."""
+    return copy.deepcopy(result.document)
+
+
+FIELDS = {
+    "": "schema partial checkpoint text nll_nats perplexity operations_per_token histogram storage score speed online"
+    " environment",
+    "checkpoint": "path sha256 architecture",
+    "text": "name sha256 word_tokens pieces scored",
+    "perplexity": "word piece bits_per_byte",
+    "operations_per_token": "total matrix_vector by_kind by_region",
+    "storage": "parameters bits tensors",
+    "score": "profile storage_ratio operations_ratio total meets_gate",
+    "speed": "tokens_per_second seconds compile_seconds weight_bytes_per_token stream_bytes_per_second"
+    " bandwidth_fraction",
+    "online": "block positions_rechecked bits_equal",
+    "environment": "lm_meter python numpy numba cpu threads commit",
+}
+
+
+@pytest.mark.parametrize("section", FIELDS)
+def test_documented_fields_are_there(section, document):
+    found = document[section] if section else document
+
+    assert set(FIELDS[section].split()) <= set(found)
+
+
+def test_rows_and_tensors_have_their_fields(document):
+    assert set(document["histogram"][0]) == {"region", "kind", "bits_a", "bits_b", "count"}
+    assert set(document["storage"]["tensors"][0]) == {"name", "shape", "format", "width", "count", "tied_to"}
+    assert document["schema"] == "lm-meter/result/1"
+    assert document["partial"] is False
+
+
+def test_perplexities_follow_from_the_log_probabilities(result):
+    nll = -math.fsum(result.log_probs)
+    text = result["text"]
+
+    assert result["nll_nats"] == nll
+    assert result.perplexity == result["perplexity"]["word"] == math.exp(nll / text["word_tokens"])
+    assert result["perplexity"]["piece"] == math.exp(nll / text["scored"])
+    assert result["perplexity"]["bits_per_byte"] == nll / math.log(2) / text["bytes"]
+    assert text["pieces"] == text["scored"] == result.log_probs.size
+
+
+def test_tokens_of_the_text(result):
+    """TEXT has lines of 4, 0, 7 and 8 words, and four line ends."""
+    assert result["text"]["word_tokens"] == 4 + 0 + 7 + 8 + 4
+
+
+def test_operations_are_means_of_the_histogram(result):
+    """At 16 and 32 bits every operation is 1 under the June rules."""
+    operations, words = result["operations_per_token"], result["text"]["word_tokens"]
+    count = sum(row["count"] for row in result["histogram"])
+
+    assert operations["total"] == count / words
+    assert operations["per_piece"] == count / result["text"]["scored"]
+    assert math.isclose(sum(operations["by_kind"].values()), operations["total"], rel_tol=1e-12)
+    assert math.isclose(sum(operations["by_region"].values()), operations["total"], rel_tol=1e-12)
+
+
+def test_score_follows_from_parameters_and_operations(result):
+    score = result["score"]
+
+    assert score["storage_ratio"] == result["storage"]["parameters"] / 159_000_000
+    assert math.isclose(score["operations_ratio"], result["operations_per_token"]["total"] / 318_000_000, rel_tol=1e-15)
+    assert math.isclose(score["total"], score["storage_ratio"] + score["operations_ratio"], rel_tol=1e-15)
+    assert score["profile"] == "micronet-2019-06"
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "meets"), [(34.9999999, True), (35.0, True), (35.0000001, False), (35.04, False), (None, False)]
+)
+@pytest.mark.parametrize("profile", ["micronet-2019-06", "micronet-2019-final"])
+def test_the_gate_is_never_rounded(perplexity, meets, profile, document):
+    document["perplexity"]["word"] = perplexity
+
+    assert price_result(Result(document), PROFILES[profile])["score"]["meets_gate"] is meets
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_pricing_again_equals_a_run_under_that_profile(profile, folder, result, tmp_path):
+    result.save(tmp_path / "r.json")
+    options = RunOptions(block=4, threads=1)
+    run = evaluate(folder / "model.npz", text=folder / "text", profile=profile, options=options)
+
+    again = price_result(load_result(tmp_path / "r.json"), PROFILES[profile])
+
+    for section in set(run.document) - {"speed", "memory", "environment"}:
+        assert again[section] == run[section]
+    assert list(again.document) == list(run.document)
+
+
+@pytest.mark.parametrize("profile", ["flops", "macs", "bops"])
+def test_a_general_view_has_no_score(profile, result):
+    score = price_result(result, PROFILES[profile])["score"]
+
+    assert (score["total"], score["storage_ratio"], score["operations_ratio"], score["meets_gate"]) == (None,) * 4
+
+
+def test_pricing_leaves_the_result_as_it_was(result):
+    before = result.to_json()
+    price_result(result, PROFILES["bops"])
+
+    assert result.to_json() == before
+
+
+def test_a_saved_result_is_the_same_document(result, tmp_path):
+    result.save(tmp_path / "r.json")
+
+    assert load_result(tmp_path / "r.json").document == result.document
+    assert load_result(tmp_path / "r.json").log_probs is None
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_perplexity_that_overflows_is_null(result):
+    """exp(750) is no float, and JSON has no infinity."""
+    from lm_meter.result import _exp
+
+    assert _exp(750.0) is None
+    assert _exp(np.log(35)) == pytest.approx(35)
+
+
+def test_an_overflow_is_reported_as_one(document):
+    document["perplexity"] = dict.fromkeys(document["perplexity"])
+
+    assert "overflow" in result_table(price_result(Result(document), PROFILES["flops"]))
+
+
+def test_saving_where_it_cannot_be_written(result, tmp_path):
+    path = tmp_path / "no folder" / "r.json"
+
+    with pytest.raises(ConfigError) as caught:
+        result.save(path)
+
+    assert str(caught.value) == f"{path}: cannot be written (No such file or directory); choose another place"
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    def refused(content):
+        path = tmp_path / "r.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(ConfigError) as caught:
+            load_result(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+        return message.removeprefix(f"{path}: ")
+
+    return refused
+
+
+def test_missing(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_result(tmp_path / "r.json")
+
+    expected = f"{tmp_path / 'r.json'}: cannot be read (No such file or directory); expected a result written by --output"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("content", ["", "no JSON", "{", "[" * 200_000], ids=len)
+def test_not_json(content, refusal):
+    message = refusal(content)
+
+    assert message.startswith("is not JSON (")
+    assert message.endswith("; expected a result written by --output")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [("{}", None), ("[]", None), ("3", None), ('{"schema": "lm-meter/result/2"}', "lm-meter/result/2")]
+)
+def test_another_schema(content, found, refusal):
+    expected = f"schema is {found!r}; expected 'lm-meter/result/1', written by lm-meter eval --output"
+    assert refusal(content) == expected
+
+
+@pytest.mark.parametrize("section", ["histogram", "regions", "storage", "perplexity", "text", "speed", "environment"])
+def test_a_missing_section(section, document, refusal):
+    del document[section]
+    assert refusal(document) == f"has no {section}; write it again with eval --output"
+
+
+def test_a_missing_field(document, refusal):
+    del document["perplexity"]["word"]
+    assert refusal(document) == "has no perplexity.word; write it again with eval --output"
+
+
+@pytest.mark.parametrize("value", ["6", -1, 1.5, None, True, 2**63, [1]])
+def test_a_count_that_is_none(value, document, refusal):
+    document["histogram"][2]["count"] = value
+    assert refusal(document) == f"histogram.2.count is {value!r}; write it again with eval --output"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "fast", 10**400])
+def test_a_figure_that_is_none(value, document, refusal):
+    document["speed"]["seconds"] = value
+    assert refusal(document) == f"speed.seconds is {value!r:.40}; write it again with eval --output"
+
+
+def test_a_histogram_of_another_model(document, refusal):
+    document["histogram"][0]["region"] = "attention"
+    assert refusal(document) == "contradicts itself (KeyError: 'attention'); write it again with eval --output"
+
+
+def test_a_result_over_nothing(document, refusal):
+    document["text"]["scored"] = document["text"]["word_tokens"] = 0
+    assert refusal(document).startswith("contradicts itself (ZeroDivisionError")
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), value=VALUES)
+def test_a_changed_document_is_refused_or_reported(data, value, result, tmp_path):
+    """Any field may be anything; loading, pricing and printing then work, or loading says what is wrong."""
+    spoilt = copy.deepcopy(result.document)
+    place = spoilt
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = value
+    (tmp_path / "r.json").write_text(json.dumps(spoilt))
+    try:
+        loaded = load_result(tmp_path / "r.json")
+    except ConfigError:
+        return
+    for profile in PROFILES.values():
+        priced = price_result(loaded, profile)
+        result_table(priced)
+        priced.to_json()
