@@ -5,7 +5,8 @@
 The vocabulary is cut into segments of SEGMENT_ROWS rows. A segment's logits are made, reduced to their maximum m and
 the sum z of exp(l - m), and forgotten. The segments are combined in their order, so neither the number of threads nor
 the block changes a bit. Sums inside a segment are float32 in 16 lanes of at most 24 terms; sums over segments are
-float64 (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018, describes the running form of the identity).
+float64 (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018, describe the running form of the
+identity).
 """
 
 from __future__ import annotations

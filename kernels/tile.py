@@ -34,8 +34,8 @@ def _wide_registers() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512f", False))
 
 
-# Shape of the tile for several tokens, and row blocks of the tile for one: accumulators, weights and inputs must fit the
-# registers. Without AVX-512, 16 lanes take two or four of them.
+# Shape of the tile for several tokens, and row blocks of the tile for one: accumulators, weights and inputs must fit
+# the registers. Without AVX-512, 16 lanes take two or four of them.
 TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS = (3, 8, 8) if _wide_registers() else (1, 4, 4)
 
 

@@ -195,7 +195,7 @@ def _check_writable(path: Path) -> None:
         if path.is_dir():
             raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
         if path.exists() and not path.is_file():
-            raise ConfigError(f"--output {path}: is a device or pipe and would be replaced; expected the name of a file")
+            raise ConfigError(f"--output {path}: is a device or pipe; expected the name of a file")
         if path.exists() and not os.access(path, os.W_OK):
             raise ConfigError(f"--output {path}: is write-protected; choose another name")
         if not path.parent.is_dir():

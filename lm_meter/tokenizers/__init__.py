@@ -1,0 +1,77 @@
+"""Tokenizers: how a text becomes the numbers a model predicts.
+
+Three kinds. ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece
+model that is stored in the checkpoint. ``characters``: Unicode code points, line ends included. Whatever the kind,
+nothing of the text may be lost, because what is not predicted is not paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..checkpoint import Checkpoint, Expected
+from ..errors import CheckpointError
+from .characters import CharacterTokenizer
+from .encoding import Encoded, Specials
+from .pieces import PieceTokenizer
+from .words import WordTokenizer
+
+__all__ = [
+    "CharacterTokenizer",
+    "Encoded",
+    "PieceTokenizer",
+    "Specials",
+    "WordTokenizer",
+    "load_tokenizer",
+    "tokenizer_arrays",
+]
+
+_ARRAYS = {
+    "word": "tokenizer.words",
+    "sentencepiece": "tokenizer.model",
+    "characters": "tokenizer.characters",
+}
+
+
+def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected]:
+    """The array in which a tokenizer of this configuration is stored."""
+    kind = config.get("kind")
+    if not isinstance(kind, str) or kind not in _ARRAYS:
+        raise CheckpointError(f"{path}: tokenizer.kind is {kind!r}; expected one of {', '.join(_ARRAYS)}")
+    return {_ARRAYS[kind]: Expected((None,), is_weight=False)}
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> WordTokenizer | PieceTokenizer | CharacterTokenizer:
+    """The tokenizer stored in a checkpoint, checked against its vocabulary size."""
+    config, path = checkpoint.config["tokenizer"], str(checkpoint.path)
+    kind = config["kind"]
+    raw = checkpoint.bytes(_ARRAYS[kind])
+    tokenizer: WordTokenizer | PieceTokenizer | CharacterTokenizer
+    if kind == "sentencepiece":
+        tokenizer = PieceTokenizer(raw, path)
+    else:
+        try:
+            content = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{path}: {_ARRAYS[kind]} is not UTF-8 (byte {error.start})") from None
+        tokenizer = WordTokenizer(content, path) if kind == "word" else CharacterTokenizer(content, path)
+    vocabulary = checkpoint.model_config.vocabulary
+    if tokenizer.size != vocabulary:
+        raise CheckpointError(
+            f"{path}: the tokenizer has {tokenizer.size} tokens; dimensions.vocabulary is {vocabulary}; they must agree"
+        )
+    tokenizer.specials = _specials(config, tokenizer, path)
+    return tokenizer
+
+
+def _specials(config: Mapping[str, Any], tokenizer: Any, path: str) -> Specials:
+    numbers = {}
+    for role in ("start", "end_of_line", "unknown"):
+        token = config.get(role)
+        if token is not None and (not isinstance(token, str) or tokenizer.number(token) is None):
+            raise CheckpointError(f"{path}: tokenizer.{role} is {token!r}, which is not in the vocabulary")
+        numbers[role] = None if token is None else tokenizer.number(token)
+    if tokenizer.needs_end_of_line and numbers["end_of_line"] is None:
+        raise CheckpointError(f"{path}: tokenizer.end_of_line is missing; lines end in a token for this kind")
+    return Specials(**numbers)

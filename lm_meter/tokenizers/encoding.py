@@ -1,0 +1,75 @@
+"""What all tokenizers share: the form of an encoded text, special tokens, and what happens to unknown words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import CheckpointError, ConfigError, TextError
+from ..text import Text
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tokenized text.
+
+    Attributes
+    ----------
+    tokens : (pieces,) int64
+    words : (pieces,) int64
+        Word tokens (words and line ends) that begin in each piece; their sum is the text's.
+    sizes : (pieces,) int64
+        UTF-8 bytes that each piece stands for, blanks between words included.
+    replaced : int
+        Unknown words that were replaced by the unknown token.
+    """
+
+    tokens: np.ndarray
+    words: np.ndarray
+    sizes: np.ndarray
+    replaced: int
+
+
+@dataclass(frozen=True)
+class Specials:
+    """Tokens with a meaning: the context before the text, the end of a line, and the unknown word; None if absent."""
+
+    start: int | None
+    end_of_line: int | None
+    unknown: int | None
+
+
+def encoded(tokens: Iterable[int], words: Iterable[int], sizes: Iterable[int], replaced: int) -> Encoded:
+    """An ``Encoded`` from plain numbers."""
+    arrays = [np.array(list(values), np.int64) for values in (tokens, words, sizes)]
+    return Encoded(arrays[0], arrays[1], arrays[2], replaced)
+
+
+def unique(tokens: Sequence[str], path: str, what: str) -> dict[str, int]:
+    """Number of each token; a token that appears twice is an error of the checkpoint."""
+    numbers = {token: number for number, token in enumerate(tokens)}
+    if len(numbers) != len(tokens):
+        repeated = next(token for number, token in enumerate(tokens) if numbers[token] != number)
+        raise CheckpointError(f"{path}: {what} {repeated!r} appears twice in the vocabulary")
+    return numbers
+
+
+class Replacer:
+    """Decides what happens to a word that is not in the vocabulary, and counts."""
+
+    def __init__(self, text: Text, unknown: int | None, oov: str) -> None:
+        self.text, self.unknown, self.oov, self.replaced = text, unknown, oov, 0
+        if oov == "unk" and unknown is None:
+            raise ConfigError("oov is unk, but the checkpoint's vocabulary has no unknown token; leave the option away")
+
+    def __call__(self, word: str, line: int, what: str) -> int:
+        """Number that stands for an unknown ``word``, found in this line of the text."""
+        if self.oov != "unk" or self.unknown is None:
+            hint = "; --oov unk replaces such words by <unk>" if self.unknown is not None else ""
+            raise TextError(
+                f"{self.text.name}: line {line}: {what} {word!r} is not in the checkpoint's vocabulary{hint}"
+            )
+        self.replaced += 1
+        return self.unknown
