@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint, write_checkpoint
     from .corpora import corpus
     from .errors import CheckpointError, ConfigError, LmMeterError, MeterError, TextError
-    from .evaluate import RunOptions, evaluate
+    from .evaluation import RunOptions, evaluate
     from .model import Model
     from .result import Result, load_result
     from .text import Text, read_text
@@ -32,8 +32,8 @@ _HOME = {
     "LmMeterError": "errors",
     "MeterError": "errors",
     "TextError": "errors",
-    "RunOptions": "evaluate",
-    "evaluate": "evaluate",
+    "RunOptions": "evaluation",
+    "evaluate": "evaluation",
     "Model": "model",
     "Result": "result",
     "load_result": "result",
@@ -62,7 +62,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'lm_meter' has no attribute {name!r}")
-    # "evaluate" is a module and a function: the function must win, also after the module has been imported.
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

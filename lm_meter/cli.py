@@ -167,7 +167,7 @@ def _add_selftest(commands: argparse._SubParsersAction) -> None:
 def _eval(options: argparse.Namespace) -> int:
     if options.output:
         _check_writable(Path(options.output))
-    from .evaluate import RunOptions, evaluate
+    from .evaluation import RunOptions, evaluate
     from .progress import on_stderr
     from .report import result_table
 

@@ -66,8 +66,12 @@ class TorchTwin:
         self._states = [None] * len(self._layers)
 
     @torch.no_grad()
-    def run(self, inputs: np.ndarray, targets: np.ndarray, chunk: int) -> np.ndarray:
-        """Log-probability of each target after its input, ``chunk`` tokens at a time: (n,) float64, in nats."""
+    def run(self, inputs: np.ndarray, targets: np.ndarray, chunk: int, onednn: bool = True) -> np.ndarray:
+        """Log-probability of each target after its input, ``chunk`` tokens at a time: (n,) float64, in nats.
+
+        ``onednn``: let PyTorch use that library, as it does by default; without it, it is sometimes faster.
+        """
+        torch.backends.mkldnn.set_flags(onednn)
         entering, wanted = torch.from_numpy(inputs), torch.from_numpy(targets)
         out = torch.empty(targets.size, dtype=self.dtype)
         for start in range(0, targets.size, chunk):

@@ -61,13 +61,17 @@ def test_nothing_imports_the_command_line(path):
 
 @pytest.mark.parametrize("path", [path for path in RUNTIME if path.parent.name == "models"], ids=name_of)
 def test_models_do_not_know_who_runs_them(path):
-    above = {f"lm_meter.{name}" for name in ("evaluate", "online", "model", "report", "result", "selftest", "inspection")}
+    above = {
+        f"lm_meter.{name}" for name in ("evaluation", "online", "model", "report", "result", "selftest", "inspection")
+    }
 
     assert not above & set(imports_of(path))
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in RUNTIME if path.name in ("errors.py", "profiles.py", "score.py", "text.py", "npz.py")], ids=name_of
+    "path",
+    [path for path in RUNTIME if path.name in ("errors.py", "profiles.py", "score.py", "text.py", "npz.py")],
+    ids=name_of,
 )
 def test_foundations_import_no_model_and_no_checkpoint(path):
     assert not any(name.startswith(("lm_meter.models", "lm_meter.checkpoint")) for name in imports_of(path))
@@ -89,7 +93,9 @@ def raised_messages():
             if getattr(node.exc.func, "id", None) not in ERRORS:
                 continue
             texts = [part.value for arg in node.exc.args for part in ast.walk(arg) if isinstance(part, ast.Constant)]
-            clauses = [clause.strip(" :;(),.'") for text in texts if isinstance(text, str) for clause in text.split(";")]
+            clauses = [
+                clause.strip(" :;(),.'") for text in texts if isinstance(text, str) for clause in text.split(";")
+            ]
             yield f"{name_of(path)}:{node.lineno}", max(clauses, key=len, default="")
 
 
@@ -106,7 +112,7 @@ def expected_texts():
     return "\n".join(strings).replace("\\", "")
 
 
-@pytest.mark.parametrize(("place", "clause"), raised_messages())
+@pytest.mark.parametrize(("place", "clause"), [*raised_messages()])
 def test_every_message_is_read_by_a_test(place, clause, expected_texts):
     """The longest constant clause of each message stands in some test."""
     assert clause in expected_texts, f"{place}: no test reads {clause!r}"
@@ -147,7 +153,9 @@ def project_files():
 
 def test_no_file_names_a_path_of_one_machine():
     """Pieces are joined here, so that this file does not match."""
-    pattern = re.compile(rb"/(?:" + b"|".join([b"ro" + b"ot", b"wo" + b"rk", b"ho" + b"me/[a-z]+", b"Us" + b"ers"]) + rb")/\w")
+    pattern = re.compile(
+        rb"/(?:" + b"|".join([b"ro" + b"ot", b"wo" + b"rk", b"ho" + b"me/[a-z]+", b"Us" + b"ers"]) + rb")/\w"
+    )
     found = {name_of(path) for path in project_files() if pattern.search(path.read_bytes())}
 
     assert found == set()

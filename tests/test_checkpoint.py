@@ -278,7 +278,9 @@ def original(tmp_path_factory):
     return path, path.read_bytes()
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_harmless(data, original):
     """Whatever bytes change or are cut off, nothing but an LmMeterError is ever raised."""
@@ -301,7 +303,9 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), value=JSON_VALUES)
 def test_a_changed_configuration_is_refused_or_harmless(data, value, tmp_path):
     config, arrays = tiny_parts(embedding=2, hidden=(2,))

@@ -15,7 +15,7 @@ import pytest
 from tiny import TEXT, tiny_checkpoint, tiny_parts
 
 import lm_meter
-from lm_meter import cli
+from lm_meter import cli, evaluate
 from lm_meter.defaults import sample_text
 from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
@@ -116,7 +116,9 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"lm-meter {lm_meter.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["eval", "--profile", "own"], ["eval", "--text", "a", "--corpus", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["train"], ["eval", "--profile", "own"], ["eval", "--text", "a", "--corpus", "b"]]
+)
 def test_what_cannot_be_parsed_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
@@ -135,7 +137,14 @@ def test_eval_prints_a_table(run, model, text):
     status, out, _ = run("eval", "--checkpoint", model, "--text", text)
 
     assert status == 0
-    for heading in ("perplexity", "operations per word token", "parameter storage", "score", "speed", "memory bandwidth"):
+    for heading in (
+        "perplexity",
+        "operations per word token",
+        "parameter storage",
+        "score",
+        "speed",
+        "memory bandwidth",
+    ):
         assert re.search(rf"^ *{heading}", out, re.MULTILINE), heading
     assert "23 word tokens, 23 predictions" in out
     assert "PARTIAL" not in out
@@ -147,16 +156,10 @@ def test_eval_as_json_is_the_document_of_the_library(run, model, text):
     _, out, _ = run("eval", "--checkpoint", model, "--text", text, "--format", "json", "--block", 3, "--threads", 1)
     printed = json.loads(out)
 
-    library = cli_free_result(model, text)
+    library = evaluate(model, text=text, options=lm_meter.RunOptions(block=3, threads=1))
 
     for section in set(printed) - {"speed", "memory"}:
         assert printed[section] == library[section]
-
-
-def cli_free_result(model, text):
-    from lm_meter.evaluate import RunOptions, evaluate
-
-    return evaluate(model, text=text, options=RunOptions(block=3, threads=1))
 
 
 def test_eval_writes_what_it_prints(run, model, text, tmp_path):
@@ -268,7 +271,9 @@ def test_bad_inputs_are_one_line_and_status_2(refused, model, text, tmp_path):
         inputs = {"--checkpoint": model, "--text": text} | {option: tmp_path / name}
         before = set(tmp_path.iterdir())
 
-        printed = refused("eval", *(str(part) for pair in inputs.items() for part in pair), "--output", tmp_path / "r.json")
+        printed = refused(
+            "eval", *(str(part) for pair in inputs.items() for part in pair), "--output", tmp_path / "r.json"
+        )
 
         assert printed.startswith(f"{tmp_path / name}: ")
         assert message in printed
@@ -329,8 +334,7 @@ def test_anything_else_is_a_bug_and_shows_its_traceback(model, text, monkeypatch
 @pytest.fixture
 def not_run(monkeypatch):
     """Fails if the pass begins."""
-    __import__("lm_meter.evaluate")
-    monkeypatch.setattr(sys.modules["lm_meter.evaluate"], "evaluate", lambda *a, **k: pytest.fail("the pass began"))
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "evaluate", lambda *a, **k: pytest.fail("the pass began"))
 
 
 @pytest.mark.usefixtures("not_run")
@@ -343,9 +347,7 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(refused, model
 
     assert output(folder) == f"--output {folder}: there is no folder {folder.parent}; make it first"
     assert output(tmp_path) == f"--output {tmp_path}: is a folder; expected the name of a file"
-    assert output("/dev/null") == (
-        "--output /dev/null: is a device or pipe and would be replaced; expected the name of a file"
-    )
+    assert output("/dev/null") == ("--output /dev/null: is a device or pipe; expected the name of a file")
     assert "is a device or pipe" in output(tmp_path / "pipe")
     assert output(long) == f"--output {long}: cannot be written (File name too long); choose another place"
 
@@ -370,7 +372,7 @@ def test_a_disk_that_fills_up_during_the_run_does_not_lose_the_table(run, model,
 
     assert status == 2
     assert "per word token" in out
-    assert err == f"lm-meter: error: {tmp_path / 'r.json'}: cannot be written (No space left on device); choose another place\n"
+    assert err.startswith(f"lm-meter: error: {tmp_path / 'r.json'}: cannot be written (No space left on device)")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -411,8 +413,7 @@ def test_ctrl_c_before_the_first_prediction(run, model, text, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    __import__("lm_meter.evaluate")
-    monkeypatch.setattr(sys.modules["lm_meter.evaluate"], "evaluate", interrupted)
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "evaluate", interrupted)
 
     status, out, err = run("eval", "--checkpoint", model, "--text", text)
 
@@ -492,7 +493,10 @@ def test_a_missing_file(command, refused, tmp_path):
         ("--task imagenet --parameters 3e6 --operations 500e6", ("0.434783", "0.427350", "0.862133")),
         ("--task wikitext-103 --parameters 159,000,000 --operations 318_000_000", ("1.000000", "1.000000", "2.000000")),
         # 36.5 / 36.5 and 0
-        ("--task cifar-100 --parameters 36.5e6 --operations 0 --profile micronet-2019-final", ("1.000000", "0.000000", "1.000000")),
+        (
+            "--task cifar-100 --parameters 36.5e6 --operations 0 --profile micronet-2019-final",
+            ("1.000000", "0.000000", "1.000000"),
+        ),
     ],
 )
 def test_score(arguments, lines, run):
@@ -509,7 +513,9 @@ def test_score_of_what_is_no_number(given, refused):
 
 
 def test_score_under_a_general_view(refused):
-    assert refused(*"score --task imagenet --parameters 1 --operations 1 --profile flops".split()) == (
+    arguments = ["--task", "imagenet", "--parameters", "1", "--operations", "1", "--profile", "flops"]
+
+    assert refused("score", *arguments) == (
         "profile flops is a general view without a score; use micronet-2019-06 or -final"
     )
 
@@ -524,7 +530,9 @@ def test_rescore_prints_what_eval_would_have_printed(profile, run, model, text, 
 
     assert status == 0
     assert actual.partition("\nspeed\n")[0] == reference.partition("\nspeed\n")[0]
-    assert json.loads(run("rescore", tmp_path / "r.json", "--profile", profile, "--format", "json")[1])["partial"] is False
+    assert (
+        json.loads(run("rescore", tmp_path / "r.json", "--profile", profile, "--format", "json")[1])["partial"] is False
+    )
 
 
 def test_selftest_passes(run):

@@ -30,7 +30,7 @@ def test_a_refused_token_changes_nothing(model):
 
 
 def test_threads_out_of_range(tmp_path):
-    with pytest.raises(ConfigError, match="^threads is 0; expected 1 to 256$"):
+    with pytest.raises(ConfigError, match=r"^threads is 0; expected 1 to 256$"):
         Model(tiny_checkpoint(tmp_path / "model.npz"), threads=0)
 
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TEXT, tiny_checkpoint
 
-from lm_meter import ConfigError, load_result
-from lm_meter.evaluate import RunOptions, evaluate
+import lm_meter
+from lm_meter import ConfigError, evaluate, load_result
 from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
 from lm_meter.result import Result, price_result
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(folder):
-    return evaluate(folder / "model.npz", text=folder / "text", options=RunOptions(block=4, threads=1))
+    return evaluate(folder / "model.npz", text=folder / "text", options=lm_meter.RunOptions(block=4, threads=1))
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_gate_is_never_rounded(perplexity, meets, profile, document):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_pricing_again_equals_a_run_under_that_profile(profile, folder, result, tmp_path):
     result.save(tmp_path / "r.json")
-    options = RunOptions(block=4, threads=1)
+    options = lm_meter.RunOptions(block=4, threads=1)
     run = evaluate(folder / "model.npz", text=folder / "text", profile=profile, options=options)
 
     again = price_result(load_result(tmp_path / "r.json"), PROFILES[profile])
@@ -189,7 +189,9 @@ def test_missing(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_result(tmp_path / "r.json")
 
-    expected = f"{tmp_path / 'r.json'}: cannot be read (No such file or directory); expected a result written by --output"
+    expected = (
+        f"{tmp_path / 'r.json'}: cannot be read (No such file or directory); expected a result written by --output"
+    )
     assert str(caught.value) == expected
 
 
@@ -202,7 +204,8 @@ def test_not_json(content, refusal):
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [("{}", None), ("[]", None), ("3", None), ('{"schema": "lm-meter/result/2"}', "lm-meter/result/2")]
+    ("content", "found"),
+    [("{}", None), ("[]", None), ("3", None), ('{"schema": "lm-meter/result/2"}', "lm-meter/result/2")],
 )
 def test_another_schema(content, found, refusal):
     expected = f"schema is {found!r}; expected 'lm-meter/result/1', written by lm-meter eval --output"
@@ -245,7 +248,9 @@ def test_a_result_over_nothing(document, refusal):
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), value=VALUES)
 def test_a_changed_document_is_refused_or_reported(data, value, result, tmp_path):
     """Any field may be anything; loading, pricing and printing then work, or loading says what is wrong."""

@@ -50,9 +50,7 @@ def test_a_general_view_has_no_score(name):
     with pytest.raises(ConfigError) as caught:
         task_of(PROFILES[name], "imagenet")
 
-    assert str(caught.value) == (
-        f"profile {name} is a general view without a score; use micronet-2019-06 or -final"
-    )
+    assert str(caught.value) == (f"profile {name} is a general view without a score; use micronet-2019-06 or -final")
 
 
 def test_an_unknown_task():
@@ -89,7 +87,9 @@ def test_pricing_under_the_final_rules():
     assert priced.total == 9
 
 
-@pytest.mark.parametrize(("name", "total"), [("flops", 21), ("macs", 6), ("bops", 6 * 128 + 6 * 256 + 6 * 128 + 3 * 32)])
+@pytest.mark.parametrize(
+    ("name", "total"), [("flops", 21), ("macs", 6), ("bops", 6 * 128 + 6 * 256 + 6 * 128 + 3 * 32)]
+)
 def test_pricing_under_the_general_views(name, total):
     assert price(ROWS, ROLES, PROFILES[name], narrow=True).total == total
 

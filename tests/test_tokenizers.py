@@ -228,13 +228,23 @@ def test_a_vocabulary_of_another_size(raw, size, tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("kind", "raw", "what"), [("word", "a\nb\na".encode(), "word 'a'"), ("characters", "ébé".encode(), "character 'é'")]
+    ("kind", "raw", "what"), [("word", b"a\nb\na", "word 'a'"), ("characters", "ébé".encode(), "character 'é'")]
 )
 def test_a_vocabulary_with_a_token_twice(kind, raw, what, tokenizer):
     assert refusal(tokenizer, kind, raw=raw) == f"{what} appears twice in the vocabulary"
 
 
-@pytest.mark.parametrize("raw", [b"", b"no protocol buffer", sentencepiece_model()[:100]], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"no protocol buffer",
+        sentencepiece_model()[:100],
+        sentencepiece_model().replace(b"<0x41>", b"<0\xff41>"),  # the library's own message is then not UTF-8
+        sentencepiece_model().replace("▁cat".encode(), b"\xe2\x96\x81\xffat"),
+    ],
+    ids=["empty", "text", "cut", "byte piece", "piece"],
+)
 def test_what_is_no_sentencepiece_model(raw, tokenizer):
     assert refusal(tokenizer, "sentencepiece", raw=raw).startswith("tokenizer.model is not a SentencePiece model (")
 

@@ -60,7 +60,16 @@ def stored(values, dtype):
 
 
 def tiny_parts(
-    *, kind="word", words=None, embedding=8, hidden=(12,), projection=None, tied=False, bias=True, dtype="float32", seed=0
+    *,
+    kind="word",
+    words=None,
+    embedding=8,
+    hidden=(12,),
+    projection=None,
+    tied=False,
+    bias=True,
+    dtype="float32",
+    seed=0,
 ):
     """Configuration and arrays of ``tiny_checkpoint``, for tests that change them before they are written."""
     tokenizer, name, raw, vocabulary = _tokenizer(kind, words)
@@ -85,7 +94,8 @@ def tiny_parts(
         shapes["softmax.bias"] = (vocabulary,)
     rng = np.random.default_rng(seed)
     arrays = {
-        name: stored(rng.standard_normal(shape, np.float32) * np.float32(_SCALE), dtype) for name, shape in shapes.items()
+        name: stored(rng.standard_normal(shape, np.float32) * np.float32(_SCALE), dtype)
+        for name, shape in shapes.items()
     }
     config = {
         "architecture": "lstm",

@@ -27,12 +27,12 @@ class PieceTokenizer:
         self._model = sentencepiece.SentencePieceProcessor()
         try:
             self._model.LoadFromSerializedProto(raw)
-        except RuntimeError as error:
+            surfaces = [self._model.id_to_piece(piece) for piece in range(self._model.get_piece_size())]
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter: a piece, or the message, is not UTF-8
             reason = str(error).strip().splitlines()[-1][:80]
             raise CheckpointError(f"{path}: tokenizer.model is not a SentencePiece model ({reason})") from None
-        self.size = self._model.get_piece_size()
+        self.size = len(surfaces)
         self.specials = Specials(None, None, None)
-        surfaces = [self._model.id_to_piece(piece) for piece in range(self.size)]
         self._blanks = np.array([surface.count(_BLANK) for surface in surfaces])
         self._lengths = np.array(
             [
