@@ -3,8 +3,8 @@
     python scripts/make_baseline.py --weights unigram --vocab-counts vocab_counts.tsv --out baseline.npz
 
 ``random``: all weights random, for measuring counts and speed. ``unigram``: the same but for a zero projection and the
-logarithms of the training counts as the softmax's bias, so that the model is a unigram model and its perplexity is known
-from the counts alone (1595.615 on the test set).
+logarithms of the training counts as the softmax's bias, so that the model is a unigram model and its perplexity is
+known from the counts alone (1595.615 on the test set).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", choices=("random", "unigram"), default="random")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
-    parser.add_argument("--vocab-counts", type=Path, required=True, metavar="FILE.tsv", help="lines of word, tab, count")
+    parser.add_argument("--vocab-counts", type=Path, required=True, metavar="FILE.tsv", help="word, tab, count")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     options = parser.parse_args()
     words, counts = read_counts(options.vocab_counts)

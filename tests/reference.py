@@ -1,9 +1,9 @@
 """Scalar reference: the models' formulas in plain Python, on numbers that count every operation applied to them.
 
-Nothing here is imported from the code under test. A number is a ``Counted``: a Python float with a declared width. Whatever
-is done to it is recorded as (region, kind, bits_a, bits_b) in its ledger, the way DESIGN describes the meter: widths of the
-two inputs, 0 for the second where there is one input, and the target's width for a conversion. The result of an operation
-has the wider of the two widths.
+Nothing here is imported from the code under test. A number is a ``Counted``: a Python float with a declared width.
+Whatever is done to it is recorded as (region, kind, bits_a, bits_b) in its ledger: the widths of the two inputs, 0 for
+the second where there is one input, and the target's width for a conversion. The result of an operation has the wider
+of the two widths.
 """
 
 from __future__ import annotations

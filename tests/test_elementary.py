@@ -85,7 +85,9 @@ def test_tanh_is_odd_and_keeps_the_sign_of_zero():
 
 def test_log_is_within_two_units_in_the_last_place():
     rng = np.random.default_rng(3)
-    points = np.concatenate([1 + rng.uniform(-1e-3, 1e-3, 500), rng.uniform(0.5, 2, 500), 10 ** rng.uniform(-300, 300, 500)])
+    points = np.concatenate(
+        [1 + rng.uniform(-1e-3, 1e-3, 500), rng.uniform(0.5, 2, 500), 10 ** rng.uniform(-300, 300, 500)]
+    )
     with localcontext() as context:
         context.prec = 50
         for x in points:

@@ -1,6 +1,5 @@
 """Ctrl-C: noted once, obeyed between calls, raised the second time; other threads are left alone."""
 
-import os
 import signal
 import threading
 
@@ -12,11 +11,10 @@ from lm_meter.interrupt import deferred_interrupt
 def test_first_interrupt_is_noted_and_the_second_raised():
     with deferred_interrupt() as interruption:
         assert not interruption.requested
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert interruption.requested
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.pause()
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_the_handler_before_is_back_afterwards():

@@ -13,7 +13,7 @@ from lm_meter import kernels
 from lm_meter.kernels import jit
 
 SOURCES = Path(kernels.__file__).parent
-# A copy of the kernels under another name; it multiplies through a function of a *second* file, which is what is edited.
+# A package with the same decorators; it multiplies through a function of a *second* file, which is what is edited.
 _CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])

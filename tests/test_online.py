@@ -67,7 +67,7 @@ def test_text_after_a_position_never_touches_a_prediction_at_or_before_it(kind, 
         cut = content.rfind(blank, 0, near) + 1
         changed = content[:cut] + _text(kind, seed=99)
         other = _run(checkpoint, changed, tmp_path, block=16).log_probs
-        # Tokens of the part in common; a word text that is cut inside a line gets a line end there that is not in common.
+        # Tokens of the part in common; a word text that is cut inside a line gets a line end that is not in common.
         kept = _run(checkpoint, content[:cut], tmp_path, block=16).log_probs.size - (blank == " ")
         assert kept > 5
         assert np.array_equal(whole[:kept], other[:kept])
@@ -141,7 +141,7 @@ def test_without_a_start_token_the_first_prediction_is_an_error(tmp_path):
     config, arrays = tiny_parts(kind="characters")
     del config["tokenizer"]["start"]
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
-    with pytest.raises(ConfigError, match="no start token.*--first-token skip"):
+    with pytest.raises(ConfigError, match=r"no start token.*--first-token skip"):
         _run(tmp_path / "model.npz", "a cat\n", tmp_path)
     with pytest.raises(MeterError, match=r"has seen no token.*call advance\(token\) first"):
         lm_meter.Model(tmp_path / "model.npz").log_prob(0)
@@ -189,7 +189,7 @@ def test_weights_that_overflow_are_reported_at_their_position(tmp_path):
     arrays["softmax.weight"][5] = np.float32(3e38)
     arrays["softmax.weight"][6] = np.float32(-3e38)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
-    with pytest.raises(MeterError, match="log-probability at position [0-9]+ is .*overflows float32"):
+    with pytest.raises(MeterError, match=r"log-probability at position [0-9]+ is .*overflows float32"):
         _run(tmp_path / "model.npz", _text("word"), tmp_path)
 
 
@@ -197,9 +197,13 @@ def test_a_recheck_with_other_bits_stops_the_run(tmp_path, monkeypatch):
     from lm_meter.models.lstm import LstmRuntime
 
     honest = LstmRuntime.read_out
-    monkeypatch.setattr(LstmRuntime, "read_out", lambda self, frozen, target: np.nextafter(honest(self, frozen, target), 1))
+    monkeypatch.setattr(
+        LstmRuntime, "read_out", lambda self, frozen, target: np.nextafter(honest(self, frozen, target), 1)
+    )
     checkpoint = tiny_checkpoint(tmp_path / "model.npz", words=WORDS)
-    with pytest.raises(MeterError, match="position [0-9]+: log-probability .* alone, .* in a block of 64; .*must be equal"):
+    with pytest.raises(
+        MeterError, match=r"position [0-9]+: log-probability .* alone, .* in a block of 64; .*must be equal"
+    ):
         _run(checkpoint, _text("word"), tmp_path)
 
 

@@ -1,5 +1,7 @@
 """Products with packed weights: values, counts, equal bits for every tile, nothing written outside."""
 
+import itertools
+
 import numpy as np
 import pytest
 from formats import CODES, WIDTHS, stored
@@ -50,7 +52,12 @@ class Packed:
         real = min(16 * last, self.matrix.rows) - 16 * first
         meter = Meter(new_tally(1) if tally is None else tally, 0)
         _product(
-            self.weights, self.matrix, Span(first, last, real), Vectors(padded, 0, tokens), Place(out.array, 0, 0), meter
+            self.weights,
+            self.matrix,
+            Span(first, last, real),
+            Vectors(padded, 0, tokens),
+            Place(out.array, 0, 0),
+            meter,
         )
         out.check()
         return out.array[:tokens]
@@ -83,7 +90,7 @@ def test_metered_predicted_and_hand_executed_counts_and_values_agree(shape, name
 
     assert _counts(metered) == dict(ledger.counts)
     assert np.array_equal(metered, predicted)
-    # A float32 sum of K products is off by at most (K + 1) half units of the sum of their magnitudes (Higham 2002, 3.1).
+    # A float32 sum of K products is off by at most (K + 1) half units of the sum of magnitudes (Higham 2002, 3.1).
     magnitude = np.abs(x.astype(np.float64)) @ np.abs(packed.values.T.astype(np.float64)) + 4
     assert np.all(np.abs(actual - np.array(reference)) <= (columns + 2) * 2.0**-24 * magnitude)
 
@@ -104,7 +111,7 @@ def test_any_split_of_the_row_blocks_has_the_same_bits(tokens):
     x = np.random.default_rng(3).standard_normal((tokens, 33)).astype(np.float32)
     whole = packed.times(x, tokens)
     cuts = [0, 1, 9, 12, 27, 58, packed.blocks]
-    parts = [packed.times(x, tokens, first=a, last=b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [packed.times(x, tokens, first=a, last=b) for a, b in itertools.pairwise(cuts)]
     assert np.array_equal(whole, np.concatenate(parts, axis=1))
 
 
