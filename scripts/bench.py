@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -108,12 +109,12 @@ class Bench:
 
 
 def environment(threads: int) -> dict[str, object]:
-    """Versions, processor, threads, commit."""
+    """Versions, processor, threads, commit, and how busy the machine was before: it should have been idle."""
     try:
         torch = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         torch = None
-    return describe(threads) | {"torch": torch}
+    return describe(threads) | {"torch": torch, "load average": round(os.getloadavg()[0], 2)}
 
 
 def main() -> None:
@@ -125,8 +126,8 @@ def main() -> None:
             work.mkdir(parents=True, exist_ok=True)
             bench = Bench(options, work)
             here = environment(bench.effort.threads)
-            print("\n".join(f"{name:12} {value}" for name, value in here.items()))
-            print(f"{'text':12} {bench.text.name}\n{'repeats':12} {bench.effort.repeats}\n")
+            print("\n".join(f"{name:13} {value}" for name, value in here.items()))
+            print(f"{'text':13} {bench.text.name}\n{'repeats':13} {bench.effort.repeats}\n")
             done = []
             for section in bench.sections():
                 print(section_table(section), flush=True)

@@ -88,12 +88,11 @@ def section_table(section: Section) -> str:
     """A section's remarks and measurements, in at most 80 columns."""
     lines = [section.title, *(f"  {remark}" for remark in section.remarks)]
     if section.measurements:
-        rows = [["", "median", "min", "max"]]
-        ends = [""]
+        rows = [["", "median", "min", "max", ""]]
         for m in section.measurements:
-            rows.append([m.name, *(_figure(value) for value in (m.median, min(m.samples), max(m.samples)))])
-            ends.append(f"  {m.unit}{f'  {m.notes}' if m.notes else ''}")
-        lines += [row + end for row, end in zip(columns(rows), ends, strict=True)]
+            rows.append([m.name, *(_figure(value) for value in (m.median, min(m.samples), max(m.samples))), m.unit])
+        lines += columns(rows)
+        lines += [f"  {m.name}: {m.notes}" for m in section.measurements if m.notes]
     return "\n".join(lines) + "\n"
 
 
