@@ -29,6 +29,17 @@ kernel = numba.njit(**_OPTIONS)
 inlined = numba.njit(forceinline=True, **_OPTIONS)
 
 
+def name_apart(function: Callable[..., Any], suffix: str) -> None:
+    """Give a function that is made several times by one ``def`` a name of its own, before it is compiled.
+
+    Compiled functions are linked by name: module, qualified name, argument types and a number that each process counts
+    anew. Two closures of one ``def`` that were compiled and kept by different processes can so meet under the same
+    name, and a call would reach the wrong one.
+    """
+    function.__qualname__ = f"{function.__qualname__}_{suffix}"
+    function.__name__ = f"{function.__name__}_{suffix}"
+
+
 @functools.cache
 def sources_hash() -> str:
     """Hash of every kernel source, of Numba's version and of Python's: the identity of the compiled code."""

@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from .formats import BFLOAT16, FLOAT16, FLOAT32
+from .jit import name_apart
 
 LANES = 16
 
@@ -233,11 +234,14 @@ def _lane_operator(python_operator: Any, method: str) -> None:
 
         return float32x16(float32x16, float32x16), codegen
 
+    def lanes(a, b):
+        return apply(a, b)
+
+    name_apart(lanes, method)
+
     @overload(python_operator)
     def operate(a, b):
-        if isinstance(a, Float32x16) and isinstance(b, Float32x16):
-            return lambda a, b: apply(a, b)
-        return None
+        return lanes if isinstance(a, Float32x16) and isinstance(b, Float32x16) else None
 
 
 for _operator, _method in (

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .charge import ADD, MULTIPLY, charge
 from .formats import BFLOAT16, BITS, FLOAT16, FLOAT32, ITEM_BYTES
-from .jit import inlined, kernel
+from .jit import inlined, kernel, name_apart
 from .lanes import LANES, load, load_bfloat16, load_float16, load_float32, store
 from .tile import TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, make_tile
 
@@ -84,7 +84,6 @@ def _make_product(code):
     vector, vector_4, vector_2, vector_1 = (make_tile(blocks, 1, code) for blocks in (VECTOR_BLOCKS, 4, 2, 1))
     tile, narrow_tile = make_tile(TILE_BLOCKS, TILE_TOKENS, code), make_tile(1, TILE_TOKENS, code)
 
-    @kernel
     def multiply(weights, matrix, span, x, out):
         k = matrix.columns
         block_bytes = k * LANES * item
@@ -120,7 +119,8 @@ def _make_product(code):
                     narrow_tile(weights, at, x.data, x.row + t, out.data, (out.row + t, column), k)
                 block += 1
 
-    return multiply
+    name_apart(multiply, ("float32", "float16", "bfloat16")[code])
+    return kernel(multiply)
 
 
 _multiply_float32 = _make_product(FLOAT32)

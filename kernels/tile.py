@@ -23,8 +23,8 @@ from .formats import ITEM_BYTES
 from .lanes import LANES, element_pointer, load_widened, splat, vector_fma
 
 _I64 = ir.IntType(64)
-_F32 = ir.FloatType()
-_VECTOR = ir.VectorType(_F32, LANES)
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_POINTER = ir.FloatType().as_pointer()
 
 
 def _wide_registers() -> bool:
@@ -39,6 +39,64 @@ def _wide_registers() -> bool:
 TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS = (3, 8, 8) if _wide_registers() else (1, 4, 4)
 
 
+def _tile_function(module: Any, blocks: int, tokens: int, code: int) -> Any:
+    """The LLVM function of one tile, made once in each module.
+
+    Arguments: pointers to the tile's weights, inputs and outputs; bytes between two tokens' inputs, and outputs; K.
+    It is never inlined: what surrounds a call could otherwise take registers away from the accumulators.
+    """
+    name = f"tile_{blocks}x{tokens}_{code}"
+    if name in module.globals:
+        return module.globals[name]
+    signature = ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, _POINTER, _I64, _I64, _I64])
+    function = ir.Function(module, signature, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    w_base, x_base, out_base, x_stride, out_stride, k = function.args
+
+    entry, loop, after = (function.append_basic_block(label) for label in ("entry", "columns", "write"))
+    builder = ir.IRBuilder(entry)
+
+    def i64(value: int) -> Any:
+        return ir.Constant(_I64, value)
+
+    def at(base: Any, offset: Any) -> Any:
+        return builder.inttoptr(builder.add(builder.ptrtoint(base, _I64), offset), _POINTER)
+
+    step = LANES * ITEM_BYTES[code]  # bytes from one column of a row block to the next
+    block_bytes = builder.mul(k, i64(step))
+    weights = [at(w_base, builder.mul(i64(b), block_bytes)) for b in range(blocks)]
+    inputs = [at(x_base, builder.mul(i64(t), x_stride)) for t in range(tokens)]
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    j = builder.phi(_I64)
+    sums = [[builder.phi(_VECTOR) for _ in range(tokens)] for _ in range(blocks)]
+    j.add_incoming(i64(0), entry)
+    column, weight_offset = builder.mul(j, i64(4)), builder.mul(j, i64(step))
+    # All weights first, then one input at a time: the other way round, 8 inputs and 24 accumulators leave no register.
+    w = [load_widened(builder, at(pointer, weight_offset), code, step) for pointer in weights]
+    for t in range(tokens):
+        x = splat(builder, builder.load(at(inputs[t], column), align=4))
+        for b in range(blocks):
+            result = vector_fma(builder, w[b], x, sums[b][t])
+            sums[b][t].add_incoming(ir.Constant(_VECTOR, [0.0] * LANES), entry)
+            sums[b][t].add_incoming(result, loop)
+    following = builder.add(j, i64(1))
+    j.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
+
+    builder.position_at_end(after)
+    for t in range(tokens):
+        start = builder.mul(i64(t), out_stride)
+        for b in range(blocks):
+            pointer = at(out_base, builder.add(start, i64(b * LANES * 4)))
+            result = sums[b][t].incomings[1][0]
+            builder.store(result, builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+    builder.ret_void()
+    return function
+
+
 def make_tile(blocks: int, tokens: int, code: int) -> Any:
     """The intrinsic that computes one tile for weights of format ``code``.
 
@@ -46,7 +104,6 @@ def make_tile(blocks: int, tokens: int, code: int) -> Any:
     float32) and its row of the first token; ``out`` (2-D float32, modified in place) and the (row, column) of the
     tile's first element in it; the number of ``columns`` K.
     """
-    item = ITEM_BYTES[code]
 
     @intrinsic
     def tile(
@@ -55,53 +112,27 @@ def make_tile(blocks: int, tokens: int, code: int) -> Any:
         signature = types.void(weights, types.int64, x, types.int64, out, types.UniTuple(types.int64, 2), types.int64)
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            offset, x_row, k = arguments[1], arguments[3], arguments[6]
-            row, column = cgutils.unpack_tuple(builder, arguments[5])
-
-            def i64(value: int) -> Any:
-                return ir.Constant(_I64, value)
-
-            def stride(position: int) -> Any:
+            def row_bytes(position: int) -> Any:
                 array = context.make_array(signature.args[position])(context, builder, arguments[position])
                 return builder.extract_value(array.strides, 0)
 
-            def byte_pointer(position: int, index: Any) -> Any:
-                return element_pointer(builder, context, signature.args[position], arguments[position], index, 1)
+            def pointer(position: int, offset: Any) -> Any:
+                return element_pointer(builder, context, signature.args[position], arguments[position], offset, 1)
 
-            x_stride, out_stride = stride(2), stride(4)
-            block_bytes = builder.mul(k, i64(LANES * item))
-            w_pointers = [byte_pointer(0, builder.add(offset, builder.mul(i64(b), block_bytes))) for b in range(blocks)]
-            x_pointers = [byte_pointer(2, builder.mul(builder.add(x_row, i64(t)), x_stride)) for t in range(tokens)]
-
-            before = builder.block
-            loop = builder.append_basic_block("columns")
-            after = builder.append_basic_block("write")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            j = builder.phi(_I64)
-            j.add_incoming(i64(0), before)
-            zero = ir.Constant(_VECTOR, [0.0] * LANES)
-            sums = [[builder.phi(_VECTOR) for _ in range(tokens)] for _ in range(blocks)]
-            inputs = [splat(builder, builder.load(builder.gep(p, [j]), align=4)) for p in x_pointers]
-            results: list[list[Any]] = []
-            for b in range(blocks):
-                address = builder.add(builder.ptrtoint(w_pointers[b], _I64), builder.mul(j, i64(LANES * item)))
-                w = load_widened(builder, builder.inttoptr(address, _F32.as_pointer()), code, LANES * item)
-                results.append([vector_fma(builder, w, inputs[t], sums[b][t]) for t in range(tokens)])
-            for b in range(blocks):
-                for t in range(tokens):
-                    sums[b][t].add_incoming(zero, before)
-                    sums[b][t].add_incoming(results[b][t], builder.block)
-            following = builder.add(j, i64(1))
-            j.add_incoming(following, builder.block)
-            builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
-
-            builder.position_at_end(after)
-            for t in range(tokens):
-                start = builder.add(builder.mul(builder.add(row, i64(t)), out_stride), builder.mul(column, i64(4)))
-                for b in range(blocks):
-                    pointer = byte_pointer(4, builder.add(start, i64(b * LANES * 4)))
-                    builder.store(results[b][t], builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
+            row, column = cgutils.unpack_tuple(builder, arguments[5])
+            x_stride, out_stride = row_bytes(2), row_bytes(4)
+            out_offset = builder.add(builder.mul(row, out_stride), builder.mul(column, ir.Constant(_I64, 4)))
+            builder.call(
+                _tile_function(builder.module, blocks, tokens, code),
+                [
+                    pointer(0, arguments[1]),
+                    pointer(2, builder.mul(arguments[3], x_stride)),
+                    pointer(4, out_offset),
+                    x_stride,
+                    out_stride,
+                    arguments[6],
+                ],
+            )
             return context.get_dummy_value()
 
         return signature, codegen
