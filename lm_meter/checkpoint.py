@@ -139,7 +139,7 @@ def _parse_config(text: str, path: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: config.json holds a {type(config).__name__}; expected one JSON object")
     if config.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format is {config.get('format')!r}; expected {FORMAT!r}")
-    if config.get("version") != VERSION:
+    if type(config.get("version")) is not int or config["version"] != VERSION:
         raise CheckpointError(
             f"{path}: format version is {config.get('version')!r}; this lm-meter reads version {VERSION}; update it or "
             "write the checkpoint again"

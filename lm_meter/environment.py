@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import resource
@@ -15,12 +16,10 @@ from . import __version__
 
 def cpu_name() -> str:
     """Name of the processor, as the system gives it."""
-    try:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 
@@ -38,6 +37,11 @@ def commit() -> str | None:
 
 def peak_resident_bytes() -> int:
     """Largest resident size of this process so far."""
+    with contextlib.suppress(OSError, ValueError):
+        # ru_maxrss may be that of the process that started this one, from before it became Python.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

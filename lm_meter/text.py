@@ -55,7 +55,8 @@ def read_text(path: str | Path, name: str | None = None) -> Text:
         raw = path.read_bytes()
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror}); expected a UTF-8 text file") from None
-    return text_from_bytes(raw, name or str(path))
+    # The name of a file need not be UTF-8; what a report calls it must be.
+    return text_from_bytes(raw, name or str(path).encode("utf-8", "replace").decode())
 
 
 def text_from_bytes(raw: bytes, name: str) -> Text:

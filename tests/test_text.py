@@ -1,6 +1,7 @@
 """Texts: WikiText's conventions, limits, and what is refused."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -113,3 +114,9 @@ def test_wikitext_103(split, tokens, unknown, shared_data):
     assert read.word_tokens == tokens
     if unknown is not None:
         assert sum(words.count("<unk>") for words, _ in read.lines()) == unknown
+
+
+def test_a_file_name_that_is_not_utf8_does_not_spoil_the_result(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("a b\n", encoding="utf-8")
+    assert read_text(path).name.encode("utf-8").endswith(b"caf?.txt")

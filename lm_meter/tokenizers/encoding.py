@@ -19,7 +19,8 @@ class Encoded:
     ----------
     tokens : (pieces,) int64
     words : (pieces,) int64
-        Word tokens (words and line ends) that begin in each piece; their sum is the text's.
+        Word tokens (words and line ends) that begin in each piece. Their sum is the text's, but for a last line end
+        that is not in the file and that a character tokenizer therefore does not predict.
     sizes : (pieces,) int64
         UTF-8 bytes that each piece stands for, blanks between words included.
     replaced : int

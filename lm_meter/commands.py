@@ -1,0 +1,161 @@
+"""What each subcommand does: call the library with the parsed options, print, return the exit status.
+
+Everything that takes time to import is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+    from .text import Text
+
+INTERRUPTED = 130  # exit status after Ctrl-C: 128 and the number of the signal
+
+
+def run_eval(options: argparse.Namespace) -> int:
+    """Make a pass and print its result."""
+    if options.output:
+        _check_writable(Path(options.output))
+    from .evaluation import RunOptions, evaluate
+    from .progress import on_stderr
+    from .report import result_table
+
+    run = RunOptions(options.block, options.threads, options.first_token, options.limit, options.oov)
+    result = evaluate(
+        options.checkpoint,
+        text=_text(options),
+        profile=options.profile,
+        options=run,
+        progress=None if options.quiet else on_stderr,
+    )
+    try:
+        if options.output:
+            result.save(options.output)
+    finally:  # a disk that filled up during a long run must not take the printed result with it
+        sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
+    return INTERRUPTED if result["partial"] else 0
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before a long run, not after it, that its result could not be written."""
+    import tempfile
+
+    try:
+        if path.is_dir():
+            raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"--output {path}: is a device or pipe; expected the name of a file")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise ConfigError(f"--output {path}: is write-protected; choose another name")
+        if not path.parent.is_dir():
+            raise ConfigError(f"--output {path}: there is no folder {path.parent}; make it first")
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--output {path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _text(options: argparse.Namespace) -> Text:
+    from .corpora import WIKITEXT_103, corpus, corpus_folders, find_split
+    from .defaults import sample_text
+    from .text import read_text
+
+    if options.text:
+        return read_text(options.text)
+    if options.corpus:
+        return corpus(options.corpus, options.split, progress=not options.quiet)
+    found = find_split(WIKITEXT_103, options.split)
+    if found is None:
+        note = (
+            f"text: the sample that ships with lm-meter; --corpus wikitext-103 downloads the {options.split} set, or "
+            f"put {WIKITEXT_103.splits[options.split].file} into {corpus_folders(WIKITEXT_103)[-1]}"
+        )
+    else:
+        note = f"text: {found.name} from this machine; --text FILE evaluates another"
+    if not options.quiet:
+        print(note, file=sys.stderr)
+    return found or sample_text()
+
+
+def _checkpoint(path: str | None) -> Checkpoint:
+    from .checkpoint import Checkpoint
+    from .defaults import default_checkpoint
+
+    return Checkpoint(path if path else default_checkpoint())
+
+
+def _print(document: dict[str, Any], table: str, kind: str) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n" if kind == "json" else table)
+
+
+def run_count(options: argparse.Namespace) -> int:
+    """Print a checkpoint's operations from the cost laws."""
+    from .inspection import count_operations, count_table
+    from .profiles import profile_named
+
+    counted = count_operations(_checkpoint(options.checkpoint), profile_named(options.profile))
+    _print(counted, count_table(counted), options.format)
+    return 0
+
+
+def run_inspect(options: argparse.Namespace) -> int:
+    """Print what a checkpoint contains."""
+    from .inspection import inspect_checkpoint, inspection_table
+
+    found = inspect_checkpoint(_checkpoint(options.checkpoint))
+    _print(found, inspection_table(found), options.format)
+    return 0
+
+
+def run_score(options: argparse.Namespace) -> int:
+    """Print a score."""
+    from fractions import Fraction
+
+    from .profiles import profile_named
+    from .score import score, task_of
+
+    numbers = []
+    for name in ("parameters", "operations"):
+        given = getattr(options, name)
+        try:
+            value = float(given.replace(",", ""))
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"--{name} is {given!r}; expected a number of 0 or more, such as 159e6")
+        numbers.append(Fraction(value))
+    result = score(task_of(profile_named(options.profile), options.task), *numbers)
+    print(f"storage     {float(result.storage_ratio):.6f}")
+    print(f"operations  {float(result.operations_ratio):.6f}")
+    print(f"score       {float(result.total):.6f}")
+    return 0
+
+
+def run_rescore(options: argparse.Namespace) -> int:
+    """Print a saved result under another price list."""
+    from .profiles import profile_named
+    from .report import result_table
+    from .result import load_result, price_result
+
+    result = price_result(load_result(options.result), profile_named(options.profile))
+    sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
+    return 0
+
+
+def run_selftest(options: argparse.Namespace) -> int:
+    """Print the checks; status 1 if any fails."""
+    from .selftest import checks_table, run_checks
+
+    checks = run_checks()
+    sys.stdout.write(checks_table(checks))
+    return 0 if all(check.passed for check in checks) else 1
