@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import lm_meter
 from lm_meter import cli
+from lm_meter.defaults import default_checkpoint, sample_text
+from lm_meter.report import result_table
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -88,3 +91,19 @@ def test_documented_fields_are_those_of_a_result(folder, capsys):
 def test_price_lists_are_all_documented():
     for name in cli.PROFILE_NAMES:
         assert f"`{name}`" in README
+
+
+def test_printed_result_is_what_the_command_prints():
+    result = lm_meter.evaluate(text=sample_text())
+    expected = result_table(result).splitlines()
+    printed = re.search(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL).group(1).splitlines()
+    # All but the place of the checkpoint and what depends on the machine.
+    assert printed[1 : printed.index("speed")] == expected[1 : expected.index("speed")]
+
+
+def test_shipped_checkpoint_is_the_one_described():
+    page = (Path(__file__).parents[1] / "checkpoints" / "README.md").read_text(encoding="utf-8")
+    checkpoint = default_checkpoint()
+    assert f"`{lm_meter.Checkpoint(checkpoint).sha256()}`" in page
+    assert f"{checkpoint.stat().st_size:,} bytes" in page
+    assert checkpoint.stat().st_size <= 8_000_000

@@ -1,0 +1,235 @@
+"""Train the language model that ships with lm-meter, on a processor, from two small WikiText files.
+
+The text is WikiText-2's training text; the tokenizer is trained on the word counts of WikiText-103, whose
+rare words also replace those of the text (see train_data). Needs numpy, sentencepiece and torch. The run is
+deterministic for a given number of threads, and a run that was cut goes on from its work folder.
+"""
+
+import argparse
+import io
+import math
+import os
+import pathlib
+import time
+
+import numpy
+import sentencepiece
+import torch
+import train_data
+import train_model
+
+
+def arguments():
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--train", required=True, help="WikiText-2 training text")
+    add("--valid", required=True, help="WikiText-103 validation text")
+    add("--vocab-counts", required=True, help="WikiText-103 words and counts, separated by a tab")
+    add("--work", required=True, type=pathlib.Path, help="folder of the tokenizer, checkpoint and log")
+    add("--out", required=True, help="checkpoint to write (.npz)")
+    add("--pieces", type=int, default=6144, help="size of the SentencePiece vocabulary")
+    add("--embedding", type=int, default=256, help="width of the embedding")
+    add("--hidden", type=int, nargs="+", default=[608], help="width of each LSTM layer")
+    add("--discount", type=float, default=1.0, help="occurrences of each word given to unseen words")
+    add("--epochs", type=int, default=16, help="passes over the text, each drawn anew")
+    add("--batch", type=int, default=32, help="streams read side by side")
+    add("--steps", type=int, default=64, help="pieces of each stream in a gradient step")
+    add("--rate", type=float, default=3e-3, help="highest learning rate")
+    add("--warmup", type=float, default=0.2, help="epochs in which the learning rate rises")
+    add("--cooldown", type=float, default=6.0, help="last epochs, in which the learning rate falls to zero")
+    add("--decay", type=float, default=0.02, help="weight decay of the matrices")
+    add("--clip", type=float, default=0.5, help="highest gradient norm")
+    add("--average", type=float, default=0.998, help="factor of the moving average of the weights")
+    add("--drop-piece", type=float, default=0.05, help="rate of dropped embedding rows")
+    add("--drop-input", type=float, default=0.1, help="rate of dropped embedding units")
+    add("--drop-weight", type=float, default=0.2, help="rate of dropped recurrent weights")
+    add("--drop-output", type=float, default=0.25, help="rate of dropped LSTM outputs")
+    add("--threads", type=int, default=2, help="threads; part of what makes a run repeatable")
+    add("--seed", type=int, default=1, help="seed of everything drawn")
+    add("--save-every", type=int, default=250, help="gradient steps between two saves")
+    return parser.parse_args()
+
+
+def replace(path, data):
+    """Write the file whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def load_tokenizer(args, counts):
+    """Return the bytes of the tokenizer, trained at the first start."""
+    path = args.work / "tokenizer.model"
+    if not path.exists():
+        replace(path, train_data.train_tokenizer(counts, args.pieces, args.threads))
+    return path.read_bytes()
+
+
+def piece_bias(tokenizer, counts):
+    """Return the log of each piece's rate in the large text: a better start of the softmax than zero."""
+    rates = numpy.ones(tokenizer.get_piece_size())
+    for word, count in counts.items():
+        for piece in tokenizer.encode(word):
+            rates[piece] += count
+    return torch.tensor(numpy.log(rates / rates.sum()), dtype=torch.float32)
+
+
+class Run:
+    """The state of a training run: everything that a checkpoint holds."""
+
+    def __init__(self, args, counts, tokenizer):
+        dropped = {"piece": args.drop_piece, "input": args.drop_input,
+                   "weight": args.drop_weight, "output": args.drop_output}
+        torch.manual_seed(args.seed)
+        self.args = args
+        self.path = args.work / "checkpoint.pt"
+        self.model = train_model.Model(args.pieces, args.embedding, args.hidden, args.embedding, dropped)
+        self.model.arrays["softmax_bias"].data = piece_bias(tokenizer, counts)
+        matrices = [array for array in self.model.parameters() if array.dim() == 2]
+        vectors = [array for array in self.model.parameters() if array.dim() == 1]
+        self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": args.decay},
+                                            {"params": vectors, "weight_decay": 0.0}],
+                                           lr=args.rate, betas=(0.9, 0.99), fused=True)
+        self.average = {name: array.detach().clone() for name, array in self.model.arrays.items()}
+        self.epoch, self.step, self.updates, self.best = 0, 0, 0, math.inf
+        self.state = self.model.start(args.batch)
+        if self.path.exists():
+            self.load()
+
+    def save(self):
+        """Write the checkpoint."""
+        data = io.BytesIO()
+        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                    "average": self.average, "random": torch.get_rng_state(), "state": self.state,
+                    "place": (self.epoch, self.step, self.updates, self.best)}, data)
+        replace(self.path, data.getvalue())
+
+    def load(self):
+        """Go on from the checkpoint."""
+        saved = torch.load(self.path)
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.average, self.state = saved["average"], saved["state"]
+        self.epoch, self.step, self.updates, self.best = saved["place"]
+        torch.set_rng_state(saved["random"])
+
+    def learn(self, inputs, targets, progress):
+        """Take one gradient step at `progress` (in epochs) and return the loss."""
+        args = self.args
+        factor = min(progress / args.warmup, 1.0, (args.epochs - progress) / args.cooldown)
+        for group in self.optimizer.param_groups:
+            group["lr"] = args.rate * factor
+        loss, self.state = self.model(inputs, targets, self.state)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), args.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.updates += 1
+        memory = min(args.average, self.updates / (10.0 + self.updates))  # short at first
+        for name, array in self.model.arrays.items():
+            self.average[name].lerp_(array.detach(), 1.0 - memory)
+        return loss.item()
+
+
+def rounded(average):
+    """Return the weights as they ship: matrices in float16, biases in float32."""
+    return {name: array.half() if array.dim() == 2 else array for name, array in average.items()}
+
+
+def perplexity(run, ids, start, words, streams):
+    """Return the word perplexity of the averaged, rounded weights on `ids` cut into `streams` parts."""
+    arrays = {name: array.float() for name, array in rounded(run.average).items()}
+    return math.exp(train_model.nats(arrays, len(run.args.hidden), ids, start, streams) / words)
+
+
+def checkpoint_arrays(average, tokenizer):
+    """Return the arrays of the weights under the names of lm-meter's checkpoints."""
+    arrays = {name.replace("_", "."): array.numpy() for name, array in average.items()}
+    arrays["tokenizer.model"] = numpy.frombuffer(tokenizer, dtype=numpy.uint8)
+    return arrays
+
+
+def export(args, average, tokenizer):
+    """Write the checkpoint that ships."""
+    from lm_meter.checkpoint import write_checkpoint  # only this step needs the package
+
+    config = {
+        "architecture": "lstm",
+        "dimensions": {"vocabulary": args.pieces, "embedding": args.embedding, "hidden": args.hidden,
+                       "projection": args.embedding},
+        "tied": True,
+        "bias": {"lstm": True, "projection": True, "softmax": True},
+        "tokenizer": {"kind": "sentencepiece", "start": train_data.END_OF_LINE,
+                      "end_of_line": train_data.END_OF_LINE, "unknown": train_data.UNKNOWN},
+        "origin": f"scripts/train_lm.py: {args.epochs} epochs of WikiText-2, its rare words redrawn from the "
+                  f"word counts of WikiText-103, seed {args.seed}",
+    }
+    write_checkpoint(args.out, config, checkpoint_arrays(rounded(average), tokenizer))
+
+
+def main():
+    """Train, or go on training, and export the best weights."""
+    args = arguments()
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing is read before it is written
+    torch.set_flush_denormal(True)
+
+    counts = train_data.read_counts(args.vocab_counts)
+    model = load_tokenizer(args, counts)
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=model)
+    valid = train_data.read_lines(args.valid)
+    words = train_data.word_tokens(valid)
+    # Unseen text has about twice the <unk> of the text whose words were counted, so its rate comes from here.
+    unknown_rate = sum(line.count(train_data.UNKNOWN) for line in valid) / words
+    text = train_data.Text(train_data.read_lines(args.train), counts, tokenizer, unknown_rate, args.discount)
+    valid_ids = torch.from_numpy(text.encode(valid))
+
+    run = Run(args, counts, tokenizer)
+    best = args.work / "best.npz"
+    began, losses = time.time(), []
+
+    def measure():
+        """Log the validation perplexity (16 streams: quick, and hardly worse) and keep the best weights."""
+        value = perplexity(run, valid_ids, text.end, words, 16)
+        with open(args.work / "log.tsv", "a", encoding="utf-8") as log:
+            log.write(f"{run.epoch}\t{run.step}\t{numpy.mean(losses or [0]):.4f}\t{value:.2f}\t"
+                      f"{time.time() - began:.0f}\n")
+        losses.clear()
+        if value < run.best:
+            run.best = value
+            data = io.BytesIO()
+            numpy.savez(data, **checkpoint_arrays(run.average, model))
+            replace(best, data.getvalue())
+        run.save()
+
+    while run.epoch < args.epochs:
+        ids = torch.from_numpy(text.draw([args.seed, run.epoch]))
+        ids = ids.roll(-int(numpy.random.default_rng([args.seed, run.epoch, 1]).integers(len(ids))))
+        length = (len(ids) - 1) // args.batch
+        inputs = ids[:length * args.batch].view(args.batch, length).t()
+        targets = ids[1:length * args.batch + 1].view(args.batch, length).t()
+        while run.step < length // args.steps:
+            here = slice(run.step * args.steps, (run.step + 1) * args.steps)
+            run.step += 1
+            progress = run.epoch + run.step / (length // args.steps)
+            losses.append(run.learn(inputs[here], targets[here], progress))
+            if run.step % args.save_every == 0:
+                run.save()
+                print(f"epoch {run.epoch} step {run.step} of {length // args.steps} "
+                      f"loss {numpy.mean(losses[-args.save_every:]):.4f} {time.time() - began:.0f} s", flush=True)
+        run.epoch, run.step = run.epoch + 1, 0
+        run.state = run.model.start(args.batch)
+        measure()
+        print(f"epoch {run.epoch} of {args.epochs}: validation perplexity about {run.best:.2f}", flush=True)
+
+    with numpy.load(best) as arrays:
+        run.average = {name: torch.from_numpy(arrays[name.replace("_", ".")]) for name in run.average}
+    print(f"validation perplexity {perplexity(run, valid_ids, text.end, words, 1):.3f}", flush=True)
+    export(args, run.average, model)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The LSTM language model in training: hand-written gradients, computed in bfloat16 for speed."""
+
+import math
+
+import torch
+from torch.nn import functional
+
+ROWS = 512  # predictions whose logits are held at a time: they stay in the processor's cache
+
+
+class LSTMLayer(torch.autograd.Function):
+    """One LSTM layer over a whole chunk: bfloat16 products, the cell state in float32.
+
+    Gates are in PyTorch's order i, f, g, o. Written out by hand because it takes about half the time of
+    torch.nn.LSTM on a processor with bfloat16 instructions.
+    """
+
+    @staticmethod
+    def forward(ctx, inputs, hidden, cell, input_weight, hidden_weight, bias):
+        """Return the hidden vectors of all steps, and the hidden vector and cell after them."""
+        steps, batch, _ = inputs.shape
+        gates = torch.addmm(bias, inputs.flatten(0, 1), input_weight.t()).view(steps, batch, -1)
+        hiddens = hidden.new_empty(steps + 1, *hidden.shape)
+        cells = cell.new_empty(steps + 1, *cell.shape)
+        hiddens[0], cells[0] = hidden, cell
+        transposed = hidden_weight.t()
+        for step in range(steps):
+            gate = torch.addmm(gates[step], hiddens[step], transposed)
+            i, f, g, o = gate.chunk(4, 1)
+            gate[:, :2 * hidden.shape[1]].sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
+            torch.addcmul(f * cells[step], i, g, out=cells[step + 1])
+            torch.mul(o, cells[step + 1].tanh(), out=hiddens[step + 1])
+            gates[step] = gate
+        ctx.save_for_backward(inputs, input_weight, hidden_weight, gates, hiddens, cells)
+        return hiddens[1:], hiddens[-1].clone(), cells[-1].clone()
+
+    @staticmethod
+    def backward(ctx, grad_outputs, _hidden, _cell):
+        """Return the gradients; the state a chunk starts from is a constant (truncated back-propagation)."""
+        inputs, input_weight, hidden_weight, gates, hiddens, cells = ctx.saved_tensors
+        grads = torch.empty_like(gates)
+        grad_hidden = torch.zeros_like(hiddens[0])
+        grad_cell = torch.zeros_like(cells[0])
+        for step in reversed(range(len(gates))):
+            i, f, g, o = gates[step].float().chunk(4, 1)
+            squashed = cells[step + 1].tanh()
+            grad_hidden = grad_outputs[step].float() + grad_hidden
+            grad_cell = torch.addcmul(grad_cell, grad_hidden * o, 1 - squashed * squashed)
+            grad = torch.cat((grad_cell * g * i * (1 - i), grad_cell * cells[step] * f * (1 - f),
+                              grad_cell * i * (1 - g * g), grad_hidden * squashed * o * (1 - o)), 1)
+            grads[step] = grad
+            grad_cell = grad_cell * f
+            grad_hidden = grads[step] @ hidden_weight
+        flat = grads.flatten(0, 1)
+        return ((flat @ input_weight).view_as(inputs), None, None, flat.t() @ inputs.flatten(0, 1),
+                flat.t() @ hiddens[:-1].flatten(0, 1), flat.float().sum(0).to(flat.dtype))
+
+
+class SoftmaxLoss(torch.autograd.Function):
+    """Mean cross-entropy of a linear softmax; the gradient is taken together with the value, block by block."""
+
+    @staticmethod
+    def forward(ctx, outputs, embedding, bias, targets):
+        """Return the mean loss in nats."""
+        total = 0.0
+        grad_outputs = torch.empty_like(outputs)
+        grad_embedding = torch.zeros(embedding.shape)
+        grad_bias = torch.zeros(bias.shape)
+        blocks = zip(outputs.split(ROWS), grad_outputs.split(ROWS), targets.split(ROWS), strict=True)
+        for rows, grads, target in blocks:
+            logits = torch.mm(rows, embedding.t()).float().add_(bias)
+            log_p = torch.log_softmax(logits, 1)
+            total -= log_p.gather(1, target[:, None]).double().sum().item()
+            p = log_p.exp_()
+            p[torch.arange(len(target)), target] -= 1.0
+            grad_bias += p.sum(0)
+            p = p.to(rows.dtype)
+            grads.copy_(p @ embedding)
+            grad_embedding += p.t() @ rows
+        ctx.save_for_backward(grad_outputs, grad_embedding, grad_bias)
+        return torch.tensor(total / len(targets))
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Return the gradients that forward() has kept."""
+        count = len(ctx.saved_tensors[0])
+        grad_outputs, grad_embedding, grad_bias = (each * (grad / count) for each in ctx.saved_tensors)
+        return grad_outputs, grad_embedding, grad_bias, None
+
+
+def locked_dropout(values, rate):
+    """Drop the same units at every step of the chunk ([steps, batch, units])."""
+    keep = torch.rand(values.shape[1:]) >= rate
+    return values * (keep / (1.0 - rate)).to(values.dtype)
+
+
+def weight_mask(rows, columns, rate):
+    """Return a dropout mask drawn as bytes, eight at a time: a draw for each weight would take long."""
+    draws = torch.empty(-(-rows * columns // 8), dtype=torch.int64).random_(-2**63, None).view(torch.uint8)
+    kept = draws[:rows * columns].view(rows, columns) >= round(256 * rate)
+    return kept.to(torch.bfloat16) / (1.0 - round(256 * rate) / 256)
+
+
+class Model(torch.nn.Module):
+    """Embedding, LSTM layers, optional projection, softmax tied to the embedding; float32 parameters."""
+
+    def __init__(self, vocabulary, embedding, hidden, projection, drop):
+        super().__init__()
+        self.drop = drop
+        self.hidden = hidden
+        self.arrays = torch.nn.ParameterDict()
+        self.add("embedding", (vocabulary, embedding), 0.1)
+        width = embedding
+        for layer, size in enumerate(hidden):
+            self.add(f"lstm_{layer}_weight", (4 * size, width + size), 1 / math.sqrt(size))
+            self.add(f"lstm_{layer}_bias", (4 * size,), 0.0)
+            self.arrays[f"lstm_{layer}_bias"].data[size:2 * size] = 1.0  # remember from the start
+            width = size
+        if projection:
+            self.add("projection_weight", (embedding, width), 1 / math.sqrt(width))
+            self.add("projection_bias", (embedding,), 0.0)
+        self.add("softmax_bias", (vocabulary,), 0.0)
+
+    def add(self, name, shape, spread):
+        """Add one parameter, uniform in -spread .. spread."""
+        self.arrays[name] = torch.nn.Parameter(torch.empty(shape).uniform_(-spread, spread))
+
+    def start(self, batch):
+        """Return the zero state of `batch` streams."""
+        return [(torch.zeros(batch, size, dtype=torch.bfloat16), torch.zeros(batch, size)) for size in self.hidden]
+
+    def forward(self, inputs, targets, state):
+        """Return the training loss of a chunk ([steps, batch] ids) and the state after it."""
+        arrays, low = self.arrays, torch.bfloat16
+        kept = (torch.rand(len(arrays["embedding"]), 1) >= self.drop["piece"]) / (1.0 - self.drop["piece"])
+        values = functional.embedding(inputs, arrays["embedding"] * kept).to(low)
+        values = locked_dropout(values, self.drop["input"])
+        after = []
+        for layer, (hidden, cell) in enumerate(state):
+            weight = arrays[f"lstm_{layer}_weight"].to(low)
+            width = values.shape[2]
+            recurrent = weight[:, width:] * weight_mask(weight.shape[0], weight.shape[1] - width, self.drop["weight"])
+            values, hidden, cell = LSTMLayer.apply(values, hidden, cell, weight[:, :width].contiguous(), recurrent,
+                                                   arrays[f"lstm_{layer}_bias"].to(low))
+            after.append((hidden.detach(), cell.detach()))
+            values = locked_dropout(values, self.drop["output"])
+        values = values.flatten(0, 1)
+        if "projection_weight" in arrays:
+            values = functional.linear(values, arrays["projection_weight"].to(low), arrays["projection_bias"].to(low))
+        return SoftmaxLoss.apply(values, arrays["embedding"].to(low), arrays["softmax_bias"], targets.flatten()), after
+
+
+@torch.no_grad()
+def nats(arrays, layers, ids, start, streams=1, steps=512):
+    """Return the total nats of `ids`, cut into `streams` read side by side in float32.
+
+    Each stream starts from the piece `start` and zero state; the state is carried to the end of the stream.
+    """
+    length = -(-len(ids) // streams)
+    targets = torch.full((streams * length,), -1)
+    targets[:len(ids)] = ids
+    targets = targets.view(streams, length).t()
+    inputs = torch.cat((torch.full((1, streams), start), targets[:-1])).clamp(min=0)
+    modules, state = [], [None] * layers
+    for layer in range(layers):
+        weight, bias = arrays[f"lstm_{layer}_weight"], arrays[f"lstm_{layer}_bias"]
+        size = len(bias) // 4
+        module = torch.nn.LSTM(weight.shape[1] - size, size)
+        module.weight_ih_l0.copy_(weight[:, :-size])
+        module.weight_hh_l0.copy_(weight[:, -size:])
+        module.bias_ih_l0.copy_(bias)
+        module.bias_hh_l0.zero_()
+        modules.append(module)
+    total = 0.0
+    for first in range(0, length, steps):
+        values = functional.embedding(inputs[first:first + steps], arrays["embedding"])
+        for layer, module in enumerate(modules):
+            values, state[layer] = module(values, state[layer])
+        if "projection_weight" in arrays:
+            values = functional.linear(values, arrays["projection_weight"], arrays["projection_bias"])
+        logits = functional.linear(values, arrays["embedding"], arrays["softmax_bias"]).flatten(0, 1)
+        losses = functional.cross_entropy(logits, targets[first:first + steps].flatten(), ignore_index=-1,
+                                          reduction="none")
+        total += losses.double().sum().item()
+    return total
