@@ -50,7 +50,7 @@ def test_unigram_model_of_the_full_vocabulary_has_its_known_perplexity(shared_da
     words = [word for line, ended in text.lines() for word in [*line, *(["<eos>"] if ended else [])]]
     total = sum(counts.values())
     mean = -sum(math.log(counts[word] / total) for word in words[:20_000]) / 20_000
-    # Logarithms of 3 to 18 are rounded to float32, by at most 2**-21: the mean over a text by less. 3e-7 is 0.0005 of 1595.6.
+    # Logarithms of 3 to 18 are rounded to float32, by at most 2**-21, and less in the mean. 3e-7 is 0.0005 of 1595.6.
     assert result["nll_nats"] / 20_000 == pytest.approx(mean, abs=3e-7)
     # And over the whole set, by arithmetic alone, the counts give the stated 1595.615.
     whole = -sum(math.log(counts[word] / total) for word in words) / len(words)
