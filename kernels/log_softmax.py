@@ -50,8 +50,8 @@ def reduce_segment(logits, row, rows, lanes, meter):
     Parameters
     ----------
     logits : (any, SEGMENT_ROWS) float32
-        The segment's logits of the token are ``logits[row, :rows]``; the rest of that row is overwritten by the
-        exponentials and by padding.
+        The segment's logits of the token are ``logits[row, :rows]``; the padding behind them, up to a multiple of 16,
+        is overwritten.
     row, rows : int
     lanes : (16,) float32
         Scratch, overwritten.
