@@ -11,6 +11,8 @@ identity).
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from .charge import ADD, COMPARE, CONVERT, MULTIPLY, TRANSCENDENTAL, UNARY, charge
@@ -25,6 +27,22 @@ SEGMENT_ROWS = SEGMENT_BLOCKS * LANES
 SUM_BITS = 64
 
 _LOWEST = np.float32(-np.inf)
+
+
+class Logits(NamedTuple):
+    """Logits of one segment: token t and entry v of the segment at data[row + t, v]."""
+
+    data: Any  # (>= row + tokens, SEGMENT_ROWS) float32
+    row: int
+    tokens: int
+    rows: int  # entries of the segment: SEGMENT_ROWS in all but the last
+
+
+class Partials(NamedTuple):
+    """What is kept of each token's segments until all are there."""
+
+    highest: Any  # (>= tokens, S rounded up to 16) float32, maxima
+    sums: Any  # (>= tokens, S rounded up to 16) float32, sums of the exponentials of the differences to them
 
 
 @kernel
@@ -44,46 +62,45 @@ def segment_cost(meter, rows, tokens):
 
 
 @kernel
-def reduce_segment(logits, row, rows, lanes, meter):
-    """Maximum and sum of exponentials of one token's logits in one segment.
+def reduce_segment(logits, segment, lanes, partials, meter):
+    """Maximum and sum of exponentials of every token's logits in one segment.
 
     Parameters
     ----------
-    logits : (any, SEGMENT_ROWS) float32
-        The segment's logits of the token are ``logits[row, :rows]``; the padding behind them, up to a multiple of 16,
-        is overwritten.
-    row, rows : int
+    logits : Logits
+        The padding behind the segment's entries, up to a multiple of 16, is overwritten.
+    segment : int
     lanes : (16,) float32
         Scratch, overwritten.
+    partials : Partials
+        Column ``segment`` is written for each token.
     meter : Meter
-
-    Returns
-    -------
-    (float32, float32)
-        Maximum, and sum of exponentials of the differences to it.
+        Charged once for all tokens: a charge for each would be felt in a small model.
     """
-    segment_cost(meter, rows, 1)
-    start = row * SEGMENT_ROWS
-    padded = (rows + LANES - 1) // LANES * LANES
-    for lane in range(rows, padded):
-        logits[row, lane] = _LOWEST
-    top = load(logits, start)
-    for at in range(LANES, padded, LANES):
-        top = maximum(load(logits, start + at), top)
-    store(lanes, 0, top)
-    highest = lanes[0]
-    for lane in range(1, LANES):
-        if lanes[lane] > highest:
-            highest = lanes[lane]
-    shift = broadcast(highest)
-    total = exp(load(logits, start) - shift)
-    for at in range(LANES, padded, LANES):
-        total = total + exp(load(logits, start + at) - shift)
-    store(lanes, 0, total)
-    z = lanes[0]
-    for lane in range(1, LANES):
-        z += lanes[lane]
-    return highest, z
+    segment_cost(meter, logits.rows, logits.tokens)
+    padded = (logits.rows + LANES - 1) // LANES * LANES
+    for t in range(logits.tokens):
+        row = logits.data[logits.row + t]
+        for lane in range(logits.rows, padded):
+            row[lane] = _LOWEST
+        top = load(row, 0)
+        for at in range(LANES, padded, LANES):
+            top = maximum(load(row, at), top)
+        store(lanes, 0, top)
+        highest = lanes[0]
+        for lane in range(1, LANES):
+            if lanes[lane] > highest:
+                highest = lanes[lane]
+        shift = broadcast(highest)
+        total = exp(load(row, 0) - shift)
+        for at in range(LANES, padded, LANES):
+            total = total + exp(load(row, at) - shift)
+        store(lanes, 0, total)
+        z = lanes[0]
+        for lane in range(1, LANES):
+            z += lanes[lane]
+        partials.highest[t, segment] = highest
+        partials.sums[t, segment] = z
 
 
 @kernel
@@ -113,14 +130,14 @@ def log_softmax_cost(meter, vocabulary, tokens):
 
 
 @kernel
-def combine_segments(highest, sums, segments, meter):
+def combine_segments(partials, token, segments, meter):
     """The normaliser of one token from the partial results of all segments.
 
     Parameters
     ----------
-    highest, sums : (segments rounded up to 16,) float32
-        Maxima and sums of exponentials of the segments; ``sums`` is overwritten, the padding of both too.
-    segments : int
+    partials : Partials
+        The token's sums are overwritten, the padding of both its rows too.
+    token, segments : int
     meter : Meter
 
     Returns
@@ -129,6 +146,7 @@ def combine_segments(highest, sums, segments, meter):
         M and log Z: the log-probability of a token with logit l is (l - M) - log Z, in nats.
     """
     combine_cost(meter, segments, 1)
+    highest, sums = partials.highest[token], partials.sums[token]
     padded = (segments + LANES - 1) // LANES * LANES
     for segment in range(segments, padded):
         highest[segment] = _LOWEST

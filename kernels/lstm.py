@@ -15,7 +15,15 @@ from .barrier import next_item, wait
 from .charge import Meter
 from .jit import entry, kernel
 from .lanes import LANES
-from .log_softmax import SEGMENT_BLOCKS, SEGMENT_ROWS, combine_segments, log_softmax_cost, reduce_segment, segments_of
+from .log_softmax import (
+    SEGMENT_BLOCKS,
+    SEGMENT_ROWS,
+    Logits,
+    combine_segments,
+    log_softmax_cost,
+    reduce_segment,
+    segments_of,
+)
 from .lookup import Table, lookup, lookup_cost
 from .lstm_cell import GATES, lstm_cell, lstm_cell_cost
 from .product import Place, Span, Vectors, matrix_at, product, product_cost
@@ -51,8 +59,7 @@ class Scratch(NamedTuple):
     projected: Any  # (B rounded up, padded P) float32
     logits: Any  # (threads * B rounded up, SEGMENT_ROWS) float32
     lanes: Any  # (threads, 16) float32
-    highest: Any  # (B rounded up, padded S) float32
-    sums: Any  # (B rounded up, padded S) float32
+    partials: Any  # Partials of log_softmax.py, for B rounded up tokens
     targets: Any  # (B rounded up,) float32, the targets' logits
 
 
@@ -172,12 +179,11 @@ def read_out(network, state, scratch, team, text, span, tally):
             if t == tokens - 1 and text.logits.size > 0:
                 for r in range(rows):
                     text.logits[start + r] = scratch.logits[row, r]
-            top, total = reduce_segment(scratch.logits, row, rows, scratch.lanes[team.thread], Meter(tally, region + 1))
-            scratch.highest[t, segment] = top
-            scratch.sums[t, segment] = total
+        logits = Logits(scratch.logits, own_row, tokens, rows)
+        reduce_segment(logits, segment, scratch.lanes[team.thread], scratch.partials, Meter(tally, region + 1))
     wait(team.sync, team.threads)
     for t in range(team.thread, tokens, team.threads):
-        top, log_total = combine_segments(scratch.highest[t], scratch.sums[t], segments, Meter(tally, region + 1))
+        top, log_total = combine_segments(scratch.partials, t, segments, Meter(tally, region + 1))
         text.log_probs[span[0] + t] = (np.float64(scratch.targets[t]) - top) - log_total
         text.normalisers[span[0] + t, 0] = top
         text.normalisers[span[0] + t, 1] = log_total

@@ -15,7 +15,7 @@ _MIN_SECONDS = 0.002  # of one timing: the start of the threads must not show
 
 
 def stream_bytes_per_second(data: np.ndarray, team: ThreadTeam) -> float:
-    """Median rate of reading ``data``, (bytes,) uint8, from its first to its last byte, all threads together.
+    """Median rate of reading ``data``, (bytes,) uint8, every byte once, all threads together.
 
     What the memory of a model yields to a plain reader is the limit of a step that must read it once: main memory's
     rate for a large model, a cache's for a small one.

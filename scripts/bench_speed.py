@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ AGREEMENT = 5e-5
 CHECKED_TOKENS = 2 * BLOCK
 # A pause before each timing: threads of the library timed before still spin for some milliseconds.
 _PAUSE_SECONDS = 0.02
-_METERING_REPEATS = 4  # times as many, each shorter: the meter's cost is a small difference of two times
+# The meter's cost is a small difference of two times: many short pairs, of which the median ratio is taken.
+_METERING_SECONDS = 0.02  # of each timing, a block at least
+_METERING_EFFORT = 6  # times as long as another quantity is measured
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,13 @@ def timed(call: Callable[[int], object], block: int, loaded: Loaded, effort: Eff
 
 
 def in_turn(samplers: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Samples of each quantity: A B C A B C ..."""
+    """Samples of each quantity, the order turned round each time: A B C, C B A, A B C ..."""
     samples: dict[str, list[float]] = {name: [] for name in samplers}
+    order = list(samplers)
     for _ in range(repeats):
-        for name, sampler in samplers.items():
-            samples[name].append(sampler())
+        for name in order:
+            samples[name].append(samplers[name]())
+        order.reverse()
     return samples
 
 
@@ -228,22 +232,26 @@ def default_section(path: Path, text: Text, effort: Effort) -> Section:
 
 
 def metering_section(path: Path, name: str, blocks: tuple[int, ...], text: Text, effort: Effort) -> Section:
-    """The same kernels with the meter and compiled without it, in turn: A B A B."""
+    """The same kernels with the meter and compiled without it, in pairs: A B, B A ..."""
     section = Section(f"cost of metering, {name}")
     loaded = Loaded(path, text, effort.threads)
     if loaded.log_probs(BLOCK).tobytes() != loaded.log_probs(BLOCK, False).tobytes():
         raise SystemExit("bench: log-probabilities with and without the meter differ; nothing was timed")
     section.remarks.append("checked: same bits with the meter and without")
-    shorter = Effort(effort.repeats * _METERING_REPEATS, effort.seconds / _METERING_REPEATS, effort.threads)
+    short = replace(effort, seconds=_METERING_SECONDS)
     for block in blocks:
         calls = {
             f"block {block}, metered": loaded.advance_and_read_out(block),
             f"block {block}, not metered": loaded.advance_and_read_out(block, False),
         }
-        samplers = {what: timed(call, block, loaded, shorter) for what, call in calls.items()}
+        samplers = {what: timed(call, block, loaded, short) for what, call in calls.items()}
+        started = time.perf_counter()
+        in_turn(samplers, 1)
+        each = time.perf_counter() - started
+        pairs = max(effort.repeats, int(_METERING_EFFORT * effort.repeats * effort.seconds / each))
         with_meter, without = (
-            section.add(what, "ms/token", samples) for what, samples in in_turn(samplers, shorter.repeats).items()
+            section.add(what, "ms/token", samples) for what, samples in in_turn(samplers, pairs).items()
         )
-        cost = with_meter.median / without.median - 1
+        cost = statistics.median(a / b for a, b in zip(with_meter.samples, without.samples, strict=True)) - 1
         section.expect(f"metering, {name}, block {block}", f"< {METERING:.0%}", f"{cost:+.2%}", cost < METERING)
     return section

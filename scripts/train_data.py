@@ -40,11 +40,25 @@ def train_tokenizer(counts, pieces, threads):
     rows = (f"{word}\t{count}" for word, count in counts.items() if word not in (UNKNOWN, END_OF_LINE))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=rows, model_writer=model, input_format="tsv", model_type="bpe", vocab_size=pieces,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, byte_fallback=True,
-        character_coverage=0.9998, split_by_unicode_script=False, split_by_number=False,
-        user_defined_symbols=[UNKNOWN, END_OF_LINE], unk_piece="<oov>",
-        bos_id=-1, eos_id=-1, pad_id=-1, num_threads=threads, minloglevel=1)
+        sentence_iterator=rows,
+        model_writer=model,
+        input_format="tsv",
+        model_type="bpe",
+        vocab_size=pieces,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        byte_fallback=True,
+        character_coverage=0.9998,
+        split_by_unicode_script=False,
+        split_by_number=False,
+        user_defined_symbols=[UNKNOWN, END_OF_LINE],
+        unk_piece="<oov>",
+        bos_id=-1,
+        eos_id=-1,
+        pad_id=-1,
+        num_threads=threads,
+        minloglevel=1,
+    )
     return model.getvalue()
 
 
@@ -87,4 +101,4 @@ class Text:
         places = numpy.flatnonzero(random.random(len(words)) < self.replaced)
         words[places] = random.choice(self.new_words, len(places), p=self.new_rates)
         ends = numpy.cumsum(self.lengths)
-        return self.encode([words[end - length:end] for end, length in zip(ends, self.lengths, strict=True)])
+        return self.encode([words[end - length : end] for end, length in zip(ends, self.lengths, strict=True)])

@@ -32,19 +32,26 @@ def arguments():
     add("--embedding", type=int, default=256, help="width of the embedding")
     add("--hidden", type=int, nargs="+", default=[608], help="width of each LSTM layer")
     add("--discount", type=float, default=1.0, help="occurrences of each word given to unseen words")
-    add("--epochs", type=int, default=16, help="passes over the text, each drawn anew")
+    add("--epochs", type=int, default=8, help="passes over the text, each drawn anew")
     add("--batch", type=int, default=32, help="streams read side by side")
     add("--steps", type=int, default=64, help="pieces of each stream in a gradient step")
     add("--rate", type=float, default=3e-3, help="highest learning rate")
     add("--warmup", type=float, default=0.2, help="epochs in which the learning rate rises")
-    add("--cooldown", type=float, default=6.0, help="last epochs, in which the learning rate falls to zero")
+    add("--cooldown", type=float, default=4.0, help="last epochs, in which the learning rate falls to zero")
     add("--decay", type=float, default=0.02, help="weight decay of the matrices")
     add("--clip", type=float, default=0.5, help="highest gradient norm")
     add("--average", type=float, default=0.998, help="factor of the moving average of the weights")
-    add("--drop-piece", type=float, default=0.05, help="rate of dropped embedding rows")
-    add("--drop-input", type=float, default=0.1, help="rate of dropped embedding units")
-    add("--drop-weight", type=float, default=0.2, help="rate of dropped recurrent weights")
-    add("--drop-output", type=float, default=0.25, help="rate of dropped LSTM outputs")
+    add("--drop-piece", type=float, default=0.02, help="rate of dropped embedding rows")
+    add("--drop-input", type=float, default=0.05, help="rate of dropped embedding units")
+    add("--drop-weight", type=float, default=0.1, help="rate of dropped recurrent weights")
+    add("--drop-output", type=float, default=0.15, help="rate of dropped LSTM outputs")
+    add(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="type of the products; bfloat16 is faster on a processor that has instructions for it, and much slower "
+        "on any other",
+    )
     add("--threads", type=int, default=2, help="threads; part of what makes a run repeatable")
     add("--seed", type=int, default=1, help="seed of everything drawn")
     add("--save-every", type=int, default=250, help="gradient steps between two saves")
@@ -79,18 +86,27 @@ class Run:
     """The state of a training run: everything that a checkpoint holds."""
 
     def __init__(self, args, counts, tokenizer):
-        dropped = {"piece": args.drop_piece, "input": args.drop_input,
-                   "weight": args.drop_weight, "output": args.drop_output}
+        dropped = {
+            "piece": args.drop_piece,
+            "input": args.drop_input,
+            "weight": args.drop_weight,
+            "output": args.drop_output,
+        }
         torch.manual_seed(args.seed)
         self.args = args
         self.path = args.work / "checkpoint.pt"
-        self.model = train_model.Model(args.pieces, args.embedding, args.hidden, args.embedding, dropped)
+        self.model = train_model.Model(
+            args.pieces, args.embedding, args.hidden, args.embedding, dropped, getattr(torch, args.precision)
+        )
         self.model.arrays["softmax_bias"].data = piece_bias(tokenizer, counts)
         matrices = [array for array in self.model.parameters() if array.dim() == 2]
         vectors = [array for array in self.model.parameters() if array.dim() == 1]
-        self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": args.decay},
-                                            {"params": vectors, "weight_decay": 0.0}],
-                                           lr=args.rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": args.decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=args.rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
         self.average = {name: array.detach().clone() for name, array in self.model.arrays.items()}
         self.epoch, self.step, self.updates, self.best = 0, 0, 0, math.inf
         self.state = self.model.start(args.batch)
@@ -100,9 +116,17 @@ class Run:
     def save(self):
         """Write the checkpoint."""
         data = io.BytesIO()
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                    "average": self.average, "random": torch.get_rng_state(), "state": self.state,
-                    "place": (self.epoch, self.step, self.updates, self.best)}, data)
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average,
+                "random": torch.get_rng_state(),
+                "state": self.state,
+                "place": (self.epoch, self.step, self.updates, self.best),
+            },
+            data,
+        )
         replace(self.path, data.getvalue())
 
     def load(self):
@@ -156,14 +180,22 @@ def export(args, average, tokenizer):
 
     config = {
         "architecture": "lstm",
-        "dimensions": {"vocabulary": args.pieces, "embedding": args.embedding, "hidden": args.hidden,
-                       "projection": args.embedding},
+        "dimensions": {
+            "vocabulary": args.pieces,
+            "embedding": args.embedding,
+            "hidden": args.hidden,
+            "projection": args.embedding,
+        },
         "tied": True,
         "bias": {"lstm": True, "projection": True, "softmax": True},
-        "tokenizer": {"kind": "sentencepiece", "start": train_data.END_OF_LINE,
-                      "end_of_line": train_data.END_OF_LINE, "unknown": train_data.UNKNOWN},
+        "tokenizer": {
+            "kind": "sentencepiece",
+            "start": train_data.END_OF_LINE,
+            "end_of_line": train_data.END_OF_LINE,
+            "unknown": train_data.UNKNOWN,
+        },
         "origin": f"scripts/train_lm.py: {args.epochs} epochs of WikiText-2, its rare words redrawn from the "
-                  f"word counts of WikiText-103, seed {args.seed}",
+        f"word counts of WikiText-103, seed {args.seed}",
     }
     write_checkpoint(args.out, config, checkpoint_arrays(rounded(average), tokenizer))
 
@@ -195,8 +227,9 @@ def main():
         """Log the validation perplexity (16 streams: quick, and hardly worse) and keep the best weights."""
         value = perplexity(run, valid_ids, text.end, words, 16)
         with open(args.work / "log.tsv", "a", encoding="utf-8") as log:
-            log.write(f"{run.epoch}\t{run.step}\t{numpy.mean(losses or [0]):.4f}\t{value:.2f}\t"
-                      f"{time.time() - began:.0f}\n")
+            log.write(
+                f"{run.epoch}\t{run.step}\t{numpy.mean(losses or [0]):.4f}\t{value:.2f}\t{time.time() - began:.0f}\n"
+            )
         losses.clear()
         if value < run.best:
             run.best = value
@@ -209,8 +242,8 @@ def main():
         ids = torch.from_numpy(text.draw([args.seed, run.epoch]))
         ids = ids.roll(-int(numpy.random.default_rng([args.seed, run.epoch, 1]).integers(len(ids))))
         length = (len(ids) - 1) // args.batch
-        inputs = ids[:length * args.batch].view(args.batch, length).t()
-        targets = ids[1:length * args.batch + 1].view(args.batch, length).t()
+        inputs = ids[: length * args.batch].view(args.batch, length).t()
+        targets = ids[1 : length * args.batch + 1].view(args.batch, length).t()
         while run.step < length // args.steps:
             here = slice(run.step * args.steps, (run.step + 1) * args.steps)
             run.step += 1
@@ -218,8 +251,11 @@ def main():
             losses.append(run.learn(inputs[here], targets[here], progress))
             if run.step % args.save_every == 0:
                 run.save()
-                print(f"epoch {run.epoch} step {run.step} of {length // args.steps} "
-                      f"loss {numpy.mean(losses[-args.save_every:]):.4f} {time.time() - began:.0f} s", flush=True)
+                print(
+                    f"epoch {run.epoch} step {run.step} of {length // args.steps} "
+                    f"loss {numpy.mean(losses[-args.save_every :]):.4f} {time.time() - began:.0f} s",
+                    flush=True,
+                )
         run.epoch, run.step = run.epoch + 1, 0
         run.state = run.model.start(args.batch)
         measure()

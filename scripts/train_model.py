@@ -1,4 +1,4 @@
-"""The LSTM language model in training: hand-written gradients, computed in bfloat16 for speed."""
+"""The LSTM language model in training: hand-written gradients, products in float32 or bfloat16."""
 
 import math
 
@@ -9,7 +9,7 @@ ROWS = 512  # predictions whose logits are held at a time: they stay in the proc
 
 
 class LSTMLayer(torch.autograd.Function):
-    """One LSTM layer over a whole chunk: bfloat16 products, the cell state in float32.
+    """One LSTM layer over a whole chunk: products in the type of the inputs, the cell state in float32.
 
     Gates are in PyTorch's order i, f, g, o. Written out by hand because it takes about half the time of
     torch.nn.LSTM on a processor with bfloat16 instructions.
@@ -27,7 +27,7 @@ class LSTMLayer(torch.autograd.Function):
         for step in range(steps):
             gate = torch.addmm(gates[step], hiddens[step], transposed)
             i, f, g, o = gate.chunk(4, 1)
-            gate[:, :2 * hidden.shape[1]].sigmoid_()
+            gate[:, : 2 * hidden.shape[1]].sigmoid_()
             g.tanh_()
             o.sigmoid_()
             torch.addcmul(f * cells[step], i, g, out=cells[step + 1])
@@ -48,14 +48,27 @@ class LSTMLayer(torch.autograd.Function):
             squashed = cells[step + 1].tanh()
             grad_hidden = grad_outputs[step].float() + grad_hidden
             grad_cell = torch.addcmul(grad_cell, grad_hidden * o, 1 - squashed * squashed)
-            grad = torch.cat((grad_cell * g * i * (1 - i), grad_cell * cells[step] * f * (1 - f),
-                              grad_cell * i * (1 - g * g), grad_hidden * squashed * o * (1 - o)), 1)
+            grad = torch.cat(
+                (
+                    grad_cell * g * i * (1 - i),
+                    grad_cell * cells[step] * f * (1 - f),
+                    grad_cell * i * (1 - g * g),
+                    grad_hidden * squashed * o * (1 - o),
+                ),
+                1,
+            )
             grads[step] = grad
             grad_cell = grad_cell * f
             grad_hidden = grads[step] @ hidden_weight
         flat = grads.flatten(0, 1)
-        return ((flat @ input_weight).view_as(inputs), None, None, flat.t() @ inputs.flatten(0, 1),
-                flat.t() @ hiddens[:-1].flatten(0, 1), flat.float().sum(0).to(flat.dtype))
+        return (
+            (flat @ input_weight).view_as(inputs),
+            None,
+            None,
+            flat.t() @ inputs.flatten(0, 1),
+            flat.t() @ hiddens[:-1].flatten(0, 1),
+            flat.float().sum(0).to(flat.dtype),
+        )
 
 
 class SoftmaxLoss(torch.autograd.Function):
@@ -96,19 +109,20 @@ def locked_dropout(values, rate):
     return values * (keep / (1.0 - rate)).to(values.dtype)
 
 
-def weight_mask(rows, columns, rate):
+def weight_mask(rows, columns, rate, dtype):
     """Return a dropout mask drawn as bytes, eight at a time: a draw for each weight would take long."""
-    draws = torch.empty(-(-rows * columns // 8), dtype=torch.int64).random_(-2**63, None).view(torch.uint8)
-    kept = draws[:rows * columns].view(rows, columns) >= round(256 * rate)
-    return kept.to(torch.bfloat16) / (1.0 - round(256 * rate) / 256)
+    draws = torch.empty(-(-rows * columns // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+    kept = draws[: rows * columns].view(rows, columns) >= round(256 * rate)
+    return kept.to(dtype) / (1.0 - round(256 * rate) / 256)
 
 
 class Model(torch.nn.Module):
     """Embedding, LSTM layers, optional projection, softmax tied to the embedding; float32 parameters."""
 
-    def __init__(self, vocabulary, embedding, hidden, projection, drop):
+    def __init__(self, vocabulary, embedding, hidden, projection, drop, precision):
         super().__init__()
         self.drop = drop
+        self.precision = precision
         self.hidden = hidden
         self.arrays = torch.nn.ParameterDict()
         self.add("embedding", (vocabulary, embedding), 0.1)
@@ -116,7 +130,7 @@ class Model(torch.nn.Module):
         for layer, size in enumerate(hidden):
             self.add(f"lstm_{layer}_weight", (4 * size, width + size), 1 / math.sqrt(size))
             self.add(f"lstm_{layer}_bias", (4 * size,), 0.0)
-            self.arrays[f"lstm_{layer}_bias"].data[size:2 * size] = 1.0  # remember from the start
+            self.arrays[f"lstm_{layer}_bias"].data[size : 2 * size] = 1.0  # remember from the start
             width = size
         if projection:
             self.add("projection_weight", (embedding, width), 1 / math.sqrt(width))
@@ -129,11 +143,11 @@ class Model(torch.nn.Module):
 
     def start(self, batch):
         """Return the zero state of `batch` streams."""
-        return [(torch.zeros(batch, size, dtype=torch.bfloat16), torch.zeros(batch, size)) for size in self.hidden]
+        return [(torch.zeros(batch, size, dtype=self.precision), torch.zeros(batch, size)) for size in self.hidden]
 
     def forward(self, inputs, targets, state):
         """Return the training loss of a chunk ([steps, batch] ids) and the state after it."""
-        arrays, low = self.arrays, torch.bfloat16
+        arrays, low = self.arrays, self.precision
         kept = (torch.rand(len(arrays["embedding"]), 1) >= self.drop["piece"]) / (1.0 - self.drop["piece"])
         values = functional.embedding(inputs, arrays["embedding"] * kept).to(low)
         values = locked_dropout(values, self.drop["input"])
@@ -141,9 +155,10 @@ class Model(torch.nn.Module):
         for layer, (hidden, cell) in enumerate(state):
             weight = arrays[f"lstm_{layer}_weight"].to(low)
             width = values.shape[2]
-            recurrent = weight[:, width:] * weight_mask(weight.shape[0], weight.shape[1] - width, self.drop["weight"])
-            values, hidden, cell = LSTMLayer.apply(values, hidden, cell, weight[:, :width].contiguous(), recurrent,
-                                                   arrays[f"lstm_{layer}_bias"].to(low))
+            recurrent = weight[:, width:] * weight_mask(*weight[:, width:].shape, self.drop["weight"], low)
+            values, hidden, cell = LSTMLayer.apply(
+                values, hidden, cell, weight[:, :width].contiguous(), recurrent, arrays[f"lstm_{layer}_bias"].to(low)
+            )
             after.append((hidden.detach(), cell.detach()))
             values = locked_dropout(values, self.drop["output"])
         values = values.flatten(0, 1)
@@ -160,7 +175,7 @@ def nats(arrays, layers, ids, start, streams=1, steps=512):
     """
     length = -(-len(ids) // streams)
     targets = torch.full((streams * length,), -1)
-    targets[:len(ids)] = ids
+    targets[: len(ids)] = ids
     targets = targets.view(streams, length).t()
     inputs = torch.cat((torch.full((1, streams), start), targets[:-1])).clamp(min=0)
     modules, state = [], [None] * layers
@@ -175,13 +190,14 @@ def nats(arrays, layers, ids, start, streams=1, steps=512):
         modules.append(module)
     total = 0.0
     for first in range(0, length, steps):
-        values = functional.embedding(inputs[first:first + steps], arrays["embedding"])
+        values = functional.embedding(inputs[first : first + steps], arrays["embedding"])
         for layer, module in enumerate(modules):
             values, state[layer] = module(values, state[layer])
         if "projection_weight" in arrays:
             values = functional.linear(values, arrays["projection_weight"], arrays["projection_bias"])
         logits = functional.linear(values, arrays["embedding"], arrays["softmax_bias"]).flatten(0, 1)
-        losses = functional.cross_entropy(logits, targets[first:first + steps].flatten(), ignore_index=-1,
-                                          reduction="none")
+        losses = functional.cross_entropy(
+            logits, targets[first : first + steps].flatten(), ignore_index=-1, reduction="none"
+        )
         total += losses.double().sum().item()
     return total

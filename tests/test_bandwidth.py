@@ -15,11 +15,12 @@ def _words(strides):
 
 
 def test_reader_combines_every_word():
-    data = _words(37)
-    expected = functools.reduce(operator.xor, data.tolist())
-    for threads in (1, 2, 3):
-        parts = [read_share(data.view(np.uint8), thread, threads) for thread in range(threads)]
-        assert functools.reduce(operator.xor, parts) == expected
+    for strides in (1, 5, 37):  # fewer than the runs of a thread, and no multiple of them
+        data = _words(strides)
+        expected = functools.reduce(operator.xor, data.tolist())
+        for threads in (1, 2, 3):
+            parts = [read_share(data.view(np.uint8), thread, threads) for thread in range(threads)]
+            assert functools.reduce(operator.xor, parts) == expected
 
 
 def test_a_changed_byte_anywhere_changes_the_word():

@@ -14,9 +14,9 @@ import numpy as np
 from ..arena import FORMAT_CODES, MatrixSource, pack_weights, row_major
 from ..checkpoint import Checkpoint, Expected
 from ..kernels import lstm as loop
-from ..kernels.charge import new_tally
+from ..kernels.charge import new_tallies, new_tally
 from ..kernels.lanes import LANES
-from ..kernels.log_softmax import SEGMENT_ROWS
+from ..kernels.log_softmax import SEGMENT_ROWS, Partials
 from ..kernels.lookup import Table
 from ..kernels.product import NO_BIAS
 from ..kernels.tile import TILE_TOKENS
@@ -146,8 +146,7 @@ class LstmRuntime:
             projected=zeros(rows, _padded(config.projection or 1)),
             logits=zeros(threads * rows, SEGMENT_ROWS),
             lanes=zeros(threads, LANES),
-            highest=zeros(rows, segments),
-            sums=zeros(rows, segments),
+            partials=Partials(zeros(rows, segments), zeros(rows, segments)),
             targets=zeros(rows),
         )
 
@@ -158,7 +157,7 @@ class LstmRuntime:
 
     def new_tallies(self) -> np.ndarray:
         """Empty tallies, one for each thread; the sum over the first axis is the run's."""
-        return np.stack([new_tally(len(self.regions)) for _ in range(self.team.threads)])
+        return new_tallies(self.team.threads, len(self.regions))
 
     def run(self, inputs: np.ndarray, targets: np.ndarray, block: int, tallies: np.ndarray | None) -> np.ndarray:
         """Let each input token enter and predict the target after it.
