@@ -6,6 +6,7 @@ deterministic for a given number of threads, and a run that was cut goes on from
 """
 
 import argparse
+import hashlib
 import io
 import math
 import os
@@ -28,6 +29,7 @@ def arguments():
     add("--vocab-counts", required=True, help="WikiText-103 words and counts, separated by a tab")
     add("--work", required=True, type=pathlib.Path, help="folder of the tokenizer, checkpoint and log")
     add("--out", required=True, help="checkpoint to write (.npz)")
+    add("--initial", help="checkpoint of an earlier training run to start from: its weights and its tokenizer")
     add("--pieces", type=int, default=6144, help="size of the SentencePiece vocabulary")
     add("--embedding", type=int, default=256, help="width of the embedding")
     add("--hidden", type=int, nargs="+", default=[608], help="width of each LSTM layer")
@@ -66,7 +68,10 @@ def replace(path, data):
 
 
 def load_tokenizer(args, counts):
-    """Return the bytes of the tokenizer, trained at the first start."""
+    """Return the bytes of the tokenizer: that of the initial checkpoint, or one trained at the first start."""
+    if args.initial:
+        with numpy.load(args.initial) as arrays:
+            return arrays["tokenizer.model"].tobytes()
     path = args.work / "tokenizer.model"
     if not path.exists():
         replace(path, train_data.train_tokenizer(counts, args.pieces, args.threads))
@@ -99,6 +104,10 @@ class Run:
             args.pieces, args.embedding, args.hidden, args.embedding, dropped, getattr(torch, args.precision)
         )
         self.model.arrays["softmax_bias"].data = piece_bias(tokenizer, counts)
+        if args.initial:
+            with numpy.load(args.initial) as arrays, torch.no_grad():
+                for name, array in self.model.arrays.items():
+                    array.copy_(torch.from_numpy(arrays[name.replace("_", ".")]))
         matrices = [array for array in self.model.parameters() if array.dim() == 2]
         vectors = [array for array in self.model.parameters() if array.dim() == 1]
         self.optimizer = torch.optim.AdamW(
@@ -178,6 +187,11 @@ def export(args, average, tokenizer):
     """Write the checkpoint that ships."""
     from lm_meter.checkpoint import write_checkpoint  # only this step needs the package
 
+    start = ""
+    if args.initial:
+        start = (
+            f"; from the checkpoint with SHA-256 {hashlib.sha256(pathlib.Path(args.initial).read_bytes()).hexdigest()}"
+        )
     config = {
         "architecture": "lstm",
         "dimensions": {
@@ -195,7 +209,7 @@ def export(args, average, tokenizer):
             "unknown": train_data.UNKNOWN,
         },
         "origin": f"scripts/train_lm.py: {args.epochs} epochs of WikiText-2, its rare words redrawn from the "
-        f"word counts of WikiText-103, seed {args.seed}",
+        f"word counts of WikiText-103, seed {args.seed}{start}",
     }
     write_checkpoint(args.out, config, checkpoint_arrays(rounded(average), tokenizer))
 

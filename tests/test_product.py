@@ -15,7 +15,7 @@ from lm_meter.kernels.charge import KINDS, Meter, new_tally
 from lm_meter.kernels.jit import kernel
 from lm_meter.kernels.packing import exponent_mask, pack_blocks, packed_blocks
 from lm_meter.kernels.product import NO_BIAS, Matrix, Place, Span, Vectors, product, product_cost
-from lm_meter.kernels.tile import TILE_TOKENS
+from lm_meter.kernels.tile import TILE_TOKENS, make_tile
 
 
 @kernel
@@ -113,6 +113,26 @@ def test_any_split_of_the_row_blocks_has_the_same_bits(tokens):
     cuts = [0, 1, 9, 12, 27, 58, packed.blocks]
     parts = [packed.times(x, tokens, first=a, last=b) for a, b in itertools.pairwise(cuts)]
     assert np.array_equal(whole, np.concatenate(parts, axis=1))
+
+
+# The shapes that CPUs with AVX-512 and those without use, and one that neither does: any can be compiled anywhere.
+@pytest.mark.parametrize(("blocks", "tokens"), [(8, 1), (4, 1), (3, 8), (1, 8), (1, 4), (2, 3)])
+@pytest.mark.parametrize("name", sorted(CODES))
+def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, name):
+    packed = Packed(16 * blocks, 37, name, bias=False)
+    x = np.random.default_rng(6).standard_normal((tokens, 37)).astype(np.float32)
+    reference = np.concatenate([packed.times(x[t : t + 1], 1) for t in range(tokens)])
+
+    tile = make_tile(blocks, tokens, CODES[name])
+
+    @kernel
+    def call(weights, x, out, columns):
+        tile(weights, 0, x, 0, out, (0, 0), columns)
+
+    out = Guarded((tokens, 16 * blocks))
+    call(packed.weights, x, out.array, 37)
+    out.check()
+    assert np.array_equal(out.array.view(np.uint32), reference.view(np.uint32))
 
 
 def test_summation_runs_through_the_columns_in_order_with_one_rounding_each():
