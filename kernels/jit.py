@@ -10,6 +10,7 @@ any edit leads to an empty folder. The locator belongs to our functions alone: n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -49,11 +50,15 @@ def sources_hash() -> str:
     return digest.hexdigest()[:20]
 
 
+def user_cache() -> Path:
+    """The user's cache folder for everything of lm-meter; RuntimeError where the user has no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-meter"
+
+
 def cache_folder() -> Path:
     """Folder of this version's compiled kernels, below ``$LM_METER_CACHE`` or the user's cache folder."""
     own = os.environ.get("LM_METER_CACHE")
-    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-meter"
-    return (Path(own) if own else shared) / "kernels" / sources_hash()
+    return (Path(own) if own else user_cache()) / "kernels" / sources_hash()
 
 
 class _KernelLocator(_CacheLocator):
@@ -84,17 +89,22 @@ class _KernelCacheImpl(CompileResultCacheImpl):
 class _KernelCache(FunctionCache):
     _impl_class = _KernelCacheImpl
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        # A cache that cannot be filled (a full disk) costs time, in the next process; the result is the same.
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile ``function`` on its first call and keep the machine code in ``cache_folder()``.
 
-    Where that folder cannot be written (a read-only home), the function is compiled anew in each process.
+    Where that folder cannot be written (a read-only home, or none), the function is compiled anew in each process.
     """
     dispatcher = numba.njit(**_OPTIONS)(function)
-    cache = _KernelCache(function)
     try:
+        cache = _KernelCache(function)
         cache._impl.locator.ensure_cache_path()
-    except OSError:
+    except (OSError, RuntimeError):
         return dispatcher
     dispatcher._cache = cache
     return dispatcher

@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint, write_checkpoint
+    from .checkpoint import Checkpoint
+    from .checkpoint_writer import write_checkpoint
     from .corpora import corpus
     from .errors import CheckpointError, ConfigError, LmMeterError, MeterError, TextError
-    from .evaluation import RunOptions, evaluate
+    from .evaluation import evaluate
     from .model import Model
     from .result import Result, load_result
+    from .run_options import RunOptions
     from .text import Text, read_text
 
 _HOME = {
     "Checkpoint": "checkpoint",
-    "write_checkpoint": "checkpoint",
+    "write_checkpoint": "checkpoint_writer",
     "corpus": "corpora",
     "CheckpointError": "errors",
     "ConfigError": "errors",
     "LmMeterError": "errors",
     "MeterError": "errors",
     "TextError": "errors",
-    "RunOptions": "evaluation",
+    "RunOptions": "run_options",
     "evaluate": "evaluation",
     "Model": "model",
     "Result": "result",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checkpoint import FORMAT_BITS, Checkpoint
+from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .kernels import formats
 from .kernels.lanes import LANES
@@ -122,8 +122,3 @@ def _pack(checkpoint: Checkpoint, name: str, groups: int, place: tuple[np.ndarra
             if row != ALL_FINITE:
                 _raise_not_finite(checkpoint, name, int(row))
         checkpoint.forget(array)
-
-
-def bits_of(checkpoint: Checkpoint, name: str) -> int:
-    """Declared width of a weight array."""
-    return FORMAT_BITS[checkpoint.formats[name]]

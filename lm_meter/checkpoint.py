@@ -7,8 +7,6 @@ expected arrays against the headers, and at last the data.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .errors import CheckpointError
-from .npz import MappedArray, Npz, write_npz
+from .npz import MappedArray, Npz
+from .strict_json import parse_json
 
 FORMAT = "lm-meter/checkpoint"
 VERSION = 1
@@ -101,9 +100,8 @@ class Checkpoint:
         return self._npz.view(self.verified(name)).tobytes()
 
     def sha256(self) -> str:
-        """SHA-256 of the whole file."""
-        with open(self.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """SHA-256 of the whole file: of the one that was opened, whatever lies under its name by now."""
+        return self._npz.sha256()
 
 
 def _compare_array(path: str, array: MappedArray, wanted: Expected, weight_format: str | None) -> None:
@@ -130,10 +128,8 @@ def _compare_array(path: str, array: MappedArray, wanted: Expected, weight_forma
 
 def _parse_config(text: str, path: str) -> dict[str, Any]:
     try:
-        config = json.loads(text)
-        # Half of a surrogate pair is a JSON string that no tokenizer, report or result can hold.
-        json.dumps(config, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+        config = parse_json(text)
+    except ValueError as error:
         raise CheckpointError(f"{path}: config.json is not JSON ({error}); expected one JSON object") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: config.json holds a {type(config).__name__}; expected one JSON object")
@@ -147,46 +143,7 @@ def _parse_config(text: str, path: str) -> dict[str, Any]:
     for key, kind in (("architecture", str), ("tokenizer", dict), ("formats", dict)):
         if not isinstance(config.get(key), kind):
             raise CheckpointError(f"{path}: config.json has no {key} ({kind.__name__}); see checkpoints/README.md")
+    origin = config.get("origin", "")
+    if not isinstance(origin, str) or len(origin.splitlines()) > 1:
+        raise CheckpointError(f"{path}: origin is {origin!r:.40}; expected one line of text")
     return config
-
-
-def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a checkpoint, complete or not at all, and check it by reading it back.
-
-    Parameters
-    ----------
-    path : path
-        File to write; replaced if it exists.
-    config : mapping
-        ``architecture``, ``dimensions``, ``tokenizer`` and what else the architecture wants
-        (``checkpoints/README.md``). ``formats`` may leave out arrays whose type says it: float32 and float16.
-    arrays : mapping of name to array
-        Weights as float32, float16, or uint16 with format "bfloat16"; tokenizer data as uint8.
-
-    Raises
-    ------
-    CheckpointError
-        Where the configuration and the arrays do not agree.
-    """
-    path = Path(path)
-    formats = {
-        name: "float32" if array.dtype == np.float32 else "float16"
-        for name, array in arrays.items()
-        if array.dtype in (np.float32, np.float16)
-    }
-    complete = {
-        "format": FORMAT,
-        "version": VERSION,
-        **config,
-        "formats": {**formats, **config.get("formats", {})},
-    }
-    text = json.dumps(complete, indent=1, ensure_ascii=False)
-    scratch = path.with_name(f".{path.name}.unchecked")
-    try:
-        write_npz(scratch, text, arrays)
-        Checkpoint(scratch)
-        scratch.replace(path)
-    except CheckpointError as error:
-        raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
-    finally:
-        scratch.unlink(missing_ok=True)

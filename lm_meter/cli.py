@@ -7,9 +7,12 @@ progress and notes to standard error.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from . import __version__, commands
 from .errors import LmMeterError
@@ -21,6 +24,7 @@ TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    _prepare_streams()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -29,19 +33,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except LmMeterError as error:
         # Names of files and members may contain line ends; the message stays one line.
-        print("lm-meter: error: " + " ".join(str(error).splitlines()), file=sys.stderr)
-        return 2
+        return _refuse(" ".join(str(error).splitlines()))
     except BrokenPipeError:
         # The reader of our output has gone (| head); say nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT) or error.filename is not None:
+            raise
+        _silence_stdout()
+        return _refuse(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere")
     except KeyboardInterrupt:
-        print("lm-meter: interrupted before the first prediction", file=sys.stderr)
+        print("lm-meter: interrupted, no result", file=sys.stderr)
         return commands.INTERRUPTED
 
 
+def _refuse(message: str) -> int:
+    print(f"lm-meter: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _prepare_streams() -> None:
+    """Output that some other program has closed goes nowhere; a name that the terminal cannot show is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit with status 2."""
+        self.exit(2, f"lm-meter: error: {message}; see {self.prog} --help\n")
+
+
+def _file_name(name: str) -> str:
+    """An argument that names a file; an empty one is a script's unset variable, not a default."""
+    if not name:
+        raise argparse.ArgumentTypeError("the name of a file is empty; leave the option away or name a file")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lm-meter",
         description="Run a language model on-line over a text and meter every operation in the same pass.",
         epilog="example: lm-meter eval --checkpoint model.npz --text book.txt",
@@ -80,14 +122,20 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "perplexity, operations, storage and speed of a checkpoint, from one on-line pass over a text",
         "lm-meter eval --checkpoint model.npz --corpus wikitext-103 --split test --output result.json",
     )
-    parser.add_argument("--checkpoint", metavar="CKPT.npz", help="default: the one that ships with lm-meter")
+    parser.add_argument(
+        "--checkpoint", type=_file_name, metavar="CKPT.npz", help="default: the one that ships with lm-meter"
+    )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--text", metavar="FILE", help="UTF-8 text, one line of words a line")
+    source.add_argument("--text", type=_file_name, metavar="FILE", help="UTF-8 text, one line of words a line")
     source.add_argument("--corpus", choices=("wikitext-103",), help="a public corpus; downloaded if it is not here")
-    parser.add_argument("--split", choices=("test", "valid"), default="test", help="part of the corpus")
+    parser.add_argument("--split", choices=("test", "valid"), help="part of the corpus (default: test)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N word tokens")
     parser.add_argument(
-        "--block", type=int, default=64, metavar="N", help="predictions read out together (default: 64)"
+        "--block",
+        type=int,
+        default=64,
+        metavar="N",
+        help="predictions read out together (default: 64); Ctrl-C waits for the end of a block",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
     _add_profile(parser)
@@ -95,7 +143,7 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "--first-token", choices=("score", "skip"), default="score", help="predict the first token or not"
     )
     parser.add_argument("--oov", choices=("error", "unk"), default="error", help="what an unknown word is")
-    parser.add_argument("--output", metavar="FILE.json", help="also write the result document")
+    parser.add_argument("--output", type=_file_name, metavar="FILE.json", help="also write the result document")
     _add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
     parser.set_defaults(command=commands.run_eval)
@@ -108,7 +156,9 @@ def _add_count(group: argparse._SubParsersAction) -> None:
         "operations per piece from the cost laws, without running",
         "lm-meter count --checkpoint model.npz",
     )
-    parser.add_argument("--checkpoint", metavar="CKPT.npz", help="default: the one that ships with lm-meter")
+    parser.add_argument(
+        "--checkpoint", type=_file_name, metavar="CKPT.npz", help="default: the one that ships with lm-meter"
+    )
     _add_profile(parser)
     _add_format(parser)
     parser.set_defaults(command=commands.run_count)
@@ -118,7 +168,7 @@ def _add_inspect(group: argparse._SubParsersAction) -> None:
     parser = _command(
         group, "inspect", "architecture, tensors, widths and storage of a checkpoint", "lm-meter inspect model.npz"
     )
-    parser.add_argument("checkpoint", metavar="CKPT.npz")
+    parser.add_argument("checkpoint", type=_file_name, metavar="CKPT.npz")
     _add_format(parser)
     parser.set_defaults(command=commands.run_inspect)
 
@@ -144,7 +194,7 @@ def _add_rescore(group: argparse._SubParsersAction) -> None:
         "price a saved result under other rules, without running again",
         "lm-meter rescore result.json --profile micronet-2019-final",
     )
-    parser.add_argument("result", metavar="RESULT.json")
+    parser.add_argument("result", type=_file_name, metavar="RESULT.json")
     _add_profile(parser)
     _add_format(parser)
     parser.set_defaults(command=commands.run_rescore)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +24,40 @@ INTERRUPTED = 130  # exit status after Ctrl-C: 128 and the number of the signal
 
 def run_eval(options: argparse.Namespace) -> int:
     """Make a pass and print its result."""
-    if options.output:
-        _check_writable(Path(options.output))
-    from .evaluation import RunOptions, evaluate
+    from .evaluation import evaluate
+    from .interrupt import deferred_interrupt
     from .progress import on_stderr
     from .report import result_table
+    from .run_options import RunOptions
 
     run = RunOptions(options.block, options.threads, options.first_token, options.limit, options.oov)
+    checkpoint = _checkpoint(options.checkpoint)
+    if options.output:
+        _check_writable(Path(options.output), [checkpoint.path, *([Path(options.text)] if options.text else [])])
     result = evaluate(
-        options.checkpoint,
+        checkpoint.path,
         text=_text(options),
         profile=options.profile,
         options=run,
         progress=None if options.quiet else on_stderr,
     )
-    try:
-        if options.output:
-            result.save(options.output)
-    finally:  # a disk that filled up during a long run must not take the printed result with it
-        sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
+    with deferred_interrupt():
+        try:
+            if options.output:
+                result.save(options.output)
+        finally:  # a disk that filled up during a long run must not take the printed result with it
+            sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
+            sys.stdout.flush()
     return INTERRUPTED if result["partial"] else 0
 
 
-def _check_writable(path: Path) -> None:
-    """Find out before a long run, not after it, that its result could not be written."""
+def _check_writable(path: Path, inputs: Sequence[Path]) -> None:
+    """Find out before a long run, not after it, that its result could not be written or would replace an input."""
     import tempfile
 
     try:
+        if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
+            raise ConfigError(f"--output {path}: is an input of this run; choose another name")
         if path.is_dir():
             raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
         if path.exists() and not path.is_file():
@@ -57,7 +66,7 @@ def _check_writable(path: Path) -> None:
             raise ConfigError(f"--output {path}: is write-protected; choose another name")
         if not path.parent.is_dir():
             raise ConfigError(f"--output {path}: there is no folder {path.parent}; make it first")
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lm-meter."):
             pass
     except OSError as error:
         raise ConfigError(f"--output {path}: cannot be written ({error.strerror}); choose another place") from None
@@ -69,14 +78,18 @@ def _text(options: argparse.Namespace) -> Text:
     from .text import read_text
 
     if options.text:
+        if options.split:
+            raise ConfigError("--split is a part of a corpus; expected no --text beside it")
         return read_text(options.text)
+    split = options.split or "test"
     if options.corpus:
-        return corpus(options.corpus, options.split, progress=not options.quiet)
-    found = find_split(WIKITEXT_103, options.split)
+        return corpus(options.corpus, split, progress=not options.quiet)
+    found = find_split(WIKITEXT_103, split)
     if found is None:
+        folder = next(reversed(corpus_folders(WIKITEXT_103)), f"$LM_METER_DATA/{WIKITEXT_103.name}")
         note = (
-            f"text: the sample that ships with lm-meter; --corpus wikitext-103 downloads the {options.split} set, or "
-            f"put {WIKITEXT_103.splits[options.split].file} into {corpus_folders(WIKITEXT_103)[-1]}"
+            f"text: the sample that ships with lm-meter; --corpus wikitext-103 downloads the {split} set, or put "
+            f"{WIKITEXT_103.splits[split].file} into {folder}"
         )
     else:
         note = f"text: {found.name} from this machine; --text FILE evaluates another"
@@ -127,12 +140,13 @@ def run_score(options: argparse.Namespace) -> int:
     numbers = []
     for name in ("parameters", "operations"):
         given = getattr(options, name)
+        plain = given.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", given) else given
         try:
-            value = float(given.replace(",", ""))
+            value = float(plain)
         except ValueError:
             value = -1.0
         if not 0 <= value < float("inf"):
-            raise ConfigError(f"--{name} is {given!r}; expected a number of 0 or more, such as 159e6")
+            raise ConfigError(f"--{name} is {given!r}; expected a number of 0 or more, such as 159e6 or 159,000,000")
         numbers.append(Fraction(value))
     result = score(task_of(profile_named(options.profile), options.task), *numbers)
     print(f"storage     {float(result.storage_ratio):.6f}")

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from . import __version__
 from .errors import ConfigError, TextError
+from .kernels.jit import user_cache
 from .npz import atomic_file
 from .text import Text, text_from_bytes
 
@@ -41,10 +43,11 @@ class Corpus:
     splits: Mapping[str, Split]
 
 
-# Merity, Xiong, Bradbury and Socher, Pointer Sentinel Mixture Models (2016).
+# Merity, Xiong, Bradbury and Socher, Pointer Sentinel Mixture Models (2016). The archive's first home, a storage bucket
+# of the authors' company, has been closed since 2024; this is the copy of its first author.
 WIKITEXT_103 = Corpus(
     "wikitext-103",
-    "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-103-v1.zip",
+    "https://wikitext.smerity.com/wikitext-103-v1.zip",
     {
         "test": Split(
             "wiki.test.tokens",
@@ -62,12 +65,17 @@ CORPORA = {WIKITEXT_103.name: WIKITEXT_103}
 
 
 def corpus_folders(corpus: Corpus) -> list[Path]:
-    """Folders where a corpus is looked for: below ``$LM_METER_DATA`` if that is set, then in the user's cache."""
+    """Folders where a corpus is looked for: below ``$LM_METER_DATA`` if that is set, then in the user's cache.
+
+    A user without a home has no cache.
+    """
     folders = []
     if os.environ.get("LM_METER_DATA"):
         folders.append(Path(os.environ["LM_METER_DATA"]) / corpus.name)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return [*folders, (Path(base) if base else Path.home() / ".cache") / "lm-meter" / corpus.name]
+    try:
+        return [*folders, user_cache() / corpus.name]
+    except RuntimeError:
+        return folders
 
 
 def find_split(corpus: Corpus, split: str) -> Text | None:
@@ -75,8 +83,14 @@ def find_split(corpus: Corpus, split: str) -> Text | None:
     wanted = _split(corpus, split)
     for folder in corpus_folders(corpus):
         path = folder / wanted.file
-        if path.is_file():
-            raw = path.read_bytes()
+        try:
+            raw = path.read_bytes() if path.is_file() else None
+        except OSError as error:
+            raise TextError(
+                f"{path}: cannot be read ({error.strerror}); make it readable, or set LM_METER_DATA or "
+                "XDG_CACHE_HOME to another folder"
+            ) from None
+        if raw is not None:
             found = hashlib.sha256(raw).hexdigest()
             if found != wanted.sha256:
                 raise TextError(
@@ -98,7 +112,7 @@ def load_split(corpus: Corpus, split: str, progress: bool = False) -> Text:
     text = find_split(corpus, split)
     if text is not None:
         return text
-    contents = _download(corpus, corpus_folders(corpus)[-1], progress)
+    contents = _download(corpus, progress)
     return text_from_bytes(contents[split], f"{corpus.name}/{split}")
 
 
@@ -115,8 +129,19 @@ def _split(corpus: Corpus, split: str) -> Split:
     return corpus.splits[split]
 
 
-def _download(corpus: Corpus, folder: Path, progress: bool) -> dict[str, bytes]:
-    """Fetch the archive, keep the verified splits in ``folder`` and return them by name."""
+def _download(corpus: Corpus, progress: bool) -> dict[str, bytes]:
+    """Fetch the archive, keep the verified splits in the last of the corpus's folders and return them by name."""
+    folders = corpus_folders(corpus)
+    if not folders:
+        raise TextError(f"{corpus.name}: there is no home folder to keep it in; set LM_METER_DATA or XDG_CACHE_HOME")
+    folder = folders[-1]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TextError(
+            f"{folder}: cannot be made ({error.strerror}) to keep {corpus.name} in; set LM_METER_DATA or "
+            "XDG_CACHE_HOME to another folder"
+        ) from None
     try:
         with tempfile.TemporaryFile() as archive:
             _fetch(corpus.url, archive, progress)
@@ -133,7 +158,9 @@ def _download(corpus: Corpus, folder: Path, progress: bool) -> dict[str, bytes]:
 def _fetch(url: str, archive: IO[bytes], progress: bool) -> None:
     from tqdm import tqdm
 
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+    # Some servers refuse the name that Python gives itself.
+    request = urllib.request.Request(url, headers={"User-Agent": f"lm-meter/{__version__}"})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
         length = response.headers.get("Content-Length") or ""
         size = int(length) if length.isdecimal() else 0
         bar = tqdm(total=size or None, unit="B", unit_scale=True, desc="download", disable=not progress)
@@ -154,7 +181,6 @@ def _extract(corpus: Corpus, archive: IO[bytes], folder: Path) -> dict[str, byte
             contents = {name: _verified(corpus, members, split) for name, split in corpus.splits.items()}
     except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, RuntimeError) as error:
         raise TextError(f"{corpus.url}: is not the expected archive ({error}); nothing was kept") from None
-    folder.mkdir(parents=True, exist_ok=True)
     for name, raw in contents.items():
         with atomic_file(folder / corpus.splits[name].file) as file:
             file.write(raw)

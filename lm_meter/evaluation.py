@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,53 +13,17 @@ from .checkpoint import Checkpoint
 from .defaults import default_checkpoint
 from .errors import ConfigError
 from .histogram import rows_of
+from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
+from .models.lstm import LstmRuntime
 from .online import OnlinePass
 from .profiles import DEFAULT_PROFILE, profile_named
 from .progress import Progress, Silent
 from .result import Result, build_result
+from .run_options import RunOptions
 from .text import Text, first_words, read_text
 from .threads import ThreadTeam, check_threads
 from .tokenizers import Encoded, load_tokenizer
-
-DEFAULT_BLOCK = 64
-MAX_BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a pass is made.
-
-    Parameters
-    ----------
-    block : int
-        Frozen outputs that are read out together; no bit of the result depends on it. 1: strictly token by token.
-    threads : int, optional
-        By default every usable processor; no bit depends on it.
-    first_token : "score" or "skip"
-        "score" predicts every token, the first from the start token. "skip" uses the first token as context only.
-    limit : int, optional
-        Word tokens to take from the beginning of the text.
-    oov : "error" or "unk"
-        What an unknown word is: an error, or the vocabulary's unknown token.
-    """
-
-    block: int = DEFAULT_BLOCK
-    threads: int | None = None
-    first_token: str = "score"
-    limit: int | None = None
-    oov: str = "error"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.block <= MAX_BLOCK:
-            raise ConfigError(f"block is {self.block}; expected 1 to {MAX_BLOCK}")
-        if self.first_token not in ("score", "skip"):
-            raise ConfigError(f"first_token is {self.first_token!r}; expected 'score' or 'skip'")
-        if self.oov not in ("error", "unk"):
-            raise ConfigError(f"oov is {self.oov!r}; expected 'error' or 'unk'")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit is {self.limit}; expected 1 or more word tokens")
-        check_threads(self.threads)
 
 
 def evaluate(
@@ -102,6 +65,8 @@ def evaluate(
     Raises
     ------
     CheckpointError, TextError, ConfigError, MeterError
+    KeyboardInterrupt
+        Where Ctrl-C came before the first prediction.
     """
     options = options or RunOptions()
     chosen = profile_named(profile)
@@ -112,40 +77,47 @@ def evaluate(
         source = first_words(source, options.limit)
     encoded = tokenizer.encode(source, options.oov)
     inputs, targets = _inputs_and_targets(encoded, tokenizer.specials.start, options)
+    with deferred_interrupt() as interruption:
+        started = time.perf_counter()
+        team = ThreadTeam(check_threads(options.threads))
+        runtime = opened.architecture.load(opened, team)
+        runtime.reserve(options.block)
+        load_seconds = time.perf_counter() - started
+        compile_seconds = _compile(runtime, options.block)
+        run = OnlinePass(runtime, inputs, targets, options.block)
+        meter = progress(targets.size) if progress else Silent()
+        try:
+            run.go(meter, interruption)
+        finally:
+            meter.close()
+        measurement = Measurement(
+            text=source,
+            encoded=encoded,
+            first_token=options.first_token,
+            log_probs=run.log_probs[: run.done],
+            partial=run.done < targets.size,
+            rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
+            regions=runtime.regions,
+            speed=Speed(
+                tokens_per_second=run.done / run.seconds if run.seconds else 0.0,
+                seconds=run.seconds,
+                load_seconds=load_seconds,
+                compile_seconds=compile_seconds,
+                weight_bytes_per_token=runtime.recurrent_bytes + runtime.readout_bytes / options.block,
+                stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team),
+            ),
+            online=Online(options.block, run.rechecked, True),
+            threads=team.threads,
+        )
+        return build_result(opened, measurement, chosen)
 
-    started = time.perf_counter()
-    team = ThreadTeam(check_threads(options.threads))
-    runtime = opened.architecture.load(opened, team)
-    runtime.reserve(options.block)
-    load_seconds = time.perf_counter() - started
+
+def _compile(runtime: LstmRuntime, block: int) -> float:
+    """Seconds until the loop over tokens is there, compiled or read from the cache: it runs over no token."""
     nothing = np.zeros(0, np.int64)
     started = time.perf_counter()
-    runtime.run(nothing, nothing, options.block, runtime.new_tallies())
-    compile_seconds = time.perf_counter() - started
-
-    meter = progress(targets.size) if progress else Silent()
-    try:
-        run = OnlinePass(runtime, inputs, targets, options.block)
-        run.go(meter)
-    finally:
-        meter.close()
-    rate = run.done / run.seconds if run.seconds else 0.0
-    per_token = runtime.recurrent_bytes + runtime.readout_bytes / options.block
-    measurement = Measurement(
-        text=source,
-        encoded=encoded,
-        first_token=options.first_token,
-        log_probs=run.log_probs[: run.done],
-        partial=run.done < targets.size,
-        rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
-        regions=runtime.regions,
-        speed=Speed(
-            rate, run.seconds, load_seconds, compile_seconds, per_token, stream_bytes_per_second(runtime.weights, team)
-        ),
-        online=Online(options.block, run.rechecked, True),
-        threads=team.threads,
-    )
-    return build_result(opened, measurement, chosen)
+    runtime.run(nothing, nothing, block, runtime.new_tallies())
+    return time.perf_counter() - started
 
 
 def _inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions) -> tuple[np.ndarray, np.ndarray]:

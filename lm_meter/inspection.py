@@ -6,6 +6,7 @@ from typing import Any
 
 from .checkpoint import STORED_AS, Checkpoint
 from .histogram import rows_of, rows_to_json
+from .interrupt import deferred_interrupt
 from .profiles import PROFILES, Profile
 from .report import columns, number, operations_table
 from .score import price
@@ -57,7 +58,9 @@ def inspection_table(found: dict[str, Any]) -> str:
 
 def count_operations(checkpoint: Checkpoint, profile: Profile) -> dict[str, Any]:
     """Operations of one step and one prediction, from the cost laws."""
-    regions, tally = checkpoint.architecture.step_tally(checkpoint)
+    with deferred_interrupt() as interruption:
+        regions, tally = checkpoint.architecture.step_tally(checkpoint)
+    interruption.obey()
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))
     priced = price(rows, {region.name: region.role for region in regions}, profile, narrow)

@@ -20,10 +20,18 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested = True
 
+    def obey(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed: at a place where nothing has to be kept."""
+        if self.requested:
+            raise KeyboardInterrupt
+
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interruption]:
-    """Collect Ctrl-C inside the block. Only the main thread receives signals; elsewhere nothing is changed."""
+    """Collect Ctrl-C inside the block. Only the main thread receives signals; elsewhere nothing is changed.
+
+    Compiled code needs it too: Numba, interrupted while it compiles, prints a traceback and goes on.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption

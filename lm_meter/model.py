@@ -9,7 +9,7 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .errors import ConfigError, MeterError
 from .histogram import Row, rows_of
-from .threads import ThreadTeam, check_threads
+from .threads import ThreadTeam, check_threads, is_whole
 from .tokenizers import load_tokenizer
 
 
@@ -76,6 +76,6 @@ class Model:
         return self._frozen
 
     def _checked(self, token: int) -> int:
-        if not 0 <= token < self.vocabulary:
-            raise ConfigError(f"token is {token}; expected 0 to {self.vocabulary - 1}")
+        if not is_whole(token) or not 0 <= token < self.vocabulary:
+            raise ConfigError(f"token is {token!r}; expected 0 to {self.vocabulary - 1}")
         return int(token)

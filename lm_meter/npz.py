@@ -1,12 +1,13 @@
 """The container of a checkpoint: a ``.npz`` whose members are stored uncompressed and aligned to 64 bytes.
 
 Reading looks at headers only and compares every number in them with the size of the file before using it. Array data
-are mapped, not read: ``MappedArray.array`` is a view of the file. Nothing is ever unpickled.
+are mapped, not read: ``Npz.view`` gives a view of the file. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import mmap
 import os
@@ -53,6 +54,8 @@ class Npz:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for its writer
+                raise CheckpointError(f"{path}: is not a regular file; expected a checkpoint file (.npz)")
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size == 0:
@@ -60,10 +63,10 @@ class Npz:
                 # A private, writable mapping: same array type as the packed weights, and the file stays untouched.
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
                 members = _directory(path, file)
-        except OSError as error:
-            raise CheckpointError(
-                f"{path}: cannot be opened ({error.strerror}); expected a checkpoint file (.npz)"
-            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CheckpointError(f"{path}: cannot be opened ({reason}); expected a checkpoint file (.npz)") from None
+        self._refuse_overlaps(members)
         self.config_text = self._read_config(members)
         self.arrays = {
             name[: -len(".npy")]: self._read_header(name, info)
@@ -95,10 +98,32 @@ class Npz:
         if start < 0 or start + _LOCAL_HEADER.size > end:
             raise CheckpointError(f"{self.path}: member {name} lies outside the file; the file is damaged or truncated")
         fields = _LOCAL_HEADER.unpack_from(self._map, start)
+        written = self._map[start + _LOCAL_HEADER.size : start + _LOCAL_HEADER.size + fields[9]]
         start += _LOCAL_HEADER.size + fields[9] + fields[10]
         if fields[0] != b"PK\x03\x04" or start + info.file_size > end:
             raise CheckpointError(f"{self.path}: member {name} lies outside the file; the file is damaged or truncated")
+        if written != info.orig_filename.encode() or fields[2] & 0x1 or fields[3] != zipfile.ZIP_STORED:
+            raise CheckpointError(
+                f"{self.path}: member {name}: its local header contradicts the directory; write the file again"
+            )
         return start
+
+    def _refuse_overlaps(self, members: Mapping[str, zipfile.ZipInfo]) -> None:
+        """Each member has bytes of its own: storage is counted by member."""
+        end = 0
+        for name, info in sorted(members.items(), key=lambda item: item[1].header_offset):
+            if info.header_offset < end:
+                raise CheckpointError(f"{self.path}: member {name} overlaps another; write the file again")
+            end = self._data_offset(name, info) + info.file_size
+
+    def sha256(self) -> str:
+        """SHA-256 of the mapped file."""
+        digest = hashlib.sha256()
+        for at in range(0, len(self._map), _SLAB):
+            stop = min(at + _SLAB, len(self._map))
+            digest.update(memoryview(self._map)[at:stop])
+            self.forget(at, stop)
+        return digest.hexdigest()
 
     def _read_header(self, name: str, info: zipfile.ZipInfo) -> MappedArray:
         start = self._data_offset(name, info)
@@ -192,8 +217,12 @@ def _directory(path: Path, file: Any) -> dict[str, zipfile.ZipInfo]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Any]:
-    """A binary file that takes the name ``path`` only when the block ends without an error."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent or Path("."), prefix=f".{path.name}.")
+    """A binary file that takes the name ``path`` only when the block ends without an error.
+
+    A symbolic link stays one: the file that it names is replaced.
+    """
+    path = Path(os.path.realpath(path))
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lm-meter.")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -211,10 +240,11 @@ def write_npz(path: Path, config_text: str, arrays: Mapping[str, np.ndarray]) ->
     """Write a container: the same content always gives the same bytes, and the file appears only when complete."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _write_member(archive, "config.json", [config_text.encode("utf-8")])
-        for name, array in arrays.items():
+        for name, given in arrays.items():
+            array = np.ascontiguousarray(given).reshape(given.shape)
             head = io.BytesIO()
             np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
-            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            data = array.reshape(-1).view(np.uint8).data
             _write_member(archive, f"{name}.npy", [head.getvalue(), data])
 
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from .errors import MeterError
-from .interrupt import deferred_interrupt
+from .interrupt import Interruption
 from .models.lstm import LstmRuntime
 from .progress import Progress
 
@@ -30,24 +30,22 @@ class OnlinePass:
         self.rechecked = 0
         self._random = np.random.default_rng(_SEED)
 
-    def go(self, progress: Progress) -> None:
-        """Predict every target; stop early on Ctrl-C."""
+    def go(self, progress: Progress, interruption: Interruption) -> None:
+        """Predict every target; stop early on Ctrl-C, which raises KeyboardInterrupt before the first call."""
         size, calls, next_recheck = self.block, 0, _FIRST_RECHECK
         nll = 0.0
-        with deferred_interrupt() as interruption:
-            while self.done < self.targets.size and not interruption.requested:
-                first, last = self.done, min(self.done + size, self.targets.size)
-                seconds = self._call(first, last)
-                nll -= float(self.log_probs[first:last].sum())
-                progress.update(self.done, nll)
-                calls += 1
-                if calls == next_recheck:
-                    self._recheck(first, last)
-                    next_recheck *= 2
-                blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
-                size = self.block * min(blocks, 2 * size // self.block)
-        if self.done == 0:
-            raise KeyboardInterrupt
+        interruption.obey()
+        while self.done < self.targets.size and not interruption.requested:
+            first, last = self.done, min(self.done + size, self.targets.size)
+            seconds = self._call(first, last)
+            nll -= float(self.log_probs[first:last].sum())
+            progress.update(self.done, nll)
+            calls += 1
+            if calls == next_recheck:
+                self._recheck(first, last)
+                next_recheck *= 2
+            blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
+            size = self.block * min(blocks, 2 * size // self.block)
 
     def _call(self, first: int, last: int) -> float:
         started = time.perf_counter()

@@ -44,8 +44,8 @@ class Profile:
 
 
 def _width(kind: str, bits_a: int, bits_b: int) -> int:
-    """Width of an operation: the wider of its inputs; the output is ignored."""
-    return max(bits_a, bits_b)
+    """Width of an operation: the wider of its inputs; the output is ignored, which a conversion's bits_b is."""
+    return bits_a if kind == "convert" else max(bits_a, bits_b)
 
 
 def _june_operation(kind: str, bits_a: int, bits_b: int, narrow: bool) -> Fraction:
@@ -60,13 +60,14 @@ def _june_parameter(bits: int, narrow: bool) -> Fraction:
 def _final_operation(kind: str, bits_a: int, bits_b: int, narrow: bool) -> Fraction:
     """A 32-bit operation is 1.
 
-    A multiply by a weight of one bit (+1 or -1) only flips the sign bit of a float: 1/32. A conversion to a format that
-    holds the value exactly is free, which is what widening up to float32 is. Without anything below 16 bits, the model
-    may be taken as quantised to 16: multiplies are halved, adds stay. Wider than 32 bits is priced by width.
+    A multiply by a weight of one bit (+1 or -1) only flips the sign bit of a float: 1/32. A conversion of a value that
+    float32 holds exactly is free if its target holds it exactly too, which is what widening is. Without anything below
+    16 bits, the model may be taken as quantised to 16: multiplies are halved, adds stay. What is wider than 32 bits is
+    priced by its width.
     """
     if kind == "multiply" and 1 in (bits_a, bits_b) and _width(kind, bits_a, bits_b) in _FLOAT_BITS:
         return Fraction(1, 32)
-    if kind == "convert" and bits_a <= bits_b <= 32:
+    if kind == "convert" and bits_a <= min(bits_b, 32):
         return Fraction(0)
     price = Fraction(_width(kind, bits_a, bits_b), 32)
     if kind == "multiply" and not narrow:

@@ -96,7 +96,7 @@ def result_table(result: Result) -> str:
     lines += ["", "perplexity"]
     lines += pairs(
         [
-            ("per word token", _ppl(perplexity["word"])),
+            ("per word token", _ppl(perplexity["word"]) if text["word_tokens"] else "no word tokens"),
             ("per piece", _ppl(perplexity["piece"])),
             ("bits per byte", _ppl(perplexity["bits_per_byte"])),
         ]
@@ -123,7 +123,7 @@ def _ppl(value: float | None) -> str:
 def _score_lines(score: dict[str, Any]) -> list[str]:
     if score["total"] is None:
         return [f"score: none; {score['profile']} is a general view"]
-    gate = "met" if score["meets_gate"] else "not met"
+    gate = {True: "met", False: "not met", None: "not asked, not the whole test set"}[score["meets_gate"]]
     return [
         "score (159M parameters and 318M operations are 1 each; lower is better)",
         *pairs(

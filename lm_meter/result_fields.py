@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .kernels.charge import KINDS, MAX_BITS
 
 # For each field: a type, (type, None) where it may be null, the fields
 # of an object, or the one kind of entry of a list. Integers are counts.
 _FIELDS: dict[str, Any] = {
     "partial": bool,
-    "checkpoint": {"path": str, "architecture": str},
-    "text": {"name": str, "word_tokens": int, "scored": int, "replaced_by_unk": int},
+    "checkpoint": {"path": str, "sha256": str, "architecture": str},
+    "text": {
+        "name": str,
+        "sha256": str,
+        "word_tokens": int,
+        "pieces": int,
+        "scored": int,
+        "bytes": int,
+        "first_token": str,
+        "replaced_by_unk": int,
+    },
     "nll_nats": float,
     "perplexity": {"word": (float, None), "piece": (float, None), "bits_per_byte": (float, None)},
     "histogram": [{"region": str, "kind": str, "bits_a": int, "bits_b": int, "count": int}],
@@ -27,6 +39,7 @@ _FIELDS: dict[str, Any] = {
     "speed": {
         "tokens_per_second": float,
         "seconds": float,
+        "load_seconds": float,
         "compile_seconds": float,
         "weight_bytes_per_token": float,
         "stream_bytes_per_second": float,
@@ -40,8 +53,36 @@ _MAX_COUNT = 2**63 - 1  # tallies are int64
 
 
 def check_document(document: dict[str, Any], path: Path) -> None:
-    """Compare a document that was read from ``path`` with the fields it must have."""
+    """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     _check_fields(document, _FIELDS, "", path)
+    for where, found, expected in _derived(document):
+        if found != expected:
+            raise ConfigError(
+                f"{path}: {where} is {found!r:.40}, but the rest of the document gives {expected!r:.40}; write it "
+                "again with eval --output"
+            )
+
+
+def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What follows from other fields: name, value found, value that follows."""
+    for number, row in enumerate(document["histogram"]):
+        where = f"histogram.{number}"
+        yield f"{where}.kind", row["kind"], row["kind"] if row["kind"] in KINDS else KINDS
+        for key in ("bits_a", "bits_b"):
+            yield f"{where}.{key}", row[key], min(row[key], MAX_BITS)
+    bits = 0
+    for number, tensor in enumerate(document["storage"]["tensors"]):
+        where = f"storage.tensors.{number}"
+        yield f"{where}.width", tensor["width"], min(max(tensor["width"], 1), MAX_BITS)
+        yield f"{where}.count", tensor["count"], 0 if tensor["tied_to"] is not None else math.prod(tensor["shape"])
+        bits += tensor["count"] * tensor["width"]
+    yield "storage.bits", document["storage"]["bits"], bits
+    text, nats = document["text"], document["nll_nats"]
+    for key, count in (("word", text["word_tokens"]), ("piece", text["scored"])):
+        found = document["perplexity"][key]
+        expected = math.exp(nats / count) if count and nats / count < 709 else None
+        same = found is not None and expected is not None and math.isclose(found, expected, rel_tol=1e-9)
+        yield f"perplexity.{key}", found, found if same else expected
 
 
 def _check_fields(value: Any, wanted: Any, where: str, path: Path) -> None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from .histogram import rows_of
+from .interrupt import deferred_interrupt
 from .kernels import lstm as loop
 from .kernels.charge import Meter, new_tally
 from .kernels.formats import FLOAT16, FLOAT32
@@ -21,6 +22,7 @@ from .kernels.product import NO_BIAS, Matrix, product_cost
 from .profiles import PROFILES, Profile
 from .regions import Region
 from .score import price, score, task_of
+from .storage import mask_bits
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ def _layer_checks() -> Iterator[Check]:
         bits = {FLOAT32: 32, FLOAT16: 16}[code] * (rows * columns + rows * bias)
         multiplies, adds = _layer(rows, columns, code, bias)
         yield Check(f"layer {name}: bits, multiplies, adds", expected, f"{bits}, {multiplies}, {adds}")
+    # Half the weights pruned: 128 rows of 256 non-zeros, a bit of mask for each of 128 * 512 places.
+    multiplies, adds = _layer(128, 256, FLOAT16, True)
+    bits = 16 * (128 * 256 + 128) + mask_bits(128, 512)
+    name = "layer 512 -> 128, 16 bit, bias, half pruned: bits, multiplies, adds"
+    yield Check(name, "591872, 32768, 32768", f"{bits}, {multiplies}, {adds}")
+    yield Check("mask of 512 x 128 in blocks of 4 x 4: bits", "4096", str(mask_bits(512, 128, (4, 4))))
 
 
 def _price_checks(june: Profile, final: Profile) -> Iterator[Check]:
@@ -108,12 +116,19 @@ def _price_checks(june: Profile, final: Profile) -> Iterator[Check]:
     yield check("final: multiply 3 bit x 5 bit", "5/32", final.operation("multiply", 3, 5, True))
     yield check("final: multiply 32 bit x 8 bit", "1", final.operation("multiply", 32, 8, True))
     yield check("final: multiply float x +-1", "1/32", final.operation("multiply", 1, 32, True))
+    yield check("June: multiply float x +-1", "1", june.operation("multiply", 1, 16, True))
+    yield check("final: conversion float16 to float32", "0", final.operation("convert", 16, 32, False))
+    yield check("final: conversion float32 to 8 bit", "1", final.operation("convert", 32, 8, True))
     yield check("final: free 16 bits, parameter", "1/2", final.parameter(32, False))
     yield check("final: free 16 bits, multiply", "1/2", final.operation("multiply", 32, 32, False))
     yield check("final: free 16 bits, add", "1", final.operation("add", 32, 32, False))
     # 3/6.9 + 500/1170 = 0.43478 + 0.42735
     value = score(task_of(june, "imagenet"), Fraction(3_000_000), Fraction(500_000_000)).total
     yield Check("ImageNet: 3M parameters and 500M operations", "0.862", f"{float(value):.3f}")
+    # 36.5M and 10.49B are 1 each in the final text; the June text has ImageNet's numbers: 36.5/6.9 + 10490/1170
+    for profile, expected in ((june, "14.256"), (final, "2.000")):
+        value = score(task_of(profile, "cifar-100"), Fraction(36_500_000), Fraction(10_490_000_000)).total
+        yield Check(f"CIFAR-100: 36.5M and 10.49B, {profile.name}", expected, f"{float(value):.3f}")
     # the baseline against itself: 1 + 1
     value = score(task_of(june, "wikitext-103"), Fraction(159_000_000), Fraction(318_000_000)).total
     yield Check("WikiText-103: 159M parameters and 318M operations", "2", str(value))
@@ -122,7 +137,10 @@ def _price_checks(june: Profile, final: Profile) -> Iterator[Check]:
 def run_checks() -> list[Check]:
     """All checks, in the order in which they are printed."""
     june, final = PROFILES["micronet-2019-06"], PROFILES["micronet-2019-final"]
-    return [*_baseline_checks(june), *_layer_checks(), *_price_checks(june, final)]
+    with deferred_interrupt() as interruption:
+        checks = [*_baseline_checks(june), *_layer_checks(), *_price_checks(june, final)]
+    interruption.obey()
+    return checks
 
 
 def checks_table(checks: list[Check]) -> str:

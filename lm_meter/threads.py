@@ -21,12 +21,17 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def is_whole(value: object) -> bool:
+    """Whether ``value`` is a whole number of Python's or NumPy's; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_threads(threads: int | None) -> int:
     """``threads``, or the number of usable processors for None."""
     if threads is None:
         return usable_cpus()
-    if not 1 <= threads <= MAX_THREADS:
-        raise ConfigError(f"threads is {threads}; expected 1 to {MAX_THREADS}")
+    if not is_whole(threads) or not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads is {threads!r}; expected 1 to {MAX_THREADS}")
     return threads
 
 
@@ -41,17 +46,25 @@ class ThreadTeam:
     def run(self, work: Callable[[int], object]) -> None:
         """Call ``work(thread)`` once in every thread and wait for all of them.
 
-        If one of them raises (Ctrl-C while they are being started), the others are released from their barriers.
+        If one of them raises, or cannot be started, the others are released from their barriers.
         """
         self.sync[:] = 0
         futures = []
         try:
             if self._pool:
-                futures = [self._pool.submit(work, thread) for thread in range(1, self.threads)]
-            work(0)
+                for thread in range(1, self.threads):
+                    futures.append(self._pool.submit(self._releasing, work, thread))
+            self._releasing(work, 0)
         except BaseException:
             self.sync[ABORT] = 1
             raise
         finally:
             for future in futures:
                 future.result()
+
+    def _releasing(self, work: Callable[[int], object], thread: int) -> None:
+        try:
+            work(thread)
+        except BaseException:
+            self.sync[ABORT] = 1
+            raise

@@ -185,7 +185,7 @@ def checkpoint_arrays(average, tokenizer):
 
 def export(args, average, tokenizer):
     """Write the checkpoint that ships."""
-    from lm_meter.checkpoint import write_checkpoint  # only this step needs the package
+    from lm_meter import write_checkpoint  # only this step needs the package
 
     start = ""
     if args.initial:

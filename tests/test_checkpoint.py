@@ -87,8 +87,17 @@ def test_a_refused_write_leaves_nothing_and_keeps_the_old_file(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "not JSON", '{"format": ', "[" * 200_000, "1" * 5000, r'{"origin": "\ud800"}'],
-    ids=["empty", "words", "cut off", "deep", "long number", "half a surrogate pair"],
+    [
+        "",
+        "not JSON",
+        '{"format": ',
+        "[" * 200_000,
+        "1" * 5000,
+        r'{"origin": "\ud800"}',
+        '{"a": NaN}',
+        '{"a": 1, "a": 2}',
+    ],
+    ids=["empty", "words", "cut off", "deep", "long number", "half a surrogate pair", "no number", "a key twice"],
 )
 def test_a_configuration_that_is_not_json(text, parts, refused):
     message = refused(text, parts[1])
@@ -317,3 +326,18 @@ def test_a_changed_configuration_is_refused_or_harmless(data, value, tmp_path):
         Model(tmp_path / "model.npz", threads=1)
     except LmMeterError as error:
         assert str(tmp_path) in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("origin", [3, "two\nlines", ["a"]])
+def test_an_origin_that_is_not_one_line(origin, parts, refused):
+    config, arrays = parts
+    assert refused({**config, "origin": origin}, arrays) == f"origin is {origin!r}; expected one line of text"
+
+
+def test_the_checksum_is_that_of_the_file_that_was_opened(tmp_path):
+    path = tiny_checkpoint(tmp_path / "model.npz")
+    raw, opened = path.read_bytes(), Checkpoint(path)
+    tiny_checkpoint(path, seed=1)  # replaces the file while it is open
+    assert opened.sha256() == hashlib.sha256(raw).hexdigest() != Checkpoint(path).sha256()
+    path.unlink()
+    assert opened.sha256() == hashlib.sha256(raw).hexdigest()

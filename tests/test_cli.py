@@ -2,8 +2,10 @@
 
 import json
 import os
+import pkgutil
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from tiny import TEXT, tiny_checkpoint, tiny_parts
 import lm_meter
 from lm_meter import cli, evaluate
 from lm_meter.defaults import sample_text
+from lm_meter.kernels import lstm as numba_loop
 from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
 
@@ -117,13 +120,27 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["train"], ["eval", "--profile", "own"], ["eval", "--text", "a", "--corpus", "b"]]
+    "arguments",
+    [
+        [],
+        ["train"],
+        ["eval", "--profile", "own"],
+        ["eval", "--text", "a", "--corpus", "b"],
+        ["eval", "--limit", "x"],
+        *(["eval", option, ""] for option in ("--text", "--checkpoint", "--output")),
+        *([command, ""] for command in ("inspect", "rescore")),
+        ["count", "--checkpoint", ""],
+    ],
 )
 def test_what_cannot_be_parsed_ends_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
 
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lm-meter: error: ")
+    assert err.count("\n") == 1
+    assert err.endswith(" --help\n")
 
 
 def test_the_program_runs_as_a_module():
@@ -280,6 +297,27 @@ def test_bad_inputs_are_one_line_and_status_2(refused, model, text, tmp_path):
         assert set(tmp_path.iterdir()) == before
 
 
+def test_a_bad_checkpoint_is_found_before_the_text_is_looked_for(refused, monkeypatch):
+    monkeypatch.setattr("lm_meter.corpora.corpus", lambda *a, **k: pytest.fail("the corpus was asked for"))
+    assert "cannot be opened" in refused("eval", "--checkpoint", "none", "--corpus", "wikitext-103")
+
+
+def test_a_split_without_a_corpus(refused, model, text):
+    printed = refused("eval", "--checkpoint", model, "--text", text, "--split", "valid")
+    assert printed == "--split is a part of a corpus; expected no --text beside it"
+
+
+def test_without_a_home_the_note_names_the_variable(run, model, monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", none)
+    status, _, err = run("eval", "--checkpoint", model, "--oov", "unk", "--limit", "5")
+    assert status == 0
+    assert "put wiki.test.tokens into $LM_METER_DATA/wikitext-103" in err
+
+
 def test_a_name_with_a_line_end_does_not_make_two_lines(refused, text):
     assert refused("eval", "--checkpoint", "two\nlines", "--text", text).startswith("two lines: cannot be opened")
 
@@ -353,6 +391,15 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(refused, model
 
 
 @pytest.mark.usefixtures("not_run")
+def test_an_output_that_is_an_input_is_found_before_the_run(refused, model, text, tmp_path):
+    (tmp_path / "link").symlink_to(model)
+    (tmp_path / "text").write_bytes(text.read_bytes())
+    for given in (tmp_path / "link", tmp_path / "text"):
+        printed = refused("eval", "--checkpoint", model, "--text", tmp_path / "text", "--output", given)
+        assert printed == f"--output {given}: is an input of this run; choose another name"
+
+
+@pytest.mark.usefixtures("not_run")
 def test_a_write_protected_output_is_found_before_the_run(refused, model, text, tmp_path, monkeypatch):
     """``access`` is asked, and stands in here for the system: the superuser may write anywhere."""
     (tmp_path / "r.json").touch()
@@ -418,7 +465,80 @@ def test_ctrl_c_before_the_first_prediction(run, model, text, monkeypatch):
     status, out, err = run("eval", "--checkpoint", model, "--text", text)
 
     assert (status, out) == (130, "")
-    assert err == "lm-meter: interrupted before the first prediction\n"
+    assert err == "lm-meter: interrupted, no result\n"
+
+
+@pytest.mark.parametrize("moment", ["load", "stream", "save"])
+def test_ctrl_c_before_and_after_the_pass(moment, run, model, text, tmp_path, monkeypatch):
+    """Before the first prediction there is no result; a pass that is complete is not lost to a late Ctrl-C."""
+    names = {
+        "load": "lm_meter.evaluation._compile",
+        "stream": "lm_meter.evaluation.stream_bytes_per_second",
+        "save": "lm_meter.result.Result.save",
+    }
+    module, _, attribute = names[moment].rpartition(".")
+    owner = pkgutil.resolve_name(module)
+    honest = getattr(owner, attribute)
+
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return honest(*arguments)
+
+    monkeypatch.setattr(owner, attribute, pressed)
+    status, out, err = run("eval", "--checkpoint", model, "--text", text, "--output", tmp_path / "r.json", "--quiet")
+    if moment == "load":
+        assert (status, out, err) == (130, "", "lm-meter: interrupted, no result\n")
+        assert not (tmp_path / "r.json").exists()
+    else:
+        assert status == 0
+        assert "PARTIAL" not in out
+        assert json.loads((tmp_path / "r.json").read_text())["partial"] is False
+
+
+@pytest.mark.parametrize("command", [["count"], ["selftest"]])
+def test_ctrl_c_while_kernels_are_compiled_is_obeyed_after_it(command, run, monkeypatch):
+    honest = numba_loop.step_cost
+
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        honest(*arguments)
+
+    monkeypatch.setattr(numba_loop, "step_cost", pressed)
+    if command == ["selftest"]:  # two costs there: one press
+        calls = iter([pressed])
+        monkeypatch.setattr(numba_loop, "step_cost", lambda *a: next(calls, honest)(*a))
+    assert run(*command) == (130, "", "lm-meter: interrupted, no result\n")
+
+
+def test_a_full_disk_behind_standard_output(model):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "lm_meter", "inspect", str(model)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "lm-meter: error: the output cannot be written (No space left on device); make room, or send it elsewhere\n"
+    )
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_stream_is_no_error(stream, model, text, tmp_path):
+    """Whoever closes one wants nothing from it; the file is still written."""
+    descriptor = {"stdout": 1, "stderr": 2}[stream]
+    command = [sys.executable, "-m", "lm_meter", "eval", "--checkpoint", model, "--text", text, "--output"]
+    quoted = shlex.join(map(str, [*command, tmp_path / "r.json"]))
+    done = subprocess.run(f"{quoted} {descriptor}>&-", shell=True, capture_output=True, timeout=100, check=False)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "r.json").read_text())["partial"] is False
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path):
+    path = tiny_checkpoint(tmp_path / "m\udcff.npz")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "lm_meter", "inspect", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    assert b"m\\udcff.npz" in done.stdout
 
 
 def test_a_reader_that_has_gone_is_no_error(model):
@@ -505,10 +625,10 @@ def test_score(arguments, lines, run):
     assert run("score", *arguments.split()) == (0, reference, "")
 
 
-@pytest.mark.parametrize("given", ["many", "-1", "nan", "inf", "1e999999999", ""])
+@pytest.mark.parametrize("given", ["many", "-1", "nan", "inf", "1e999999999", "", "1,5", "15,00"])
 def test_score_of_what_is_no_number(given, refused):
     assert refused("score", "--task", "imagenet", f"--parameters={given}", "--operations", 1) == (
-        f"--parameters is {given!r}; expected a number of 0 or more, such as 159e6"
+        f"--parameters is {given!r}; expected a number of 0 or more, such as 159e6 or 159,000,000"
     )
 
 

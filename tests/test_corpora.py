@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+import lm_meter
 from lm_meter import ConfigError, TextError, corpus
 from lm_meter.corpora import WIKITEXT_103, Corpus, Split, corpus_folders, find_split, load_split
 
@@ -48,6 +49,7 @@ def cache(tmp_path, monkeypatch):
 def serve():
     """Serves one body on this machine and gives its URL; ``requests`` lists what was asked for."""
     servers = []
+    agents = []
 
     def start(body, length=None):
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -55,6 +57,7 @@ def serve():
 
             def do_GET(self):
                 self.requests.append(self.path)
+                agents.append(self.headers["User-Agent"])
                 if body is None:
                     self.send_error(404)
                     return
@@ -71,6 +74,7 @@ def serve():
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/little.zip", Handler.requests
 
+    start.agents = agents
     yield start
     for server in servers:
         server.shutdown()
@@ -97,6 +101,7 @@ def test_a_corpus_is_downloaded_once(serve, cache):
     assert first.name == "little/test"
     assert third == first
     assert requests == ["/little.zip"]
+    assert serve.agents == [f"lm-meter/{lm_meter.__version__}"]  # some servers refuse Python's own
     assert sorted(path.name for path in cache.iterdir()) == ["test.tokens", "valid.tokens"]
 
 
@@ -248,12 +253,16 @@ def test_an_archive_that_would_fill_the_memory(serve, cache):
 
 def test_a_cache_that_cannot_be_written(serve, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    url, _ = serve(zipped())
+    url, requests = serve(zipped())
 
     with pytest.raises(TextError) as caught:
         load_split(little(url), "test")
 
-    assert str(tmp_path / "cache") in str(caught.value)
+    assert str(caught.value) == (
+        f"{tmp_path / 'cache' / 'lm-meter' / 'little'}: cannot be made (Not a directory) to keep little in; set "
+        "LM_METER_DATA or XDG_CACHE_HOME to another folder"
+    )
+    assert requests == []  # found before the download
 
 
 def test_an_unknown_corpus():
@@ -264,6 +273,35 @@ def test_an_unknown_corpus():
 def test_an_unknown_split():
     with pytest.raises(ConfigError, match=r"^split is 'train'; wikitext-103 has test, valid$"):
         corpus("wikitext-103", "train")
+
+
+def test_a_split_that_cannot_be_read(cache, monkeypatch):
+    """The superuser may read anything, so the system's answer is made up."""
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.is_file", denied)
+    with pytest.raises(TextError) as caught:
+        find_split(little("http://127.0.0.1:9/not asked"), "test")
+    assert str(caught.value) == (
+        f"{cache / 'test.tokens'}: cannot be read (Permission denied); make it readable, or set LM_METER_DATA or "
+        "XDG_CACHE_HOME to another folder"
+    )
+
+
+def test_a_user_without_a_home(monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", none)
+    wanted = little("http://127.0.0.1:9/not asked")
+    assert corpus_folders(wanted) == []
+    assert find_split(wanted, "test") is None
+    with pytest.raises(TextError) as caught:
+        load_split(wanted, "test")
+    assert str(caught.value) == "little: there is no home folder to keep it in; set LM_METER_DATA or XDG_CACHE_HOME"
 
 
 @pytest.mark.parametrize(("split", "tokens"), [("test", 245_569), ("valid", 217_646)])

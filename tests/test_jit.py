@@ -97,3 +97,22 @@ def test_the_folder_is_named_after_every_source(monkeypatch, tmp_path):
     monkeypatch.delenv("LM_METER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert jit.cache_folder() == tmp_path / "xdg" / "lm-meter" / "kernels" / jit.sources_hash()
+
+
+def test_without_a_home_it_only_costs_time(copied):
+    """A user without a home: HOME is unset, and the system knows no other."""
+    child = copied / "sitecustomize.py"
+    child.write_text("import pathlib\n\n\ndef home():\n    raise RuntimeError\n\n\npathlib.Path.home = home\n")
+    output, errors = _run(copied, "", {"PYTHONPATH": str(copied), "XDG_CACHE_HOME": ""})
+    assert output == "42"
+    assert errors == ""
+
+
+def test_a_full_disk_only_costs_time(copied, tmp_path):
+    child = copied / "sitecustomize.py"
+    child.write_text(
+        "import os\n\n\ndef full(*arguments):\n    raise OSError(28, 'disk full')\n\n\nos.replace = full\n"
+    )
+    output, errors = _run(copied, tmp_path / "cache", {"PYTHONPATH": str(copied)})
+    assert output == "42"
+    assert errors == ""

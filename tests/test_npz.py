@@ -1,8 +1,10 @@
 """The container: what is refused and why, alignment, determinism, atomic writing."""
 
 import io
+import os
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -346,3 +348,52 @@ def test_data_shorter_or_longer_than_the_shape(size, tmp_path):
     path = with_array(tmp_path / "a.npz", npy_with_header(header, bytes(size)))
 
     assert refusal(path) == f"array x: shape (2, 3) and type float32 need 24 bytes; found {size}"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe") == "is not a regular file; expected a checkpoint file (.npz)"
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(CheckpointError, match=r"cannot be opened \(embedded null byte\); expected a checkpoint file"):
+        Npz(Path("a\0.npz"))
+
+
+@pytest.mark.parametrize(("field", "value"), [(6, 1), (8, 8), (30, ord("X"))], ids=["encrypted", "deflated", "name"])
+def test_a_local_header_that_contradicts_the_directory(field, value, valid):
+    raw = bytearray(valid.read_bytes())
+    at = raw.index(b"PK\x03\x04", 1)  # the second member's
+    raw[at + field] = value
+    valid.write_bytes(raw)
+    assert refusal(valid) == "member x.npy: its local header contradicts the directory; write the file again"
+
+
+def test_two_names_for_the_same_bytes(tmp_path):
+    """The directory's entry of y.npy is made to point to x.npy; its local header has its own name."""
+    path = tmp_path / "a.npz"
+    write_npz(path, "{}", {"x": VALUES, "y": VALUES})
+    raw = bytearray(path.read_bytes())
+    entries = [i for i in range(len(raw)) if raw[i : i + 4] == b"PK\x01\x02"]
+    raw[entries[2] + 42 : entries[2] + 46] = raw[entries[1] + 42 : entries[1] + 46]
+    path.write_bytes(raw)
+    assert refusal(path) == "member y.npy overlaps another; write the file again"
+
+
+def test_any_memory_layout_is_written_in_c_order(tmp_path):
+    path = tmp_path / "a.npz"
+    write_npz(path, "{}", {"x": np.asfortranarray(VALUES), "y": VALUES[:, ::2], "z": VALUES.T})
+    with np.load(path) as arrays:
+        assert np.array_equal(arrays["x"], VALUES)
+        assert np.array_equal(arrays["y"], VALUES[:, ::2])
+        assert np.array_equal(arrays["z"], VALUES.T)
+    assert np.array_equal(Npz(path).view(Npz(path).arrays["z"]), VALUES.T)
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with atomic_file(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"

@@ -41,10 +41,17 @@ def test_june_parameters(bits, price, narrow):
         (1, 16, 1),  # a multiply by +-1 is priced by its width like any other
     ],
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "convert"])
 def test_june_operations(kind, bits_a, bits_b, price, narrow):
-    """Every kind has the same price, conversions too."""
+    """Every kind of two inputs or one has the same price."""
     assert JUNE.operation(kind, bits_a, bits_b, narrow) == price
+
+
+@pytest.mark.parametrize(
+    ("bits_a", "bits_b", "price"), [(16, 32, 1), (32, 8, 1), (8, 32, HALF), (3, 16, Fraction(3, 16))]
+)
+def test_june_conversions_are_counted_at_the_width_of_their_input(bits_a, bits_b, price):
+    assert JUNE.operation("convert", bits_a, bits_b, True) == price
 
 
 @pytest.mark.parametrize(
@@ -97,10 +104,20 @@ def test_final_operations_other_than_multiplies_get_no_free_bits(kind):
 
 @pytest.mark.parametrize(
     ("bits_a", "bits_b", "price"),
-    [(16, 32, 0), (8, 32, 0), (8, 16, 0), (32, 32, 0), (32, 16, 1), (32, 8, 1), (16, 8, HALF), (32, 64, 2)],
+    [
+        (16, 32, 0),
+        (8, 32, 0),
+        (8, 16, 0),
+        (32, 32, 0),
+        (32, 16, 1),
+        (32, 8, 1),
+        (16, 8, HALF),
+        (32, 64, 0),
+        (64, 32, 2),
+    ],
 )
 def test_final_conversions_are_free_where_exact(bits_a, bits_b, price):
-    """Exact: to a format at least as wide, up to float32."""
+    """RULES: free when exactly representable in float32; else the width of the one input, the output ignored."""
     assert FINAL.operation("convert", bits_a, bits_b, True) == price
 
 

@@ -69,13 +69,13 @@ ROLES = {"embedding": "lookup", "logits": "matrix_vector", "softmax": "normalisa
 
 
 def test_pricing_under_the_june_rules():
-    """Everything has an input of 16 bits or more: 1 each."""
+    """All but the conversion, whose one input has 8 bits, have an input of 16 bits or more: 1 each, and 1/2."""
     priced = price(ROWS, ROLES, JUNE, narrow=True)
 
-    assert priced.by_kind == {"multiply": 6, "add": 6, "convert": 6, "transcendental": 3}
-    assert priced.by_region == {"embedding": 0, "logits": 18, "softmax": 3}
-    assert priced.matrix_vector == 18
-    assert priced.total == 21
+    assert priced.by_kind == {"multiply": 6, "add": 6, "convert": 3, "transcendental": 3}
+    assert priced.by_region == {"embedding": 0, "logits": 15, "softmax": 3}
+    assert priced.matrix_vector == 15
+    assert priced.total == 18
 
 
 def test_pricing_under_the_final_rules():

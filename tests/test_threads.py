@@ -74,3 +74,32 @@ def test_default_is_every_usable_processor():
 def test_number_of_threads_is_checked(threads):
     with pytest.raises(ConfigError, match=f"threads is {threads}; expected 1 to 256"):
         check_threads(threads)
+
+
+def test_an_error_in_another_thread_releases_the_first_and_is_raised():
+    team = ThreadTeam(3)
+
+    def work(thread):
+        if thread == 2:
+            raise MemoryError
+        wait(team.sync, 3)
+
+    with pytest.raises(MemoryError):
+        team.run(work)
+
+
+def test_a_thread_that_cannot_be_started_leaves_no_other_waiting(monkeypatch):
+    team = ThreadTeam(3)
+    submit = team._pool.submit
+    started = []
+
+    def failing(*arguments):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(submit(*arguments))
+        return started[0]
+
+    monkeypatch.setattr(team._pool, "submit", failing)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        team.run(lambda thread: wait(team.sync, 3))
+    assert started[0].done()

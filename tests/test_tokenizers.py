@@ -82,7 +82,7 @@ def test_unknown_words_are_replaced_and_counted(tokenizer):
     a, unknown, eos = (WORDS.index(word) for word in ("a", "<unk>", "<eos>"))
 
     assert encoded.tokens.tolist() == [a, unknown, eos, unknown, unknown, eos]
-    assert encoded.replaced == 2  # the text's own <unk> is an ordinary word
+    assert encoded.replaced.tolist() == [0, 1, 0, 1, 0, 0]  # the text's own <unk> is an ordinary word
 
 
 @pytest.mark.parametrize("kind", ["word", "characters", "sentencepiece"])
@@ -135,7 +135,7 @@ def test_pieces_give_the_line_back(tokenizer):
     assert (encoded.tokens == eos).sum() == 2
     assert encoded.words.sum() == 3 + 1 + 4 + 1
     assert encoded.sizes.sum() == len("the cat sat\nzebra… 'the' Ünïcode 猫\n".encode())
-    assert encoded.replaced == 0
+    assert encoded.replaced.sum() == 0
 
 
 def test_a_model_that_normalises_is_refused(tokenizer):
@@ -181,9 +181,21 @@ def test_characters_without_a_piece_are_replaced_and_counted():
 
     encoded = pieces.encode(text("the 猫 sat\n"), oov="unk")
 
-    assert encoded.replaced == (encoded.tokens == 0).sum() == 1
+    unknown = encoded.tokens == 0
+    assert unknown.sum() == 1
+    assert np.array_equal(encoded.replaced, unknown)
+    assert encoded.sizes[unknown].tolist() == [len("猫".encode())]
     assert encoded.words.sum() == 4
     assert encoded.sizes.sum() == len("the 猫 sat\n".encode())
+    assert encoded.sizes.min() >= 0
+
+
+def test_an_unknown_character_does_not_hide_that_the_model_normalises_its_line():
+    pieces = PieceTokenizer(sentencepiece_model(byte_fallback=False, normalization="nfkc"), "model.npz")
+    pieces.specials = Specials(None, end_of_line=2, unknown=0)
+
+    with pytest.raises(TextError, match="line 1: the checkpoint's SentencePiece model changes the line"):
+        pieces.encode(text("the 猫 \ufb06 on\n"), oov="unk")
 
 
 # all kinds

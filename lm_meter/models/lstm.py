@@ -43,6 +43,9 @@ def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
     return [*sources, MatrixSource(softmax, "softmax.bias" if config.softmax_bias else None)]
 
 
+_WIDENING = ("a 16-bit weight or bias on its way into its multiply or add: that operation, at both widths",)
+
+
 def _regions(config: LstmConfig) -> list[Region]:
     regions = [
         Region(
@@ -50,11 +53,15 @@ def _regions(config: LstmConfig) -> list[Region]:
         )
     ]
     for layer in range(config.layers):
-        regions.append(Region(f"lstm.{layer}", "matrix_vector"))
+        regions.append(Region(f"lstm.{layer}", "matrix_vector", moves=_WIDENING))
         regions.append(Region(f"lstm.{layer}.cell", "elementwise", moves=("hidden state to its readers: a move",)))
     if config.projection is not None:
-        regions.append(Region("projection", "matrix_vector"))
-    return [*regions, Region("logits", "matrix_vector"), Region("softmax", "normalisation")]
+        regions.append(Region("projection", "matrix_vector", moves=_WIDENING))
+    return [
+        *regions,
+        Region("logits", "matrix_vector", moves=_WIDENING),
+        Region("softmax", "normalisation", moves=("the target's logit: a move",)),
+    ]
 
 
 class LstmArchitecture:

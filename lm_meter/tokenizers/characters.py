@@ -38,7 +38,8 @@ class CharacterTokenizer:
             int(c == "\n" or (c not in _BLANKS and previous in _BLANKS))
             for previous, c in zip(before, text.content, strict=True)
         ]
-        return encoded(tokens, starts, [len(c.encode()) for c in text.content], replace.replaced)
+        sizes = [len(c.encode()) for c in text.content]
+        return encoded(tokens, starts, sizes, [int(c not in self._numbers) for c in text.content])
 
     def _each(self, text: Text, replace: Replacer) -> Iterator[int]:
         line = 1

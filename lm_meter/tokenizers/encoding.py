@@ -23,14 +23,14 @@ class Encoded:
         that is not in the file and that a character tokenizer therefore does not predict.
     sizes : (pieces,) int64
         UTF-8 bytes that each piece stands for, blanks between words included.
-    replaced : int
-        Unknown words that were replaced by the unknown token.
+    replaced : (pieces,) int64
+        1 where the unknown token stands for something that is not in the vocabulary.
     """
 
     tokens: np.ndarray
     words: np.ndarray
     sizes: np.ndarray
-    replaced: int
+    replaced: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,9 @@ class Specials:
     unknown: int | None
 
 
-def encoded(tokens: Iterable[int], words: Iterable[int], sizes: Iterable[int], replaced: int) -> Encoded:
+def encoded(tokens: Iterable[int], words: Iterable[int], sizes: Iterable[int], replaced: Iterable[int]) -> Encoded:
     """An ``Encoded`` from plain numbers."""
-    arrays = [np.array(list(values), np.int64) for values in (tokens, words, sizes)]
-    return Encoded(arrays[0], arrays[1], arrays[2], replaced)
+    return Encoded(*(np.array(list(values), np.int64) for values in (tokens, words, sizes, replaced)))
 
 
 def unique(tokens: Sequence[str], path: str, what: str) -> dict[str, int]:
@@ -58,10 +57,10 @@ def unique(tokens: Sequence[str], path: str, what: str) -> dict[str, int]:
 
 
 class Replacer:
-    """Decides what happens to a word that is not in the vocabulary, and counts."""
+    """Decides what happens to a word that is not in the vocabulary."""
 
     def __init__(self, text: Text, unknown: int | None, oov: str) -> None:
-        self.text, self.unknown, self.oov, self.replaced = text, unknown, oov, 0
+        self.text, self.unknown, self.oov = text, unknown, oov
         if oov == "unk" and unknown is None:
             raise ConfigError("oov is unk, but the checkpoint's vocabulary has no unknown token; leave the option away")
 
@@ -72,5 +71,4 @@ class Replacer:
             raise TextError(
                 f"{self.text.name}: line {line}: {what} {word!r} is not in the checkpoint's vocabulary{hint}"
             )
-        self.replaced += 1
         return self.unknown

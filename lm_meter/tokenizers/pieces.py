@@ -9,7 +9,6 @@ from ..text import Text
 from .encoding import Encoded, Replacer, Specials
 
 _BLANK = "\u2581"  # how SentencePiece writes a blank
-_ONE = np.ones(1, np.int64)
 
 
 class PieceTokenizer:
@@ -57,29 +56,42 @@ class PieceTokenizer:
         joined = [" ".join(words) for words, _ in lines]
         encoded = self._model.encode(joined)
         decoded = self._model.decode(encoded)
-        tokens: list[np.ndarray] = []
-        starts: list[np.ndarray] = []
-        sizes: list[np.ndarray] = []
+        end = np.array([[self.specials.end_of_line], [1], [1], [0]])
+        columns: list[np.ndarray] = []  # token, words that begin in it, bytes, replaced
         for i, (words, ended) in enumerate(lines):
             pieces = np.array(encoded[i], np.int64)
-            missing = pieces == self._model.unk_id()
-            # Known pieces have their length from the table; what an unknown one stands for is the rest of the line.
-            starts.append(_settled(self._blanks[pieces], len(words)))
-            sizes.append(_settled(self._lengths[pieces], len(joined[i].encode())))
-            if missing.any():
-                lost = next((character for character in joined[i] if character not in decoded[i]), joined[i][:1])
-                pieces[missing] = [replace(lost, i + 1, "character") for _ in range(missing.sum())]
-            elif decoded[i] != joined[i]:
-                raise TextError(
-                    f"{text.name}: line {i + 1}: the checkpoint's SentencePiece model changes the line when it encodes "
-                    "it (it normalises); a perplexity of the changed text would not be one of this text"
-                )
-            tokens.append(pieces)
+            if (pieces == self._model.unk_id()).any():
+                columns.append(self._with_unknown(joined[i], i + 1, replace))
+            elif decoded[i] == joined[i]:
+                starts = _settled(self._blanks[pieces], len(words))
+                sizes = _settled(self._lengths[pieces], len(joined[i].encode()))
+                columns.append(np.stack([pieces, starts, sizes, np.zeros_like(pieces)]))
+            else:
+                raise self._changed(text, i + 1)
             if ended:
-                tokens.append(np.array([self.specials.end_of_line], np.int64))
-                starts.append(_ONE)
-                sizes.append(_ONE)
-        return Encoded(np.concatenate(tokens), np.concatenate(starts), np.concatenate(sizes), replace.replaced)
+                columns.append(end)
+        return Encoded(*np.ascontiguousarray(np.concatenate(columns, axis=1, dtype=np.int64)))
+
+    def _with_unknown(self, line: str, number: int, replace: Replacer) -> np.ndarray:
+        """The columns of ``encode`` for a line with pieces that the model does not know: (4, pieces)."""
+        # As text a piece the model does not know is what stands in the line, not the name of the unknown piece.
+        written = [piece.replace(_BLANK, " ") for piece in self._model.encode(line, out_type=str)]
+        written[0] = written[0].removeprefix(" ")  # the blank that the model adds in front
+        if "".join(written) != line:
+            raise self._changed(replace.text, number)
+        rows: list[list[int]] = []
+        for piece, part in zip(self._model.encode(line), written, strict=True):
+            known = piece != self._model.unk_id()
+            token = piece if known else replace(part, number, "character")
+            rows.append([token, part.count(" ") + (not rows), len(part.encode()), int(not known)])
+        return np.array(rows, np.int64).T
+
+    @staticmethod
+    def _changed(text: Text, number: int) -> TextError:
+        return TextError(
+            f"{text.name}: line {number}: the checkpoint's SentencePiece model changes the line when it encodes "
+            "it (it normalises); a perplexity of the changed text would not be one of this text"
+        )
 
 
 def _settled(values: np.ndarray, total: int) -> np.ndarray:

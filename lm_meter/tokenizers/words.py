@@ -32,14 +32,17 @@ class WordTokenizer:
         replace = Replacer(text, self.specials.unknown, oov)
         tokens: list[int] = []
         sizes: list[int] = []
+        replaced: list[int] = []
         for line, (words, ended) in enumerate(text.lines(), 1):
             for word in words:
                 number = self._numbers.get(word)
                 tokens.append(replace(word, line, "word") if number is None else number)
                 sizes.append(len(word.encode()) + 1)
+                replaced.append(int(number is None))
             if words:
                 sizes[-1] -= 1  # the last word of a line has no blank behind it
             if ended:
                 tokens.append(self.specials.end_of_line)  # type: ignore[arg-type]
                 sizes.append(1)
-        return encoded(tokens, [1] * len(tokens), sizes, replace.replaced)
+                replaced.append(0)
+        return encoded(tokens, [1] * len(tokens), sizes, replaced)

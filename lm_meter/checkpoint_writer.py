@@ -1,0 +1,85 @@
+"""Writing a checkpoint: complete, and checked as a run would check it, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arena import row_major
+from .checkpoint import FORMAT, VERSION, Checkpoint
+from .errors import CheckpointError
+from .npz import write_npz
+from .tokenizers import load_tokenizer
+
+
+def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a checkpoint and check everything that its specification demands by reading it back.
+
+    Parameters
+    ----------
+    path : path
+        File to write; replaced if it exists.
+    config : mapping
+        ``architecture``, ``dimensions``, ``tokenizer`` and what else the architecture wants
+        (``checkpoints/README.md``). ``formats`` may leave out arrays whose type says it: float32 and float16.
+    arrays : mapping of name to array
+        Weights as float32, float16, or uint16 with format "bfloat16"; tokenizer data as uint8; of any memory layout.
+
+    Raises
+    ------
+    CheckpointError
+        Where the file cannot be written, or the configuration and the arrays do not agree.
+    """
+    path = Path(path)
+    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in plain.items():
+        if array.dtype.hasobject:
+            raise CheckpointError(f"{path}: array {name} holds Python objects; expected plain numbers")
+    text = _config_text(path, config, plain)
+    target = Path(os.path.realpath(path))
+    scratch = target.with_name(f".lm-meter-{os.getpid()}.unchecked")
+    try:
+        write_npz(scratch, text, plain)
+        _check(Checkpoint(scratch))
+        scratch.replace(target)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _config_text(path: Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    formats = {
+        name: "float32" if array.dtype == np.float32 else "float16"
+        for name, array in arrays.items()
+        if array.dtype in (np.float32, np.float16)
+    }
+    complete = {
+        "format": FORMAT,
+        "version": VERSION,
+        **config,
+        "formats": {**formats, **config.get("formats", {})},
+    }
+    try:
+        text = json.dumps(complete, indent=1, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path}: the configuration is no JSON ({reason}); expected plain Python values"
+        ) from None
+    return text
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    """What opening a checkpoint leaves to a run: the tokenizer, and that all weights are finite."""
+    load_tokenizer(checkpoint)
+    for name in checkpoint.formats:
+        row_major(checkpoint, name)

@@ -1,0 +1,47 @@
+"""Options of a pass, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import ConfigError
+from .threads import check_threads, is_whole
+
+DEFAULT_BLOCK = 64
+MAX_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a pass is made.
+
+    Parameters
+    ----------
+    block : int
+        Frozen outputs that are read out together; no bit of the result depends on it. 1: strictly token by token.
+    threads : int, optional
+        By default every usable processor; no bit depends on it.
+    first_token : "score" or "skip"
+        "score" predicts every token, the first from the start token. "skip" uses the first token as context only.
+    limit : int, optional
+        Word tokens to take from the beginning of the text.
+    oov : "error" or "unk"
+        What an unknown word is: an error, or the vocabulary's unknown token.
+    """
+
+    block: int = DEFAULT_BLOCK
+    threads: int | None = None
+    first_token: str = "score"
+    limit: int | None = None
+    oov: str = "error"
+
+    def __post_init__(self) -> None:
+        if not is_whole(self.block) or not 1 <= self.block <= MAX_BLOCK:
+            raise ConfigError(f"block is {self.block!r}; expected 1 to {MAX_BLOCK}")
+        if self.first_token not in ("score", "skip"):
+            raise ConfigError(f"first_token is {self.first_token!r}; expected 'score' or 'skip'")
+        if self.oov not in ("error", "unk"):
+            raise ConfigError(f"oov is {self.oov!r}; expected 'error' or 'unk'")
+        if self.limit is not None and (not is_whole(self.limit) or self.limit < 1):
+            raise ConfigError(f"limit is {self.limit!r}; expected 1 or more word tokens")
+        check_threads(self.threads)
