@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from guarded import Guarded
 from reference import Lstm
 from tiny import tiny_parts
 
 import lm_meter
 from lm_meter.histogram import rows_of
+from lm_meter.kernels import lstm as loop
+from lm_meter.threads import ThreadTeam
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))  # two segments of the softmax, the second not full
 CONFIGURATIONS = {
@@ -79,3 +82,57 @@ def test_probabilities_of_the_vocabulary_sum_to_one(tmp_path):
         # Each of 400 probabilities is off by less than 40 half units of 2**-24 (see test_log_softmax).
         assert np.exp(log_probs).sum() == pytest.approx(1, abs=40 * 2.0**-24)
         assert [model.log_prob(t) for t in (0, 7, 399)] == log_probs[[0, 7, 399]].tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", ["plain", "projection, tied, float16", "three layers, untied projection"])
+def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
+    config, arrays = tiny_parts(words=WORDS, **CONFIGURATIONS[name])
+    lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
+    opened = lm_meter.Checkpoint(tmp_path / "model.npz")
+    runtime = opened.architecture.load(opened, ThreadTeam(threads))
+    tokens, block = _tokens(50, len(WORDS)), 7
+    runtime.reserve(block)
+    reference = runtime.run(tokens, tokens, block, runtime.new_tallies())
+
+    guards = []
+
+    def guarded(buffer):
+        if isinstance(buffer, tuple):
+            return type(buffer)(*map(guarded, buffer))
+        guards.append(Guarded(buffer.shape, buffer.dtype))
+        return guards[-1].array
+
+    state, scratch = guarded(runtime._state), guarded(runtime._scratch)
+    log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, 2)))
+    logits = guarded(np.zeros(len(WORDS), np.float32))
+    text = loop.Text(tokens, tokens, log_probs, normalisers, logits, block)
+    tallies = runtime.new_tallies()
+    team = runtime.team
+    team.run(
+        lambda thread: loop.run(
+            runtime._network, state, scratch, loop.Team(team.sync, thread, threads), text, tallies[thread]
+        )
+    )
+
+    for guard in guards:
+        guard.check()
+    assert np.array_equal(log_probs, reference)
+
+
+def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
+    """Fourteen segments of a wide softmax: each thread has several in hand while the others have theirs."""
+    words = ("<eos>", "<unk>", *(f"w{i}" for i in range(5200)))
+    config, arrays = tiny_parts(words=words, embedding=8, hidden=(96,))
+    lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
+    opened = lm_meter.Checkpoint(tmp_path / "model.npz")
+    tokens = _tokens(640, len(words))
+
+    def log_probs(threads, block):
+        runtime = opened.architecture.load(opened, ThreadTeam(threads))
+        runtime.reserve(block)
+        return runtime.run(tokens, tokens, block, runtime.new_tallies())
+
+    reference = log_probs(1, 64)
+    for threads, block in ((2, 64), (3, 64), (2, 1), (3, 7)):
+        assert np.array_equal(log_probs(threads, block), reference)

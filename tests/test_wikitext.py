@@ -2,15 +2,20 @@
 
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lm_meter
+from lm_meter.inspection import count_operations
+from lm_meter.profiles import PROFILES
 from lm_meter.text import read_text
 
-PAGE = Path(__file__).parents[1] / "checkpoints" / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "checkpoints" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +61,29 @@ def test_unigram_model_of_the_full_vocabulary_has_its_known_perplexity(shared_da
     whole = -sum(math.log(counts[word] / total) for word in words) / len(words)
     assert len(words) == 245_569
     assert f"{math.exp(whole):.3f}" == "1595.615"
+
+
+def test_the_baseline_at_full_size_over_real_tokens(shared_data, counts, tmp_path):
+    """159M parameters with unigram weights, the first two blocks of the test set: counts, storage, loss."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "make_baseline.py", "--weights", "unigram", "--dtype", "float16",
+         "--vocab-counts", shared_data / "wikitext-103" / "vocab_counts.tsv", "--out", tmp_path / "baseline.npz"],
+        capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = read_text(shared_data / "wikitext-103" / "wiki.test.tokens")
+
+    result = lm_meter.evaluate(tmp_path / "baseline.npz", text=text, options=lm_meter.RunOptions(limit=128))
+
+    operations, tensors = result["operations_per_token"], result["storage"]["tensors"]
+    matrices = [tensor["count"] for tensor in tensors if len(tensor["shape"]) == 2]
+    # RULES of the challenge: 2 * 159,100,416 with biases; LSTM gates 9 * 2048.
+    assert operations["matrix_vector"] == 318_200_832
+    assert operations["by_region"]["lstm.0.cell"] == 18_432
+    assert sum(matrices) == 159_100_416
+    assert sum(tensor["count"] for tensor in tensors) == 159_376_855
+    law = count_operations(lm_meter.Checkpoint(tmp_path / "baseline.npz"), PROFILES["micronet-2019-06"])["histogram"]
+    assert result["histogram"] == [{**row, "count": 128 * row["count"]} for row in law]
+    words = [word for line, ended in text.lines() for word in [*line, *(["<eos>"] if ended else [])]][:128]
+    mean = -sum(math.log(counts[word] / sum(counts.values())) for word in words) / 128
+    assert result["nll_nats"] / 128 == pytest.approx(mean, abs=1e-6)  # logarithms rounded to float32, as above
