@@ -21,7 +21,7 @@ from .jit import kernel
 from .lanes import LANES, broadcast, load, maximum, store
 from .product import ACTIVATION_BITS
 
-# 24 row blocks: a multiple of both tile heights (8 for one vector, 3 for several).
+# 24 row blocks: a multiple of every CPU's tile heights (8 or 4 for one vector, 3 or 1 for several).
 SEGMENT_BLOCKS = 24
 SEGMENT_ROWS = SEGMENT_BLOCKS * LANES
 SUM_BITS = 64

@@ -47,7 +47,7 @@ class State(NamedTuple):
 
     inputs: Any  # (2 L, widest input) float32: rows 2 l and 2 l + 1 are [x, h] of layer l, used in turn
     cells: Any  # (L, padded H) float32
-    frozen: Any  # (B rounded up to 8, padded H) float32, the last layer's hidden states
+    frozen: Any  # (B rounded up to whole tiles, padded H) float32, the last layer's hidden states
     clock: Any  # (1,) int64, tokens seen
 
 
@@ -109,7 +109,7 @@ def advance(network, state, scratch, team, step, tally):
         matrix = matrix_at(network.matrices, layer)
         units = matrix.rows // GATES
         unit_blocks = (units + LANES - 1) // LANES
-        # Shares are pairs of unit blocks: eight row blocks, the tile's height.
+        # Shares are pairs of unit blocks: eight row blocks, a multiple of the height of every CPU's tile.
         pairs = _share((unit_blocks + 1) // 2, team)
         first, last = 2 * pairs[0], min(2 * pairs[1], unit_blocks)
         real = _real_units(first, last, units)
@@ -135,9 +135,22 @@ def advance(network, state, scratch, team, step, tally):
 
 
 @kernel
-def read_out(network, state, scratch, team, text, span, tally):
-    """Log-probabilities of targets ``span`` = (first, last + 1) from the first frozen outputs."""
-    tokens = span[1] - span[0]
+def _part(text, first, last):
+    """Targets ``first`` to ``last`` - 1 of a text, and where their results go."""
+    return Text(
+        text.inputs,
+        text.targets[first:last],
+        text.log_probs[first:last],
+        text.normalisers[first:last],
+        text.logits,
+        text.block,
+    )
+
+
+@kernel
+def read_out(network, state, scratch, team, text, tally):
+    """Log-probabilities of the targets of ``text``, a block or less, from the first frozen outputs."""
+    tokens = text.targets.size
     region = 1 + 2 * network.layers
     outputs = Vectors(state.frozen, 0, tokens)
     index = network.layers
@@ -173,7 +186,7 @@ def read_out(network, state, scratch, team, text, span, tally):
         product(network.weights, matrix, Span(first, last, rows), outputs, place, Meter(tally, region))
         for t in range(tokens):
             row = own_row + t
-            target = text.targets[span[0] + t] - start
+            target = text.targets[t] - start
             if 0 <= target < rows:
                 scratch.targets[t] = scratch.logits[row, target]
             if t == tokens - 1 and text.logits.size > 0:
@@ -184,9 +197,9 @@ def read_out(network, state, scratch, team, text, span, tally):
     wait(team.sync, team.threads)
     for t in range(team.thread, tokens, team.threads):
         top, log_total = combine_segments(scratch.partials, t, segments, Meter(tally, region + 1))
-        text.log_probs[span[0] + t] = (np.float64(scratch.targets[t]) - top) - log_total
-        text.normalisers[span[0] + t, 0] = top
-        text.normalisers[span[0] + t, 1] = log_total
+        text.log_probs[t] = (np.float64(scratch.targets[t]) - top) - log_total
+        text.normalisers[t, 0] = top
+        text.normalisers[t, 1] = log_total
     wait(team.sync, team.threads)
 
 
@@ -215,7 +228,7 @@ def run(network, state, scratch, team, text, tally):
         for at in range(start, min(start + block, steps)):
             advance(network, state, scratch, team, (text.inputs[at], (seen + at) % 2, at - start), tally)
         if start < targets:
-            read_out(network, state, scratch, team, text, (start, min(start + block, targets)), tally)
+            read_out(network, state, scratch, team, _part(text, start, min(start + block, targets)), tally)
     # Every thread has read the clock by now: it has met this one at the barriers of the first step.
     if team.thread == 0:
         state.clock[0] = seen + steps

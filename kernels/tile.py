@@ -6,8 +6,8 @@ A packed matrix is ``[R / 16][K][16]`` (``packing.py``). A tile multiplies ``blo
     acc = fma(w[r, j], x[t, j], acc)    for j = 0 .. K - 1, from acc = 0
 
 one lane a row, in that order whatever the tile's shape: that is why a token alone and a token in a block get the same
-bits. 24 accumulators of 16 lanes hide the latency of fma and reuse each loaded weight for 8 tokens; a single vector
-needs 8 row blocks at once for the same reason.
+bits. Enough accumulators hide the latency of fma and reuse each loaded weight: where registers hold 16 lanes (AVX-512),
+24 for 3 row blocks and 8 tokens, and 8 row blocks at once for a single vector; elsewhere what fits, see TILE_BLOCKS.
 """
 
 from __future__ import annotations

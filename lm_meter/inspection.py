@@ -64,11 +64,6 @@ def count_operations(checkpoint: Checkpoint, profile: Profile) -> dict[str, Any]
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))
     priced = price(rows, {region.name: region.role for region in regions}, profile, narrow)
-    by_region_and_kind: dict[str, dict[str, float]] = {}
-    for row in rows:
-        cells = by_region_and_kind.setdefault(row.region, {})
-        cost = row.count * profile.operation(row.kind, row.bits_a, row.bits_b, narrow)
-        cells[row.kind] = cells.get(row.kind, 0.0) + float(cost)
 
     def as_float(values: Any) -> dict[str, float]:
         return {key: float(value) for key, value in values.items()}
@@ -83,7 +78,7 @@ def count_operations(checkpoint: Checkpoint, profile: Profile) -> dict[str, Any]
             "by_kind": as_float(priced.by_kind),
             "by_region": as_float(priced.by_region),
         },
-        "by_region_and_kind": by_region_and_kind,
+        "by_region_and_kind": {region: as_float(cells) for region, cells in priced.by_region_and_kind.items()},
         "moves": [{"region": region.name, "what": move} for region in regions for move in region.moves],
         "histogram": rows_to_json(rows),
     }

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .histogram import rows_from_json
 from .profiles import PROFILES
 from .result import Result
+from .score import price
+from .storage import is_narrow, tensors_from_json
 
 _TERMINAL = 80  # columns
 _KIND_NAMES = {"multiply": "mult", "add": "add", "divide": "div", "transcendental": "transc", "compare": "cmp",
@@ -63,17 +66,15 @@ def _operations_lines(
 
 def region_by_kind(document: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Priced operations per token of each region and kind, from the histogram."""
-    from .storage import is_narrow, tensors_from_json
-
     profile = PROFILES[document["operations_per_token"]["profile"]]
+    roles = {region["name"]: region["role"] for region in document["regions"]}
     narrow = is_narrow(tensors_from_json(document["storage"]["tensors"]))
+    priced = price(rows_from_json(document["histogram"]), roles, profile, narrow)
     per = document["text"]["word_tokens"] or document["text"]["scored"]
-    table: dict[str, dict[str, float]] = {}
-    for row in document["histogram"]:
-        cells = table.setdefault(row["region"], {})
-        priced = row["count"] * profile.operation(row["kind"], row["bits_a"], row["bits_b"], narrow)
-        cells[row["kind"]] = cells.get(row["kind"], 0.0) + float(priced / per)
-    return table
+    return {
+        region: {kind: float(value / per) for kind, value in cells.items()}
+        for region, cells in priced.by_region_and_kind.items()
+    }
 
 
 def result_table(result: Result) -> str:

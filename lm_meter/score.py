@@ -14,12 +14,13 @@ from .profiles import Profile, Task
 
 @dataclass(frozen=True)
 class Priced:
-    """A histogram in a profile's unit: the sum, the matrix-vector products alone, and two groupings."""
+    """A histogram in a profile's unit: the sum, the matrix-vector products alone, and three groupings."""
 
     total: Fraction
     matrix_vector: Fraction
     by_kind: Mapping[str, Fraction]
     by_region: Mapping[str, Fraction]
+    by_region_and_kind: Mapping[str, Mapping[str, Fraction]]
 
 
 def price(rows: Iterable[Row], roles: Mapping[str, str], profile: Profile, narrow: bool) -> Priced:
@@ -35,15 +36,17 @@ def price(rows: Iterable[Row], roles: Mapping[str, str], profile: Profile, narro
         Whether anything in the model is quantised below 16 bits.
     """
     by_kind: dict[str, Fraction] = defaultdict(Fraction)
+    cells: dict[str, dict[str, Fraction]] = {region: defaultdict(Fraction) for region in roles}
     by_region = {region: Fraction(0) for region in roles}
     matrix_vector = Fraction(0)
     for row in rows:
         cost = row.count * profile.operation(row.kind, row.bits_a, row.bits_b, narrow)
         by_kind[row.kind] += cost
         by_region[row.region] += cost
+        cells[row.region][row.kind] += cost
         if roles[row.region] == "matrix_vector":
             matrix_vector += cost
-    return Priced(sum(by_region.values(), Fraction(0)), matrix_vector, dict(by_kind), by_region)
+    return Priced(sum(by_region.values(), Fraction(0)), matrix_vector, dict(by_kind), by_region, cells)
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,16 @@ _ROWS = 1 << 14
 def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
     """Words and their training counts from a file of lines ``word<TAB>count``."""
     words, counts = [], []
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line:
-            word, count = line.rsplit("\t", 1)
-            words.append(word)
-            counts.append(int(count))
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+            if line:
+                word, tab, count = line.rpartition("\t")
+                if not tab or not count.isdecimal() or int(count) == 0:
+                    raise SystemExit(f"{path}: line {number} is {line!r:.60}; expected a word, a tab and its count")
+                words.append(word)
+                counts.append(int(count))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: cannot be read ({error}); expected a file of words and counts") from None
     return words, np.array(counts, np.float64)
 
 
@@ -79,6 +84,8 @@ def main() -> None:
     parser.add_argument("--vocab-counts", type=Path, required=True, metavar="FILE.tsv", help="word, tab, count")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     options = parser.parse_args()
+    if not options.out.resolve().parent.is_dir():
+        raise SystemExit(f"{options.out}: there is no such folder; make it first")
     words, counts = read_counts(options.vocab_counts)
     arrays = baseline_arrays(options.weights, options.dtype, counts)
     arrays["tokenizer.words"] = np.frombuffer("\n".join(words).encode(), np.uint8)

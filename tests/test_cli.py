@@ -89,6 +89,7 @@ def test_importing_the_command_line_imports_neither_numba_nor_numpy():
 
 def test_names_written_out_here_are_those_of_the_profiles():
     assert tuple(PROFILES) == cli.PROFILE_NAMES
+    assert cli._parser().parse_args(["eval"]).block == lm_meter.RunOptions().block
     assert set(cli.TASK_NAMES) == set(PROFILES["micronet-2019-06"].tasks) == set(PROFILES["micronet-2019-final"].tasks)
 
 
