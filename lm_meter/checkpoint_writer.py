@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,17 +43,17 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
             raise CheckpointError(f"{path}: array {name} holds Python objects; expected plain numbers")
     text = _config_text(path, config, plain)
     target = Path(os.path.realpath(path))
-    scratch = target.with_name(f".lm-meter-{os.getpid()}.unchecked")
     try:
-        write_npz(scratch, text, plain)
-        _check(Checkpoint(scratch))
-        scratch.replace(target)
-    except CheckpointError as error:
-        raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lm-meter.") as folder:
+            scratch = Path(folder) / "unchecked.npz"
+            write_npz(scratch, text, plain)
+            try:
+                _check(Checkpoint(scratch))
+            except CheckpointError as error:
+                raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
+            scratch.replace(target)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _config_text(path: Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

@@ -12,7 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 from . import __version__, commands
 from .errors import LmMeterError
@@ -22,9 +22,14 @@ PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bo
 TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 
+def program() -> int:
+    """The command as a process of its own."""
+    _prepare_streams()
+    return main()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    _prepare_streams()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -36,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(" ".join(str(error).splitlines()))
     except BrokenPipeError:
         # The reader of our output has gone (| head); say nothing more, not even at exit.
-        _silence_stdout()
+        _silence(sys.stdout)
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT) or error.filename is not None:
             raise
-        _silence_stdout()
+        _silence(sys.stdout)
         return _refuse(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere")
     except KeyboardInterrupt:
         print("lm-meter: interrupted, no result", file=sys.stderr)
@@ -61,10 +66,37 @@ def _prepare_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.stderr = _Expendable(sys.stderr)
 
 
-def _silence_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Expendable:
+    """Standard error: where it cannot be written (its reader has gone, its disk is full), the run goes on without."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or from now on do not."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            _silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or from now on do not."""
+        try:
+            self._stream.flush()
+        except OSError:
+            _silence(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still to come, and what lies in the stream's buffer, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +104,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and exit with status 2."""
-        self.exit(2, f"lm-meter: error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"lm-meter: error: {' '.join(message.splitlines())}; see {self.prog} --help\n")
 
 
 def _file_name(name: str) -> str:

@@ -6,6 +6,7 @@ Everything that takes time to import is imported where it is used.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -33,7 +34,8 @@ def run_eval(options: argparse.Namespace) -> int:
     run = RunOptions(options.block, options.threads, options.first_token, options.limit, options.oov)
     checkpoint = _checkpoint(options.checkpoint)
     if options.output:
-        _check_writable(Path(options.output), [checkpoint.path, *([Path(options.text)] if options.text else [])])
+        _refuse_input(options.output, [checkpoint.path, *_texts(options)])
+        _check_writable(options.output)
     result = evaluate(
         checkpoint.path,
         text=_text(options),
@@ -42,22 +44,46 @@ def run_eval(options: argparse.Namespace) -> int:
         progress=None if options.quiet else on_stderr,
     )
     with deferred_interrupt():
+        # A disk that filled up during a long run must not take the printed result with it, nor the other way round.
+        unsaved = None
         try:
             if options.output:
                 result.save(options.output)
-        finally:  # a disk that filled up during a long run must not take the printed result with it
-            sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
-            sys.stdout.flush()
+        except ConfigError as error:
+            unsaved = error
+        try:
+            _print(result.document, result_table(result), options.format)
+        finally:
+            if unsaved:
+                raise unsaved
     return INTERRUPTED if result["partial"] else 0
 
 
-def _check_writable(path: Path, inputs: Sequence[Path]) -> None:
-    """Find out before a long run, not after it, that its result could not be written or would replace an input."""
+def _texts(options: argparse.Namespace) -> list[Path]:
+    """Files that a text may come from."""
+    from .corpora import WIKITEXT_103, corpus_folders
+    from .defaults import sample_path
+
+    if options.text:
+        return [Path(options.text)]
+    files = [split.file for split in WIKITEXT_103.splits.values()]
+    return [sample_path(), *(folder / file for folder in corpus_folders(WIKITEXT_103) for file in files)]
+
+
+def _refuse_input(output: str, inputs: Sequence[Path]) -> None:
+    """A result must not replace what it was made from."""
+    for given in inputs:
+        with contextlib.suppress(OSError):  # one of them is not there, or cannot be looked at: not the same file
+            if os.path.samefile(output, given):
+                raise ConfigError(f"--output {output}: is an input of this run; choose another name")
+
+
+def _check_writable(output: str) -> None:
+    """Find out before a long run, not after it, that its result could not be written."""
     import tempfile
 
+    path = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
     try:
-        if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
-            raise ConfigError(f"--output {path}: is an input of this run; choose another name")
         if path.is_dir():
             raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
         if path.exists() and not path.is_file():
@@ -108,7 +134,12 @@ def _checkpoint(path: str | None) -> Checkpoint:
 def _print(document: dict[str, Any], table: str, kind: str) -> None:
     import json
 
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n" if kind == "json" else table)
+    if kind == "json":
+        # JSON's own escapes, where the other side might not take UTF-8.
+        encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+        table = json.dumps(document, indent=2, ensure_ascii=encoding != "utf8", allow_nan=False) + "\n"
+    sys.stdout.write(table)
+    sys.stdout.flush()
 
 
 def run_count(options: argparse.Namespace) -> int:
@@ -162,7 +193,7 @@ def run_rescore(options: argparse.Namespace) -> int:
     from .result import load_result, price_result
 
     result = price_result(load_result(options.result), profile_named(options.profile))
-    sys.stdout.write(result.to_json() if options.format == "json" else result_table(result))
+    _print(result.document, result_table(result), options.format)
     return 0
 
 

@@ -137,13 +137,14 @@ def _download(corpus: Corpus, progress: bool) -> dict[str, bytes]:
     folder = folders[-1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below, after another kind of error
     except OSError as error:
         raise TextError(
-            f"{folder}: cannot be made ({error.strerror}) to keep {corpus.name} in; set LM_METER_DATA or "
+            f"{folder}: cannot be written ({error.strerror}), so {corpus.name} cannot be kept there; set "
             "XDG_CACHE_HOME to another folder"
         ) from None
     try:
-        with tempfile.TemporaryFile() as archive:
+        with file as archive:
             _fetch(corpus.url, archive, progress)
             return _extract(corpus, archive, folder)
     except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors

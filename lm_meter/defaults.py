@@ -17,6 +17,11 @@ def default_checkpoint() -> Path:
     return _shipped("lm_meter.checkpoints", "lstm-small.npz")
 
 
+def sample_path() -> Path:
+    """File of the sample text that ships with the package."""
+    return _shipped("lm_meter.texts", "sample.tokens")
+
+
 def sample_text() -> Text:
     """The sample text that ships with the package."""
-    return read_text(_shipped("lm_meter.texts", "sample.tokens"), "sample text")
+    return read_text(sample_path(), "sample text")

@@ -60,7 +60,8 @@ def evaluate(
     Returns
     -------
     Result
-        Partial, and marked so, where the pass was interrupted by Ctrl-C.
+        Partial, and marked so, where the pass was interrupted by Ctrl-C. One that comes after the last prediction,
+        while the result is put together, is not obeyed: the result is complete.
 
     Raises
     ------
@@ -83,6 +84,7 @@ def evaluate(
         runtime = opened.architecture.load(opened, team)
         runtime.reserve(options.block)
         load_seconds = time.perf_counter() - started
+        interruption.obey()
         compile_seconds = _compile(runtime, options.block)
         run = OnlinePass(runtime, inputs, targets, options.block)
         meter = progress(targets.size) if progress else Silent()

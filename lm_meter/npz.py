@@ -28,6 +28,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the width of the widest vector regist
 MAX_HEADER = 4096  # bytes of an array's header; a real one has 128
 MAX_JSON = 1 << 20  # bytes of the configuration
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_ENCRYPTED, _SIZES_FOLLOW, _UTF8_NAME = 0x1, 0x8, 0x800  # flags of a member
 _PADDING_FIELD = 0xD935  # the extra field that alignment tools for zip archives use
 _SLAB = 8 << 20  # bytes that are read, or kept resident, at a time
 
@@ -102,7 +103,11 @@ class Npz:
         start += _LOCAL_HEADER.size + fields[9] + fields[10]
         if fields[0] != b"PK\x03\x04" or start + info.file_size > end:
             raise CheckpointError(f"{self.path}: member {name} lies outside the file; the file is damaged or truncated")
-        if written != info.orig_filename.encode() or fields[2] & 0x1 or fields[3] != zipfile.ZIP_STORED:
+        expected = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
+        # What follows the data (a stream's way of writing), or stands in an extra field, is not here.
+        sizes = {info.file_size, 0xFFFFFFFF}
+        checked = fields[2] & _SIZES_FOLLOW or (fields[6] == info.CRC and {fields[7], fields[8]} <= sizes)
+        if written != expected or fields[2] & _ENCRYPTED or fields[3] != zipfile.ZIP_STORED or not checked:
             raise CheckpointError(
                 f"{self.path}: member {name}: its local header contradicts the directory; write the file again"
             )
@@ -203,7 +208,7 @@ def _directory(path: Path, file: Any) -> dict[str, zipfile.ZipInfo]:
         name = info.filename
         if name in members:
             raise CheckpointError(f"{path}: member {name} appears twice")
-        if info.flag_bits & 0x1:
+        if info.flag_bits & _ENCRYPTED:
             raise CheckpointError(f"{path}: member {name} is encrypted; expected stored data")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise CheckpointError(

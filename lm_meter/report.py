@@ -102,7 +102,8 @@ def result_table(result: Result) -> str:
             ("bits per byte", _ppl(perplexity["bits_per_byte"])),
         ]
     )
-    lines += ["", f"operations per word token ({operations['profile']}: {operations['unit']})"]
+    token = "word token" if text["word_tokens"] else "piece"
+    lines += ["", f"operations per {token} ({operations['profile']}: {operations['unit']})"]
     lines += operations_table(operations, region_by_kind(d))
     lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
     lines.append(f"  per piece: {number(operations['per_piece'])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ _FIELDS: dict[str, Any] = {
         "bytes": int,
         "first_token": str,
         "replaced_by_unk": int,
+        "whole": bool,
     },
     "nll_nats": float,
     "perplexity": {"word": (float, None), "piece": (float, None), "bits_per_byte": (float, None)},
@@ -55,34 +56,61 @@ _MAX_COUNT = 2**63 - 1  # tallies are int64
 def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     _check_fields(document, _FIELDS, "", path)
+    for where, found, allowed in _limited(document):
+        if found not in allowed:
+            raise ConfigError(
+                f"{path}: {where} is {found!r:.40}; expected one of {', '.join(map(str, allowed)):.60}; "
+                "write it again with eval --output"
+            )
     for where, found, expected in _derived(document):
-        if found != expected:
+        if not _equal(found, expected):
             raise ConfigError(
                 f"{path}: {where} is {found!r:.40}, but the rest of the document gives {expected!r:.40}; write it "
                 "again with eval --output"
             )
 
 
+def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """Fields with few possible values: name, value found, values allowed."""
+    for number, row in enumerate(document["histogram"]):
+        yield f"histogram.{number}.kind", row["kind"], KINDS
+        yield f"histogram.{number}.bits_a", row["bits_a"], range(1, MAX_BITS + 1)
+        yield f"histogram.{number}.bits_b", row["bits_b"], range(MAX_BITS + 1)
+    for number, tensor in enumerate(document["storage"]["tensors"]):
+        yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
+
+
 def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """What follows from other fields: name, value found, value that follows."""
-    for number, row in enumerate(document["histogram"]):
-        where = f"histogram.{number}"
-        yield f"{where}.kind", row["kind"], row["kind"] if row["kind"] in KINDS else KINDS
-        for key in ("bits_a", "bits_b"):
-            yield f"{where}.{key}", row[key], min(row[key], MAX_BITS)
     bits = 0
     for number, tensor in enumerate(document["storage"]["tensors"]):
-        where = f"storage.tensors.{number}"
-        yield f"{where}.width", tensor["width"], min(max(tensor["width"], 1), MAX_BITS)
-        yield f"{where}.count", tensor["count"], 0 if tensor["tied_to"] is not None else math.prod(tensor["shape"])
+        count = 0 if tensor["tied_to"] is not None else _product(tensor["shape"])
+        yield f"storage.tensors.{number}.count", tensor["count"], count
         bits += tensor["count"] * tensor["width"]
     yield "storage.bits", document["storage"]["bits"], bits
-    text, nats = document["text"], document["nll_nats"]
+    text, perplexity, nats = document["text"], document["perplexity"], document["nll_nats"]
     for key, count in (("word", text["word_tokens"]), ("piece", text["scored"])):
-        found = document["perplexity"][key]
-        expected = math.exp(nats / count) if count and nats / count < 709 else None
-        same = found is not None and expected is not None and math.isclose(found, expected, rel_tol=1e-9)
-        yield f"perplexity.{key}", found, found if same else expected
+        yield f"perplexity.{key}", perplexity[key], math.exp(nats / count) if count and nats / count < 709 else None
+    size = text["bytes"]
+    yield "perplexity.bits_per_byte", perplexity["bits_per_byte"], nats / math.log(2) / size if size else None
+    speed = document["speed"]
+    read, limit = speed["weight_bytes_per_token"] * speed["tokens_per_second"], speed["stream_bytes_per_second"]
+    yield "speed.bandwidth_fraction", speed["bandwidth_fraction"], read / limit if limit else None
+
+
+def _product(sizes: Sequence[int]) -> int:
+    """Product of sizes, given up where it is more than any count."""
+    product = 1
+    for size in sizes:
+        product = min(product * size, _MAX_COUNT + 1)
+    return product
+
+
+def _equal(found: Any, expected: Any) -> bool:
+    """Equal, or the same float but for the rounding of another exponential function."""
+    if isinstance(found, int | float) and isinstance(expected, float):
+        return math.isclose(found, expected, rel_tol=1e-9)
+    return bool(found == expected)
 
 
 def _check_fields(value: Any, wanted: Any, where: str, path: Path) -> None:

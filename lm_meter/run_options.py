@@ -45,3 +45,6 @@ class RunOptions:
         if self.limit is not None and (not is_whole(self.limit) or self.limit < 1):
             raise ConfigError(f"limit is {self.limit!r}; expected 1 or more word tokens")
         check_threads(self.threads)
+        for name in ("block", "threads", "limit"):  # NumPy's whole numbers would not go into a JSON document
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else int(value))

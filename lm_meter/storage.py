@@ -55,11 +55,6 @@ def total_bits(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.count * tensor.width for tensor in tensors)
 
 
-def mask_bits(rows: int, columns: int, block: tuple[int, int] = (1, 1)) -> int:
-    """Bits of the mask of a pruned matrix: one for each block of rows x columns, by default one for each element."""
-    return -(-rows // block[0]) * -(-columns // block[1])
-
-
 def tensors_to_json(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
     """Tensors as plain objects."""
     return [{**asdict(tensor), "shape": list(tensor.shape)} for tensor in tensors]

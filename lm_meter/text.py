@@ -42,6 +42,10 @@ class Text:
         words = [_WORD.findall(line) for line in lines]
         return [(w, not (self.cut and i == len(words) - 1)) for i, w in enumerate(words)]
 
+    def is_whole(self) -> bool:
+        """Whether ``content`` is the whole file."""
+        return hashlib.sha256(self.content.encode()).hexdigest() == self.sha256
+
     @property
     def word_tokens(self) -> int:
         """Words, plus one end of line for each line."""

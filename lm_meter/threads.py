@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def check_threads(threads: int | None) -> int:
         return usable_cpus()
     if not is_whole(threads) or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"threads is {threads!r}; expected 1 to {MAX_THREADS}")
-    return threads
+    return int(threads)
 
 
 class ThreadTeam:
@@ -41,7 +41,7 @@ class ThreadTeam:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.sync = np.zeros(SYNC_WORDS, np.int64)
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def run(self, work: Callable[[int], object]) -> None:
         """Call ``work(thread)`` once in every thread and wait for all of them.
@@ -59,8 +59,9 @@ class ThreadTeam:
             self.sync[ABORT] = 1
             raise
         finally:
-            for future in futures:
-                future.result()
+            concurrent.futures.wait(futures)
+        for future in futures:
+            future.result()
 
     def _releasing(self, work: Callable[[int], object], thread: int) -> None:
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lm_meter import write_checkpoint
+from lm_meter import LmMeterError, write_checkpoint
 
 EMBEDDING, HIDDEN = 512, 2048
 _SEED = 159
@@ -36,6 +36,8 @@ def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
                 counts.append(int(count))
     except (OSError, UnicodeDecodeError) as error:
         raise SystemExit(f"{path}: cannot be read ({error}); expected a file of words and counts") from None
+    if len(set(words)) != len(words) or not {"<eos>", "<unk>"} <= set(words):
+        raise SystemExit(f"{path}: expected every word once, <eos> and <unk> among them")
     return words, np.array(counts, np.float64)
 
 
@@ -103,7 +105,10 @@ def main() -> None:
         "formats": dict.fromkeys(("embedding", "lstm.0.weight", "projection.weight"), options.dtype),
         "origin": f"scripts/make_baseline.py --weights {options.weights} --dtype {options.dtype}",
     }
-    write_checkpoint(options.out, config, arrays)
+    try:
+        write_checkpoint(options.out, config, arrays)
+    except LmMeterError as error:
+        raise SystemExit(str(error)) from None
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
 
 

@@ -59,7 +59,7 @@ def test_where_it_cannot_be_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_any_memory_layout_and_plain_lists_are_taken(tmp_path):
+def test_any_memory_layout_and_any_buffer_is_taken(tmp_path):
     config, arrays = tiny_parts()
     reference = tiny_checkpoint(tmp_path / "reference.npz").read_bytes()
     turned = {name: np.asfortranarray(array) for name, array in arrays.items()}

@@ -18,7 +18,7 @@ from tiny import TEXT, tiny_checkpoint, tiny_parts
 
 import lm_meter
 from lm_meter import cli, evaluate
-from lm_meter.defaults import sample_text
+from lm_meter.defaults import sample_path, sample_text
 from lm_meter.kernels import lstm as numba_loop
 from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
@@ -131,6 +131,7 @@ def test_version(capsys):
         *(["eval", option, ""] for option in ("--text", "--checkpoint", "--output")),
         *([command, ""] for command in ("inspect", "rescore")),
         ["count", "--checkpoint", ""],
+        ["eval", "--two\nlines"],
     ],
 )
 def test_what_cannot_be_parsed_ends_with_status_2(arguments, capsys):
@@ -388,6 +389,8 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(refused, model
     assert output(tmp_path) == f"--output {tmp_path}: is a folder; expected the name of a file"
     assert output("/dev/null") == ("--output /dev/null: is a device or pipe; expected the name of a file")
     assert "is a device or pipe" in output(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(folder)
+    assert output(tmp_path / "link") == f"--output {folder}: there is no folder {folder.parent}; make it first"
     assert output(long) == f"--output {long}: cannot be written (File name too long); choose another place"
 
 
@@ -395,6 +398,7 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(refused, model
 def test_an_output_that_is_an_input_is_found_before_the_run(refused, model, text, tmp_path):
     (tmp_path / "link").symlink_to(model)
     (tmp_path / "text").write_bytes(text.read_bytes())
+    assert "is an input of this run" in refused("eval", "--checkpoint", model, "--output", sample_path())
     for given in (tmp_path / "link", tmp_path / "text"):
         printed = refused("eval", "--checkpoint", model, "--text", tmp_path / "text", "--output", given)
         assert printed == f"--output {given}: is an input of this run; choose another name"
@@ -540,6 +544,25 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path):
     command = [sys.executable, "-m", "lm_meter", "inspect", str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
     assert b"m\\udcff.npz" in done.stdout
+
+
+def test_json_for_a_stream_that_does_not_take_utf_8(tmp_path):
+    path = tiny_checkpoint(tmp_path / "é😀.npz")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "lm_meter", "inspect", str(path), "--format", "json"]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["path"] == str(path)
+
+
+@pytest.mark.parametrize("arguments", [["eval", "--limit", "5"], ["inspect", "none"]])
+def test_a_full_disk_behind_standard_error_is_no_error(arguments):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "lm_meter", *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=100, check=False)
+    assert done.returncode == (0 if arguments[0] == "eval" else 2)
+    assert ("per word token" in done.stdout) == (arguments[0] == "eval")
 
 
 def test_a_reader_that_has_gone_is_no_error(model):

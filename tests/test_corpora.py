@@ -259,8 +259,8 @@ def test_a_cache_that_cannot_be_written(serve, tmp_path):
         load_split(little(url), "test")
 
     assert str(caught.value) == (
-        f"{tmp_path / 'cache' / 'lm-meter' / 'little'}: cannot be made (Not a directory) to keep little in; set "
-        "LM_METER_DATA or XDG_CACHE_HOME to another folder"
+        f"{tmp_path / 'cache' / 'lm-meter' / 'little'}: cannot be written (Not a directory), so little cannot be kept "
+        "there; set XDG_CACHE_HOME to another folder"
     )
     assert requests == []  # found before the download
 

@@ -35,6 +35,13 @@ def test_a_line_without_a_count(line, tmp_path):
     assert done.stderr == f"{tmp_path / 'counts'}: line 2 is {line!r}; expected a word, a tab and its count\n"
 
 
+@pytest.mark.parametrize("content", ["the\t1\n", "<eos>\t1\n<unk>\t1\n<eos>\t1\n", ""])
+def test_words_that_make_no_vocabulary(content, tmp_path):
+    (tmp_path / "counts").write_text(content, encoding="utf-8")
+    done = make(tmp_path / "counts", tmp_path / "m.npz")
+    assert done.stderr == f"{tmp_path / 'counts'}: expected every word once, <eos> and <unk> among them\n"
+
+
 def test_files_that_are_not_there(tmp_path):
     (tmp_path / "counts").write_text("<eos>\t5\n", encoding="utf-8")
     assert "cannot be read" in make(tmp_path / "none", tmp_path / "m.npz").stderr

@@ -360,10 +360,15 @@ def test_a_name_that_no_file_can_have():
         Npz(Path("a\0.npz"))
 
 
-@pytest.mark.parametrize(("field", "value"), [(6, 1), (8, 8), (30, ord("X"))], ids=["encrypted", "deflated", "name"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(6, 1), (8, 8), (14, 0), (18, 0), (30, ord("X"))],
+    ids=["encrypted", "deflated", "sum", "size", "name"],
+)
 def test_a_local_header_that_contradicts_the_directory(field, value, valid):
     raw = bytearray(valid.read_bytes())
     at = raw.index(b"PK\x03\x04", 1)  # the second member's
+    assert raw[at + field] != value
     raw[at + field] = value
     valid.write_bytes(raw)
     assert refusal(valid) == "member x.npy: its local header contradicts the directory; write the file again"

@@ -108,15 +108,14 @@ TEST_SHA256 = "56db52eb157b1ab5c89646eef70510c1eca6e12a3bfdb99f0d6b05b4eacb75b9"
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sha256": "0" * 64}, {"word_tokens": 245_568}, {"replaced_by_unk": 1}, {}],
-    ids=["another text", "a part", "unknown words", "partial"],
+    [{"sha256": "0" * 64}, {"whole": False}, {"replaced_by_unk": 1}],
+    ids=["another text", "a part", "unknown words"],
 )
 def test_the_gate_is_asked_of_the_whole_test_set_alone(changes, document):
-    document["text"].update(sha256=TEST_SHA256, word_tokens=245_569, replaced_by_unk=0)
+    document["text"].update(sha256=TEST_SHA256, whole=True, replaced_by_unk=0)
     document["perplexity"]["word"] = 10.0
     assert price_result(Result(document), PROFILES["micronet-2019-06"])["score"]["meets_gate"] is True
     document["text"].update(changes)
-    document["partial"] = not changes
     priced = price_result(Result(document), PROFILES["micronet-2019-06"])
     assert priced["score"]["meets_gate"] is None
     assert "not asked, not the whole test set" in result_table(priced)
@@ -128,7 +127,7 @@ def test_the_gate_is_asked_of_the_whole_test_set_alone(changes, document):
 @pytest.mark.parametrize("profile", ["micronet-2019-06", "micronet-2019-final"])
 def test_the_gate_is_never_rounded(perplexity, meets, profile, document):
     document["perplexity"]["word"] = perplexity
-    document["text"].update(sha256=TEST_SHA256, word_tokens=245_569, replaced_by_unk=0)
+    document["text"].update(sha256=TEST_SHA256, whole=True, replaced_by_unk=0)
 
     assert price_result(Result(document), PROFILES[profile])["score"]["meets_gate"] is meets
 
@@ -279,14 +278,12 @@ def _set(document, path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("histogram.0.kind", "Multiply"),
-        ("histogram.0.bits_a", 4096),
-        ("histogram.1.bits_b", 65),
-        ("storage.tensors.0.width", 65),
         ("storage.tensors.0.count", 1),
         ("storage.bits", 1),
         ("perplexity.word", 1.0),
         ("perplexity.piece", None),
+        ("perplexity.bits_per_byte", 0.5),
+        ("speed.bandwidth_fraction", 2.0),
     ],
 )
 def test_a_document_that_contradicts_itself(path, value, document, refusal):
@@ -294,6 +291,50 @@ def test_a_document_that_contradicts_itself(path, value, document, refusal):
     message = refusal(document)
     assert message.startswith(f"{path} is {value!r}, but the rest of the document gives ")
     assert message.endswith("; write it again with eval --output")
+
+
+def test_a_shape_without_end(document, refusal):
+    document["storage"]["tensors"][0]["shape"] = [2**63 - 1] * 300
+    assert "storage.tensors.0.count is" in refusal(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [
+        ("histogram.0.kind", "Multiply", "multiply, add, divide"),
+        ("histogram.0.bits_a", 4096, "1, 2, 3"),
+        ("histogram.1.bits_b", 65, "0, 1, 2"),
+        ("storage.tensors.0.width", 0, "1, 2, 3"),
+    ],
+)
+def test_a_value_that_does_not_exist(path, value, allowed, document, refusal):
+    _set(document, path, value)
+    assert refusal(document).startswith(f"{path} is {value!r}; expected one of {allowed}")
+
+
+def test_numpy_numbers_as_options_can_be_saved(folder, tmp_path):
+    options = lm_meter.RunOptions(block=np.int32(4), threads=np.int64(1), limit=np.uint8(9))
+    result = evaluate(folder / "model.npz", text=folder / "text", options=options)
+    result.save(tmp_path / "r.json")
+    assert load_result(tmp_path / "r.json")["online"]["block"] == 4
+
+
+@pytest.mark.parametrize("option", [{"block": 1.5}, {"block": "7"}, {"limit": 1.5}, {"threads": True}])
+def test_options_of_another_type(option):
+    ((name, value),) = option.items()
+    with pytest.raises(ConfigError, match=f"^{name} is {value!r}; expected 1 "):
+        lm_meter.RunOptions(**option)
+
+
+def test_a_run_over_the_whole_file_is_marked_so(folder):
+    def whole(**options):
+        return evaluate(folder / "model.npz", text=folder / "text", options=lm_meter.RunOptions(**options))["text"][
+            "whole"
+        ]
+
+    assert whole()
+    assert whole(first_token="skip")
+    assert not whole(limit=5)
 
 
 def test_replaced_words_are_those_of_the_scored_part(tmp_path):

@@ -46,20 +46,25 @@ def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
 _WIDENING = ("a 16-bit weight or bias on its way into its multiply or add: that operation, at both widths",)
 
 
-def _regions(config: LstmConfig) -> list[Region]:
+def _regions(config: LstmConfig, formats: Mapping[str, str]) -> list[Region]:
+    def matrix(name: str, source: MatrixSource) -> Region:
+        narrow = any(formats[part] != "float32" for part in (source.weight, source.bias) if part)
+        return Region(name, "matrix_vector", moves=_WIDENING if narrow else ())
+
+    sources = _matrix_sources(config)
     regions = [
         Region(
             "embedding", "lookup", moves=(f"copy of one row of {config.embedding} numbers: a move, not an operation",)
         )
     ]
     for layer in range(config.layers):
-        regions.append(Region(f"lstm.{layer}", "matrix_vector", moves=_WIDENING))
+        regions.append(matrix(f"lstm.{layer}", sources[layer]))
         regions.append(Region(f"lstm.{layer}.cell", "elementwise", moves=("hidden state to its readers: a move",)))
     if config.projection is not None:
-        regions.append(Region("projection", "matrix_vector", moves=_WIDENING))
+        regions.append(matrix("projection", sources[-2]))
     return [
         *regions,
-        Region("logits", "matrix_vector", moves=_WIDENING),
+        matrix("logits", sources[-1]),
         Region("softmax", "normalisation", moves=("the target's logit: a move",)),
     ]
 
@@ -97,7 +102,7 @@ class LstmArchitecture:
         nothing = np.zeros(0, np.uint8)
         table = Table(0, FORMAT_CODES[formats["embedding"]], config.embedding, 1)
         network = loop.Network(nothing, nothing, table, np.array(matrices, np.int64), config.layers)
-        regions = _regions(config)
+        regions = _regions(config, formats)
         tally = new_tally(len(regions))
         loop.step_cost(network, tally)
         return regions, tally
@@ -117,7 +122,7 @@ class LstmRuntime:
 
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam) -> None:
         config: LstmConfig = checkpoint.model_config
-        self.config, self.team, self.regions = config, team, _regions(config)
+        self.config, self.team, self.regions = config, team, _regions(config, checkpoint.formats)
         self.weights, matrices = pack_weights(checkpoint, _matrix_sources(config), team)
         code = FORMAT_CODES[checkpoint.formats["embedding"]]
         if config.tied:
