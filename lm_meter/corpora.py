@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from . import __version__
+from .atomic_file import atomic_file
 from .errors import ConfigError, TextError
 from .kernels.jit import user_cache
-from .npz import atomic_file
 from .text import Text, text_from_bytes
 
 _CHUNK = 1 << 20

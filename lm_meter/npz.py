@@ -6,22 +6,21 @@ are mapped, not read: ``Npz.view`` gives a view of the file. Nothing is ever unp
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import mmap
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .atomic_file import atomic_file
 from .errors import CheckpointError
 
 ALIGNMENT = 64  # bytes: a cache line, and the width of the widest vector register
@@ -218,27 +217,6 @@ def _directory(path: Path, file: Any) -> dict[str, zipfile.ZipInfo]:
             raise CheckpointError(f"{path}: has a surplus member {name}; expected config.json and arrays (.npy)")
         members[name] = info
     return members
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Any]:
-    """A binary file that takes the name ``path`` only when the block ends without an error.
-
-    A symbolic link stays one: the file that it names is replaced.
-    """
-    path = Path(os.path.realpath(path))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lm-meter.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def write_npz(path: Path, config_text: str, arrays: Mapping[str, np.ndarray]) -> None:

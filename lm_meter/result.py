@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from .atomic_file import atomic_file
 from .checkpoint import Checkpoint
 from .corpora import WIKITEXT_103
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
 from .histogram import rows_from_json, rows_to_json
 from .measurement import Measurement
-from .npz import atomic_file
 from .profiles import Profile, profile_named
 from .result_fields import check_document
 from .score import price, score

@@ -25,10 +25,10 @@ from bench_report import Section, findings_table, section_table
 from bench_speed import BLOCK, Effort, bandwidth_section, baseline_section, default_section, metering_section
 
 from lm_meter import LmMeterError, read_text
+from lm_meter.atomic_file import atomic_file
 from lm_meter.corpora import WIKITEXT_103, find_split
 from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.environment import describe
-from lm_meter.npz import atomic_file
 from lm_meter.threads import check_threads
 
 SCHEMA = "lm-meter/bench/1"

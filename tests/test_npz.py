@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lm_meter.atomic_file import atomic_file
 from lm_meter.errors import CheckpointError
-from lm_meter.npz import ALIGNMENT, MAX_HEADER, MAX_JSON, Npz, atomic_file, write_npz
+from lm_meter.npz import ALIGNMENT, MAX_HEADER, MAX_JSON, Npz, write_npz
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
