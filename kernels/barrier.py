@@ -8,7 +8,7 @@ waits spins, and gives its processor away only when the wait is long (another pr
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -22,6 +22,15 @@ SYNC_WORDS = 64
 
 # About 10 microseconds of polling before the first call of sched_yield.
 _SPINS_BEFORE_YIELD = 4000
+
+
+class Team(NamedTuple):
+    """One thread's place among the threads of a run."""
+
+    sync: Any  # (SYNC_WORDS,) int64, shared
+    thread: int
+    threads: int
+
 
 _I64 = ir.IntType(64)
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
@@ -88,3 +97,9 @@ def wait(sync, threads):
 def next_item(sync):
     """The next item of work that no thread has taken yet, counted from 0 since the last ``wait``."""
     return atomic_add(sync, NEXT_ITEM, 1)
+
+
+@kernel
+def share(items, team):
+    """First and last + 1 of this thread's part of ``items`` equal pieces of work."""
+    return items * team.thread // team.threads, items * (team.thread + 1) // team.threads

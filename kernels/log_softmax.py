@@ -52,13 +52,16 @@ def segments_of(rows):
 
 
 @kernel
-def segment_cost(meter, rows, tokens):
-    """Cost law of ``reduce_segment``: for n rows n - 1 compares, n subtractions, n exponentials, n - 1 adds."""
+def segment_cost(meter, rows, segments, tokens):
+    """Cost law of ``reduce_segment``, for segments of ``rows`` entries together.
+
+    For each of n entries: n - 1 compares, n subtractions, n exponentials, n - 1 adds.
+    """
     width = ACTIVATION_BITS
-    charge(meter, COMPARE, width, width, (rows - 1) * tokens)
+    charge(meter, COMPARE, width, width, (rows - segments) * tokens)
     charge(meter, ADD, width, width, rows * tokens)
     charge(meter, TRANSCENDENTAL, width, UNARY, rows * tokens)
-    charge(meter, ADD, width, width, (rows - 1) * tokens)
+    charge(meter, ADD, width, width, (rows - segments) * tokens)
 
 
 @kernel
@@ -75,9 +78,8 @@ def reduce_segment(logits, segment, lanes, partials, meter):
     partials : Partials
         Column ``segment`` is written for each token.
     meter : Meter
-        Charged once for all tokens: a charge for each would be felt in a small model.
     """
-    segment_cost(meter, logits.rows, logits.tokens)
+    segment_cost(meter, logits.rows, 1, logits.tokens)
     padded = (logits.rows + LANES - 1) // LANES * LANES
     for t in range(logits.tokens):
         row = logits.data[logits.row + t]
@@ -124,8 +126,7 @@ def combine_cost(meter, segments, tokens):
 def log_softmax_cost(meter, vocabulary, tokens):
     """Cost law of a whole log-probability: all segments of the vocabulary, and their combination."""
     segments = segments_of(vocabulary)
-    for segment in range(segments):
-        segment_cost(meter, min(SEGMENT_ROWS, vocabulary - segment * SEGMENT_ROWS), tokens)
+    segment_cost(meter, vocabulary, segments, tokens)
     combine_cost(meter, segments, tokens)
 
 

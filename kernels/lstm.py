@@ -9,24 +9,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from .barrier import next_item, wait
+from .barrier import share, wait
 from .charge import Meter
 from .jit import entry, kernel
 from .lanes import LANES
-from .log_softmax import (
-    SEGMENT_BLOCKS,
-    SEGMENT_ROWS,
-    Logits,
-    combine_segments,
-    log_softmax_cost,
-    reduce_segment,
-    segments_of,
-)
 from .lookup import Table, lookup, lookup_cost
 from .lstm_cell import GATES, lstm_cell, lstm_cell_cost
-from .product import Place, Span, Vectors, matrix_at, product, product_cost
+from .product import Place, Span, Vectors, matrix_at, product, product_cost, real_rows
+from .readout import Buffers, Predictions, Readout, read_out, readout_cost
 
 # Regions of the meter: the embedding, then the product and the cell of each layer, then the readout.
 EMBEDDING = 0
@@ -56,42 +46,15 @@ class Scratch(NamedTuple):
 
     gates: Any  # (1, 4 padded H) float32
     hidden: Any  # (padded H,) float32
-    projected: Any  # (B rounded up, padded P) float32
-    logits: Any  # (threads * B rounded up, SEGMENT_ROWS) float32
-    lanes: Any  # (threads, 16) float32
-    partials: Any  # Partials of log_softmax.py, for B rounded up tokens
-    targets: Any  # (B rounded up,) float32, the targets' logits
-
-
-class Team(NamedTuple):
-    """One thread's place among the threads of a run."""
-
-    sync: Any  # (SYNC_WORDS,) int64, shared
-    thread: int
-    threads: int
+    readout: Buffers
 
 
 class Text(NamedTuple):
     """Tokens of a run, and its results."""
 
     inputs: Any  # (n,) int64, the token that enters at each step
-    targets: Any  # (m,) int64, the token to predict after each step
-    log_probs: Any  # (m,) float64, written, in nats
-    normalisers: Any  # (m, 2) float64, written: M and log Z of log_softmax.py
-    logits: Any  # (V,) float32, written for the last target where V > 0; empty otherwise
+    predictions: Predictions
     block: int  # frozen outputs read out together
-
-
-@kernel
-def _share(items, team):
-    """First and last + 1 of this thread's part of ``items`` equal pieces of work."""
-    return items * team.thread // team.threads, items * (team.thread + 1) // team.threads
-
-
-@kernel
-def _real_units(first, last, units):
-    """Units, not padding, in blocks ``first`` to ``last``."""
-    return max(0, min(last * LANES, units) - first * LANES)
 
 
 @kernel
@@ -103,16 +66,16 @@ def advance(network, state, scratch, team, step, tally):
     """
     phase = step[1]
     width = network.table.columns
-    lookup(network.rows, network.table, step[0], _share(width, team), state.inputs[phase], Meter(tally, EMBEDDING))
+    lookup(network.rows, network.table, step[0], share(width, team), state.inputs[phase], Meter(tally, EMBEDDING))
     wait(team.sync, team.threads)
     for layer in range(network.layers):
         matrix = matrix_at(network.matrices, layer)
         units = matrix.rows // GATES
         unit_blocks = (units + LANES - 1) // LANES
         # Shares are pairs of unit blocks: eight row blocks, a multiple of the height of every CPU's tile.
-        pairs = _share((unit_blocks + 1) // 2, team)
+        pairs = share((unit_blocks + 1) // 2, team)
         first, last = 2 * pairs[0], min(2 * pairs[1], unit_blocks)
-        real = _real_units(first, last, units)
+        real = real_rows(first, last, units)
         region = 1 + 2 * layer
         product(
             network.weights,
@@ -135,72 +98,14 @@ def advance(network, state, scratch, team, step, tally):
 
 
 @kernel
-def _part(text, first, last):
-    """Targets ``first`` to ``last`` - 1 of a text, and where their results go."""
-    return Text(
-        text.inputs,
-        text.targets[first:last],
-        text.log_probs[first:last],
-        text.normalisers[first:last],
-        text.logits,
-        text.block,
+def _part(predictions, first, last):
+    """Predictions ``first`` to ``last`` - 1."""
+    return Predictions(
+        predictions.targets[first:last],
+        predictions.log_probs[first:last],
+        predictions.normalisers[first:last],
+        predictions.logits,
     )
-
-
-@kernel
-def read_out(network, state, scratch, team, text, tally):
-    """Log-probabilities of the targets of ``text``, a block or less, from the first frozen outputs."""
-    tokens = text.targets.size
-    region = 1 + 2 * network.layers
-    outputs = Vectors(state.frozen, 0, tokens)
-    index = network.layers
-    if network.matrices.shape[0] == network.layers + 2:
-        matrix = matrix_at(network.matrices, index)
-        blocks = (matrix.rows + LANES - 1) // LANES
-        first, last = _share(blocks, team)
-        product(
-            network.weights,
-            matrix,
-            Span(first, last, _real_units(first, last, matrix.rows)),
-            outputs,
-            Place(scratch.projected, 0, first * LANES),
-            Meter(tally, region),
-        )
-        outputs = Vectors(scratch.projected, 0, tokens)
-        region += 1
-        index += 1
-    wait(team.sync, team.threads)
-    matrix = matrix_at(network.matrices, index)
-    blocks = (matrix.rows + LANES - 1) // LANES
-    segments = segments_of(matrix.rows)
-    own_row = team.thread * state.frozen.shape[0]
-    while True:
-        segment = next_item(team.sync)
-        if segment >= segments:
-            break
-        first = segment * SEGMENT_BLOCKS
-        last = min(first + SEGMENT_BLOCKS, blocks)
-        start = segment * SEGMENT_ROWS
-        rows = min(SEGMENT_ROWS, matrix.rows - start)
-        place = Place(scratch.logits, own_row, 0)
-        product(network.weights, matrix, Span(first, last, rows), outputs, place, Meter(tally, region))
-        for t in range(tokens):
-            row = own_row + t
-            target = text.targets[t] - start
-            if 0 <= target < rows:
-                scratch.targets[t] = scratch.logits[row, target]
-            if t == tokens - 1 and text.logits.size > 0:
-                for r in range(rows):
-                    text.logits[start + r] = scratch.logits[row, r]
-        logits = Logits(scratch.logits, own_row, tokens, rows)
-        reduce_segment(logits, segment, scratch.lanes[team.thread], scratch.partials, Meter(tally, region + 1))
-    wait(team.sync, team.threads)
-    for t in range(team.thread, tokens, team.threads):
-        top, log_total = combine_segments(scratch.partials, t, segments, Meter(tally, region + 1))
-        text.log_probs[t] = (np.float64(scratch.targets[t]) - top) - log_total
-        text.normalisers[t, 0] = top
-        text.normalisers[t, 1] = log_total
-    wait(team.sync, team.threads)
 
 
 @entry
@@ -217,18 +122,20 @@ def run(network, state, scratch, team, text, tally):
     team : Team
         The only argument, with ``tally``, in which the threads differ.
     text : Text
-        For each i, ``inputs[i]`` enters, the output is frozen, and ``targets[i]`` is predicted from it. Without
-        inputs the targets are predicted from the frozen outputs as they are; without targets nothing is predicted.
+        For each i, ``inputs[i]`` enters, the output is frozen, and target i is predicted from it. Without inputs the
+        targets are predicted from the frozen outputs as they are; without targets nothing is predicted.
     tally : (regions, kinds, 65, 65) int64 or None
         This thread's tally, modified in place.
     """
-    steps, targets, block = text.inputs.size, text.targets.size, text.block
+    steps, targets, block = text.inputs.size, text.predictions.targets.size, text.block
+    readout = Readout(network.weights, network.matrices[network.layers :], scratch.readout)
     seen = state.clock[0]
     for start in range(0, max(steps, targets), block):
         for at in range(start, min(start + block, steps)):
             advance(network, state, scratch, team, (text.inputs[at], (seen + at) % 2, at - start), tally)
         if start < targets:
-            read_out(network, state, scratch, team, _part(text, start, min(start + block, targets)), tally)
+            part = _part(text.predictions, start, min(start + block, targets))
+            read_out(readout, state.frozen, part, team, Meter(tally, 1 + 2 * network.layers))
     # Every thread has read the clock by now: it has met this one at the barriers of the first step.
     if team.thread == 0:
         state.clock[0] = seen + steps
@@ -242,9 +149,4 @@ def step_cost(network, tally):
         matrix = matrix_at(network.matrices, layer)
         product_cost(Meter(tally, 1 + 2 * layer), matrix, matrix.rows, 1)
         lstm_cell_cost(Meter(tally, 2 + 2 * layer), matrix.rows // GATES)
-    region = 1 + 2 * network.layers
-    for index in range(network.layers, network.matrices.shape[0]):
-        matrix = matrix_at(network.matrices, index)
-        product_cost(Meter(tally, region), matrix, matrix.rows, 1)
-        region += 1
-    log_softmax_cost(Meter(tally, region), matrix_at(network.matrices, network.matrices.shape[0] - 1).rows, 1)
+    readout_cost(Meter(tally, 1 + 2 * network.layers), network.matrices[network.layers :])

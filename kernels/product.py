@@ -67,6 +67,12 @@ def matrix_at(table, index):
 
 
 @kernel
+def real_rows(first, last, rows):
+    """How many of the rows of blocks ``first`` to ``last`` - 1 are among the ``rows`` real ones."""
+    return max(0, min(last * LANES, rows) - first * LANES)
+
+
+@kernel
 def product_cost(meter, matrix, rows, tokens):
     """Cost law of ``product``: for each row K multiplies and K - 1 adds, and one add where there is a bias.
 

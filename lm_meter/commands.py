@@ -37,7 +37,7 @@ def run_eval(options: argparse.Namespace) -> int:
         _refuse_input(options.output, [checkpoint.path, *_texts(options)])
         _check_writable(options.output)
     result = evaluate(
-        checkpoint.path,
+        checkpoint,
         text=_text(options),
         profile=options.profile,
         options=run,

@@ -27,7 +27,7 @@ from .tokenizers import Encoded, load_tokenizer
 
 
 def evaluate(
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
     *,
     text: str | Path | Text,
     profile: str = DEFAULT_PROFILE,
@@ -47,7 +47,7 @@ def evaluate(
 
     Parameters
     ----------
-    checkpoint : path, optional
+    checkpoint : path or Checkpoint, optional
         By default the checkpoint that ships with the package.
     text : path or Text
         A UTF-8 file, or what ``read_text`` and ``corpus`` return.
@@ -71,7 +71,9 @@ def evaluate(
     """
     options = options or RunOptions()
     chosen = profile_named(profile)
-    opened = Checkpoint(checkpoint if checkpoint is not None else default_checkpoint())
+    if checkpoint is None:
+        checkpoint = default_checkpoint()
+    opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     tokenizer = load_tokenizer(opened)
     source = text if isinstance(text, Text) else read_text(text)
     if options.limit is not None:

@@ -102,7 +102,7 @@ class Bench:
             yield default_section(self.checkpoint, text, effort)
         if "metering" in chosen:
             yield metering_section(self.checkpoint, "default", (1, BLOCK), text, effort)
-            yield metering_section(self.baseline("float32"), "baseline", (BLOCK,), text, effort)
+            yield metering_section(self.baseline("float32"), "baseline", (1, BLOCK), text, effort)
         if "baseline" in chosen:
             for weights in ("float32", "float16"):
                 yield baseline_section(self.baseline(weights), weights, text, effort)

@@ -9,6 +9,8 @@ from tiny import tiny_parts
 import lm_meter
 from lm_meter.histogram import rows_of
 from lm_meter.kernels import lstm as loop
+from lm_meter.kernels.barrier import Team
+from lm_meter.kernels.readout import Predictions
 from lm_meter.threads import ThreadTeam
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))  # two segments of the softmax, the second not full
@@ -106,12 +108,12 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
     state, scratch = guarded(runtime._state), guarded(runtime._scratch)
     log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, 2)))
     logits = guarded(np.zeros(len(WORDS), np.float32))
-    text = loop.Text(tokens, tokens, log_probs, normalisers, logits, block)
+    text = loop.Text(tokens, Predictions(tokens, log_probs, normalisers, logits), block)
     tallies = runtime.new_tallies()
     team = runtime.team
     team.run(
         lambda thread: loop.run(
-            runtime._network, state, scratch, loop.Team(team.sync, thread, threads), text, tallies[thread]
+            runtime._network, state, scratch, Team(team.sync, thread, threads), text, tallies[thread]
         )
     )
 

@@ -14,11 +14,13 @@ import numpy as np
 from ..arena import FORMAT_CODES, MatrixSource, pack_weights, row_major
 from ..checkpoint import Checkpoint, Expected
 from ..kernels import lstm as loop
+from ..kernels.barrier import Team
 from ..kernels.charge import new_tallies, new_tally
 from ..kernels.lanes import LANES
 from ..kernels.log_softmax import SEGMENT_ROWS, Partials
 from ..kernels.lookup import Table
 from ..kernels.product import NO_BIAS
+from ..kernels.readout import Buffers, Predictions
 from ..kernels.tile import TILE_TOKENS
 from ..regions import Region
 from ..threads import ThreadTeam
@@ -152,15 +154,14 @@ class LstmRuntime:
             return np.zeros(shape, np.float32)
 
         self._state = loop.State(self._inputs, self._cells, zeros(rows, units), self._clock)
-        self._scratch = loop.Scratch(
-            gates=zeros(1, 4 * units),
-            hidden=zeros(units),
+        buffers = Buffers(
             projected=zeros(rows, _padded(config.projection or 1)),
             logits=zeros(threads * rows, SEGMENT_ROWS),
             lanes=zeros(threads, LANES),
             partials=Partials(zeros(rows, segments), zeros(rows, segments)),
             targets=zeros(rows),
         )
+        self._scratch = loop.Scratch(zeros(1, 4 * units), zeros(units), buffers)
 
     def reset(self) -> None:
         """Back to the zero state, before any token."""
@@ -192,17 +193,18 @@ class LstmRuntime:
 
     def _run(
         self, inputs: np.ndarray, targets: np.ndarray, logits: np.ndarray, block: int, tallies: np.ndarray | None
-    ) -> loop.Text:
+    ) -> Predictions:
         n = targets.size
-        text = loop.Text(inputs, targets, np.zeros(n), np.zeros((n, 2)), logits, block)
+        predictions = Predictions(targets, np.zeros(n), np.zeros((n, 2)), logits)
+        text = loop.Text(inputs, predictions, block)
 
         def work(thread: int) -> None:
-            member = loop.Team(self.team.sync, thread, self.team.threads)
+            member = Team(self.team.sync, thread, self.team.threads)
             tally = None if tallies is None else tallies[thread]
             loop.run(self._network, self._state, self._scratch, member, text, tally)
 
         self.team.run(work)
-        return text
+        return predictions
 
     def frozen(self, row: int) -> np.ndarray:
         """Copy of a frozen output of the last block: the last layer's hidden state before the token was known."""
@@ -218,6 +220,6 @@ class LstmRuntime:
         """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
         self._state.frozen[0] = frozen
         logits = np.zeros(self.config.vocabulary, np.float32)
-        text = self._run(_NO_TOKENS, np.zeros(1, np.int64), logits, 1, self._unused)
-        top, log_total = text.normalisers[0]
+        predictions = self._run(_NO_TOKENS, np.zeros(1, np.int64), logits, 1, self._unused)
+        top, log_total = predictions.normalisers[0]
         return (logits.astype(np.float64) - top) - log_total

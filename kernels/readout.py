@@ -1,0 +1,159 @@
+"""The readout of frozen outputs: optional projection, logits, softmax; one token or a block of them.
+
+Each thread projects its share of the rows. Segments of the vocabulary go to whichever thread is free: its logits are
+made and reduced there and then, so those of a block are never all in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .barrier import next_item, share, wait
+from .charge import CHARGED_BY_CALLER, Meter
+from .jit import kernel
+from .lanes import LANES
+from .log_softmax import (
+    SEGMENT_BLOCKS,
+    SEGMENT_ROWS,
+    Logits,
+    combine_cost,
+    combine_segments,
+    log_softmax_cost,
+    reduce_segment,
+    segment_cost,
+    segments_of,
+)
+from .product import Place, Span, Vectors, matrix_at, product, product_cost, real_rows
+
+
+class Buffers(NamedTuple):
+    """Memory without a meaning between calls, for B tokens: the block rounded up to whole tiles."""
+
+    projected: Any  # (B, padded P) float32
+    logits: Any  # (threads * B, SEGMENT_ROWS) float32
+    lanes: Any  # (threads, 16) float32
+    partials: Any  # Partials of log_softmax.py, for B tokens
+    targets: Any  # (B,) float32, the targets' logits
+
+
+class Readout(NamedTuple):
+    """What turns frozen outputs into log-probabilities."""
+
+    weights: Any  # (bytes,) uint8, packed
+    matrices: Any  # (1 or 2, 6) int64: the projection if there is one, then the softmax
+    buffers: Buffers
+
+
+class Predictions(NamedTuple):
+    """Tokens to predict, and the results."""
+
+    targets: Any  # (m,) int64
+    log_probs: Any  # (m,) float64, written, in nats
+    normalisers: Any  # (m, 2) float64, written: M and log Z of log_softmax.py
+    logits: Any  # (V,) float32, written for the last target where V > 0; empty otherwise
+
+
+@kernel
+def _project(readout, outputs, team, meter):
+    """Make this thread's rows of the projection, for every token."""
+    matrix = matrix_at(readout.matrices, 0)
+    first, last = share((matrix.rows + LANES - 1) // LANES, team)
+    span = Span(first, last, real_rows(first, last, matrix.rows))
+    place = Place(readout.buffers.projected, 0, first * LANES)
+    product(readout.weights, matrix, span, outputs, place, meter)
+
+
+@kernel
+def _take_logits(buffers, row, tokens, segment, predictions):
+    """Keep what is wanted of a segment's logits before they are overwritten: moves, not operations."""
+    start, rows = segment
+    for t in range(tokens):
+        target = predictions.targets[t] - start
+        if 0 <= target < rows:
+            buffers.targets[t] = buffers.logits[row + t, target]
+    if predictions.logits.size > 0:
+        for r in range(rows):
+            predictions.logits[start + r] = buffers.logits[row + tokens - 1, r]
+
+
+@kernel
+def _reduce_segments(readout, outputs, predictions, team, meter):
+    """Logits of the segments that this thread gets, and their partial results; charges ``meter`` and its neighbour."""
+    buffers, tokens = readout.buffers, outputs.tokens
+    matrix = matrix_at(readout.matrices, readout.matrices.shape[0] - 1)
+    blocks = (matrix.rows + LANES - 1) // LANES
+    segments = segments_of(matrix.rows)
+    row = team.thread * (buffers.logits.shape[0] // team.threads)
+    own_rows, own_segments = 0, 0
+    while True:
+        segment = next_item(team.sync)
+        if segment >= segments:
+            break
+        first, start = segment * SEGMENT_BLOCKS, segment * SEGMENT_ROWS
+        rows = min(SEGMENT_ROWS, matrix.rows - start)
+        span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
+        product(readout.weights, matrix, span, outputs, Place(buffers.logits, row, 0), CHARGED_BY_CALLER)
+        _take_logits(buffers, row, tokens, (start, rows), predictions)
+        logits = Logits(buffers.logits, row, tokens, rows)
+        reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
+        own_rows += rows
+        own_segments += 1
+    product_cost(meter, matrix, own_rows, tokens)
+    segment_cost(Meter(meter.tally, meter.region + 1), own_rows, own_segments, tokens)
+
+
+@kernel
+def _combine(readout, predictions, team, meter):
+    """Log-probabilities of this thread's tokens from the partial results."""
+    buffers = readout.buffers
+    segments = segments_of(readout.matrices[readout.matrices.shape[0] - 1, 2])
+    tokens = 0
+    for t in range(team.thread, predictions.targets.size, team.threads):
+        top, log_total = combine_segments(buffers.partials, t, segments, CHARGED_BY_CALLER)
+        predictions.log_probs[t] = (np.float64(buffers.targets[t]) - top) - log_total
+        predictions.normalisers[t, 0] = top
+        predictions.normalisers[t, 1] = log_total
+        tokens += 1
+    combine_cost(meter, segments, tokens)
+
+
+@kernel
+def read_out(readout, frozen, predictions, team, meter):
+    """One thread's part of the predictions from the first frozen outputs; every thread of the team calls this.
+
+    Parameters
+    ----------
+    readout : Readout
+        Its buffers are overwritten.
+    frozen : (B, padded H) float32
+        An output for each prediction; rows up to whole tiles are read.
+    predictions : Predictions
+        A block of them or less.
+    team : Team
+    meter : Meter
+        Its region is that of the first matrix; that of the next one and that of the softmax follow.
+    """
+    outputs = Vectors(frozen, 0, predictions.targets.size)
+    region = meter.region
+    if readout.matrices.shape[0] == 2:
+        _project(readout, outputs, team, meter)
+        outputs = Vectors(readout.buffers.projected, 0, outputs.tokens)
+        region += 1
+    wait(team.sync, team.threads)
+    _reduce_segments(readout, outputs, predictions, team, Meter(meter.tally, region))
+    wait(team.sync, team.threads)
+    _combine(readout, predictions, team, Meter(meter.tally, region + 1))
+    wait(team.sync, team.threads)
+
+
+@kernel
+def readout_cost(meter, matrices):
+    """Cost law of ``read_out`` for one prediction, all threads together."""
+    region = meter.region
+    for index in range(matrices.shape[0]):
+        matrix = matrix_at(matrices, index)
+        product_cost(Meter(meter.tally, region), matrix, matrix.rows, 1)
+        region += 1
+    log_softmax_cost(Meter(meter.tally, region), matrix_at(matrices, matrices.shape[0] - 1).rows, 1)
