@@ -26,7 +26,7 @@ class Meter(NamedTuple):
 
 
 # For a kernel that calls another one for many small pieces, and charges that one's law once for all the pieces it took:
-# with a charge for each of the 384-row segments of a softmax the default model was 1.5 to 2.5 % slower.
+# a charge for each of the 384-row segments of a softmax cost the default model 1.5 to 2.5 % of its speed.
 CHARGED_BY_CALLER = Meter(None, 0)
 
 

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from bench_process import memory_section, start_section
 from bench_report import Section, findings_table, section_table
-from bench_speed import BLOCK, Effort, bandwidth_section, baseline_section, default_section, metering_section
+from bench_speed import BLOCK, bandwidth_section, baseline_section, default_section, metering_section
+from bench_timing import Effort
 
 from lm_meter import LmMeterError, read_text
 from lm_meter.atomic_file import atomic_file

@@ -8,12 +8,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bench_report import Measurement, Section
+from bench_timing import Effort, amount_for, in_turn, ratio_with_interval, rested, timed
 
 from lm_meter import Checkpoint, Text
 from lm_meter.bandwidth import stream_bytes_per_second
@@ -35,20 +35,9 @@ BANDWIDTH_FRACTION, PYTORCH_RATIO_SMALL, PYTORCH_RATIO_FULL, METERING = 0.85, 5.
 # Largest difference allowed between a log-probability here and in PyTorch, both from float32 sums in different orders.
 AGREEMENT = 5e-5
 CHECKED_TOKENS = 2 * BLOCK
-# A pause before each timing: threads of the library timed before still spin for some milliseconds.
-_PAUSE_SECONDS = 0.02
 # The meter's cost is a small difference of two times: many short pairs, of which the median ratio is taken.
 _METERING_SECONDS = 0.02  # of each timing, a block at least
-_METERING_EFFORT = 6  # times as long as another quantity is measured
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure: repeats, seconds for each repeat of each quantity, and threads."""
-
-    repeats: int
-    seconds: float
-    threads: int
+_METERING_EFFORT = 10  # times as long as another quantity is measured
 
 
 class Loaded:
@@ -91,37 +80,6 @@ class Loaded:
     def read_rate(self) -> float:
         """GB/s of a plain read of the packed weights."""
         return stream_bytes_per_second(self.runtime.weights, self.team) / 1e9
-
-
-def timed(call: Callable[[int], object], block: int, loaded: Loaded, effort: Effort) -> Callable[[], float]:
-    """A function that times ``call(n)`` and gives milliseconds a token; n fills about the effort's seconds."""
-    most = max(1, loaded.targets.size // block)
-    call(block)  # compiles, and touches every page
-    started = time.perf_counter()
-    call(block)
-    blocks = int(effort.seconds / (time.perf_counter() - started))
-    n = block * max(1, min(blocks, most))
-    rounds = max(1, blocks // most)
-
-    def sample() -> float:
-        time.sleep(_PAUSE_SECONDS)
-        started = time.perf_counter()
-        for _ in range(rounds):
-            call(n)
-        return (time.perf_counter() - started) * 1e3 / (n * rounds)
-
-    return sample
-
-
-def in_turn(samplers: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Samples of each quantity, the order turned round each time: A B C, C B A, A B C ..."""
-    samples: dict[str, list[float]] = {name: [] for name in samplers}
-    order = list(samplers)
-    for _ in range(repeats):
-        for name in order:
-            samples[name].append(samplers[name]())
-        order.reverse()
-    return samples
 
 
 def bandwidth_section(effort: Effort) -> Section:
@@ -167,7 +125,7 @@ def _torch_samplers(
                     return twin.run(loaded.inputs[:n], loaded.targets[:n], chunk, onednn)
 
                 name = f"PyTorch {dtype} x {chunk}{'' if onednn else ', no oneDNN'}"
-                samplers[name] = timed(call, chunk, loaded, effort)
+                samplers[name] = rested(call, chunk, loaded.targets.size, effort.seconds)
     return samplers
 
 
@@ -188,7 +146,8 @@ def _compared(loaded: Loaded, dtypes: tuple[str, ...], effort: Effort, section: 
         "  readout, block 1": (loaded.read_out(1), 1),
         f"  readout, block {BLOCK}": (loaded.read_out(BLOCK), BLOCK),
     }
-    samplers |= {name: timed(call, block, loaded, effort) for name, (call, block) in works.items()}
+    for name, (call, block) in works.items():
+        samplers[name] = rested(call, block, loaded.targets.size, effort.seconds)
     samplers |= _torch_samplers(loaded, dtypes, effort, section)
     measured = in_turn(samplers, effort.repeats)
     found = {"read": section.add("plain read of the weights", "GB/s", measured.pop("plain read of the weights"))}
@@ -238,20 +197,22 @@ def metering_section(path: Path, name: str, blocks: tuple[int, ...], text: Text,
     if loaded.log_probs(BLOCK).tobytes() != loaded.log_probs(BLOCK, False).tobytes():
         raise SystemExit("bench: log-probabilities with and without the meter differ; nothing was timed")
     section.remarks.append("checked: same bits with the meter and without")
-    short = replace(effort, seconds=_METERING_SECONDS)
     for block in blocks:
         calls = {
             f"block {block}, metered": loaded.advance_and_read_out(block),
             f"block {block}, not metered": loaded.advance_and_read_out(block, False),
         }
-        samplers = {what: timed(call, block, loaded, short) for what, call in calls.items()}
+        # The same amount for both, or what a call costs beside its tokens would tell in their ratio.
+        amount = amount_for(loaded.advance_and_read_out(block), block, loaded.targets.size, _METERING_SECONDS)
+        samplers = {what: timed(call, amount) for what, call in calls.items()}
         started = time.perf_counter()
         in_turn(samplers, 1)
         each = time.perf_counter() - started
         pairs = max(effort.repeats, int(_METERING_EFFORT * effort.repeats * effort.seconds / each))
         with_meter, without = (
-            section.add(what, "ms/token", samples) for what, samples in in_turn(samplers, pairs).items()
+            section.add(what, "ms/token", samples).samples for what, samples in in_turn(samplers, pairs).items()
         )
-        cost = statistics.median(a / b for a, b in zip(with_meter.samples, without.samples, strict=True)) - 1
+        cost, low, high = (ratio - 1 for ratio in ratio_with_interval(with_meter, without))
+        section.remarks.append(f"block {block}: {cost:+.2%}, 95 % interval {low:+.2%} to {high:+.2%} ({pairs} pairs)")
         section.expect(f"metering, {name}, block {block}", f"< {METERING:.0%}", f"{cost:+.2%}", cost < METERING)
     return section
