@@ -6,6 +6,7 @@ operation with one input has bits_b = 0, except a conversion, whose bits_b is th
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,10 @@ def new_tallies(threads: int, regions: int) -> np.ndarray:
     memory the kinds of a pair of widths share a cache line, for most charges of a kernel are on the same two widths,
     and the regions of that pair follow, so that a step touches few pages.
     """
-    memory = np.zeros((threads, MAX_BITS + 1, MAX_BITS + 1, regions, _LINE), np.int64)
+    shape = (threads, MAX_BITS + 1, MAX_BITS + 1, regions, _LINE)
+    words = np.zeros(math.prod(shape) + _LINE, np.int64)
+    first = -words.ctypes.data % (8 * _LINE) // 8
+    memory = words[first : first + math.prod(shape)].reshape(shape)
     return memory[..., : len(KINDS)].transpose(0, 3, 4, 1, 2)
 
 

@@ -72,7 +72,7 @@ def advance(network, state, scratch, team, step, tally):
         matrix = matrix_at(network.matrices, layer)
         units = matrix.rows // GATES
         unit_blocks = (units + LANES - 1) // LANES
-        # Shares are pairs of unit blocks: eight row blocks, a multiple of the height of every CPU's tile.
+        # Shares are pairs of unit blocks: eight row blocks, a multiple of every CPU's tile for one vector.
         pairs = share((unit_blocks + 1) // 2, team)
         first, last = 2 * pairs[0], min(2 * pairs[1], unit_blocks)
         real = real_rows(first, last, units)

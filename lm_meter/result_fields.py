@@ -78,6 +78,7 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"histogram.{number}.bits_b", row["bits_b"], range(MAX_BITS + 1)
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
+    yield "text.whole", document["text"]["whole"], (False,) if document["partial"] else (False, True)
 
 
 def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -94,7 +95,9 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     size = text["bytes"]
     yield "perplexity.bits_per_byte", perplexity["bits_per_byte"], nats / math.log(2) / size if size else None
     speed = document["speed"]
-    read, limit = speed["weight_bytes_per_token"] * speed["tokens_per_second"], speed["stream_bytes_per_second"]
+    # As floats: the quotient of two long integers might be too large for one.
+    read = float(speed["weight_bytes_per_token"]) * float(speed["tokens_per_second"])
+    limit = float(speed["stream_bytes_per_second"])
     yield "speed.bandwidth_fraction", speed["bandwidth_fraction"], read / limit if limit else None
 
 

@@ -43,8 +43,8 @@ class Text:
         return [(w, not (self.cut and i == len(words) - 1)) for i, w in enumerate(words)]
 
     def is_whole(self) -> bool:
-        """Whether ``content`` is the whole file."""
-        return hashlib.sha256(self.content.encode()).hexdigest() == self.sha256
+        """Whether all of the file is here, its last end of line too."""
+        return not self.cut and hashlib.sha256(self.content.encode()).hexdigest() == self.sha256
 
     @property
     def word_tokens(self) -> int:

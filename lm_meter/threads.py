@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -42,6 +43,24 @@ class ThreadTeam:
         self.threads = threads
         self.sync = np.zeros(SYNC_WORDS, np.int64)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        if self._pool:
+            self._start(self._pool)
+
+    def _start(self, pool: concurrent.futures.Executor) -> None:
+        """Start every thread of the pool now.
+
+        A pool that starts its threads one by one may give two tasks to one thread, and the tasks of a run meet.
+        """
+        meeting = threading.Barrier(self.threads - 1)
+        futures = []
+        try:
+            for _ in range(1, self.threads):
+                futures.append(pool.submit(meeting.wait))
+        except BaseException:
+            meeting.abort()
+            raise
+        finally:
+            concurrent.futures.wait(futures)
 
     def run(self, work: Callable[[int], object]) -> None:
         """Call ``work(thread)`` once in every thread and wait for all of them.

@@ -457,6 +457,7 @@ def test_ctrl_c_prints_the_partial_result_marked_partial_and_exits_130(tmp_path)
     assert running.returncode == 130
     assert out.startswith("PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there\n")
     assert saved["partial"] is True
+    assert saved["text"]["whole"] is False
     assert 0 < saved["text"]["scored"] < 20_000 * 23
     assert f"{saved['text']['scored']:,} predictions" in out
 

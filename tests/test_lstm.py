@@ -130,11 +130,15 @@ def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
     opened = lm_meter.Checkpoint(tmp_path / "model.npz")
     tokens = _tokens(640, len(words))
 
-    def log_probs(threads, block):
+    def run(threads, block):
         runtime = opened.architecture.load(opened, ThreadTeam(threads))
         runtime.reserve(block)
-        return runtime.run(tokens, tokens, block, runtime.new_tallies())
+        tallies = runtime.new_tallies()
+        return runtime.run(tokens, tokens, block, tallies), tallies.sum(axis=0)
 
-    reference = log_probs(1, 64)
-    for threads, block in ((2, 64), (3, 64), (2, 1), (3, 7)):
-        assert np.array_equal(log_probs(threads, block), reference)
+    reference, _ = run(1, 64)
+    _, step = opened.architecture.step_tally(opened)
+    for threads, block in ((1, 64), (2, 64), (3, 64), (2, 1), (3, 7)):
+        actual, tally = run(threads, block)
+        assert np.array_equal(actual, reference)
+        assert np.array_equal(tally, tokens.size * step)

@@ -118,6 +118,14 @@ def test_a_written_file_has_ordinary_permissions(tmp_path):
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    (tmp_path / "file").touch(0o600)
+    with atomic_file(tmp_path / "file") as file:
+        file.write(b"new")
+
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
 def test_missing(tmp_path):
     expected = "cannot be opened (No such file or directory); expected a checkpoint file (.npz)"
     assert refusal(tmp_path / "none.npz") == expected

@@ -15,6 +15,7 @@ from lm_meter import ConfigError, evaluate, load_result
 from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
 from lm_meter.result import Result, price_result
+from lm_meter.text import first_words, text_from_bytes
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +294,16 @@ def test_a_document_that_contradicts_itself(path, value, document, refusal):
     assert message.endswith("; write it again with eval --output")
 
 
+def test_a_partial_run_is_not_a_whole_one(document, refusal):
+    document["partial"], document["text"]["whole"] = True, True
+    assert refusal(document) == "text.whole is True; expected one of False; write it again with eval --output"
+
+
+def test_speeds_of_hundreds_of_digits(document, refusal):
+    document["speed"] |= {"weight_bytes_per_token": 10**300, "tokens_per_second": 10**300, "stream_bytes_per_second": 1}
+    assert "speed.bandwidth_fraction is" in refusal(document)
+
+
 def test_a_shape_without_end(document, refusal):
     document["storage"]["tensors"][0]["shape"] = [2**63 - 1] * 300
     assert "storage.tensors.0.count is" in refusal(document)
@@ -335,6 +346,13 @@ def test_a_run_over_the_whole_file_is_marked_so(folder):
     assert whole()
     assert whole(first_token="skip")
     assert not whole(limit=5)
+
+
+def test_without_its_last_end_of_line_a_text_is_not_whole():
+    text = text_from_bytes(b"a b", "text")  # a, b and the end of the line
+    assert text.is_whole()
+    assert first_words(text, 3).is_whole()
+    assert not first_words(text, 2).is_whole()
 
 
 def test_replaced_words_are_those_of_the_scored_part(tmp_path):

@@ -1,5 +1,7 @@
 """The team of threads and its barrier: everybody meets, work is taken once, an error releases the others."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -20,14 +22,16 @@ def _rounds(sync, thread, threads, board, sums):
 
 
 @kernel
-def _take_items(sync, threads, taken, limit):
-    wait(sync, threads)
-    while True:
-        item = next_item(sync)
-        if item >= limit:
-            break
-        taken[item] += 1
-    wait(sync, threads)
+def _take_items(sync, threads, taken, rounds):
+    # Between two meetings each thread takes what it gets; the meeting makes all of them free again.
+    for _ in range(rounds):
+        wait(sync, threads)
+        while True:
+            item = next_item(sync)
+            if item >= taken.size:
+                break
+            taken[item] += 1
+        wait(sync, threads)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -42,11 +46,10 @@ def test_threads_see_what_the_others_wrote_before_the_barrier(threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_each_item_is_taken_once(threads):
+def test_each_item_is_taken_once_between_two_meetings(threads):
     taken = np.zeros(1000, np.int64)
     team = ThreadTeam(threads)
-    for _ in range(3):
-        team.run(lambda thread: _take_items(team.sync, threads, taken, 1000))
+    team.run(lambda thread: _take_items(team.sync, threads, taken, 3))
     assert taken.tolist() == [3] * 1000
 
 
@@ -75,6 +78,27 @@ def test_default_is_every_usable_processor():
 def test_number_of_threads_is_checked(threads):
     with pytest.raises(ConfigError, match=f"threads is {threads}; expected 1 to 256"):
         check_threads(threads)
+
+
+def test_every_thread_is_there_before_the_first_run():
+    team = ThreadTeam(4)
+    assert len(team._pool._threads) == 3
+
+
+def test_a_team_that_cannot_be_started_is_refused(monkeypatch):
+    submit = ThreadPoolExecutor.submit
+    started = []
+
+    def failing(pool, *arguments):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(submit(pool, *arguments))
+        return started[0]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", failing)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        ThreadTeam(3)
+    assert started[0].done()
 
 
 def test_a_thread_that_cannot_be_started_leaves_no_other_waiting(monkeypatch):
