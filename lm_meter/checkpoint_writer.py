@@ -17,6 +17,8 @@ from .errors import CheckpointError
 from .npz import write_npz
 from .tokenizers import load_tokenizer
 
+_LONGEST_NAME = 200
+
 
 def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a checkpoint and check everything that its specification demands by reading it back.
@@ -39,6 +41,8 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
     path = Path(path)
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in plain.items():
+        if not name.isascii() or len(name) > _LONGEST_NAME:
+            raise CheckpointError(f"{path}: array name {name!r:.40}; expected ASCII, {_LONGEST_NAME} letters at most")
         if array.dtype.hasobject:
             raise CheckpointError(f"{path}: array {name} holds Python objects; expected plain numbers")
     text = _config_text(path, config, plain)
@@ -66,12 +70,15 @@ def _config_text(path: Path, config: Mapping[str, Any], arrays: Mapping[str, np.
         "format": FORMAT,
         "version": VERSION,
         **config,
-        "formats": {**formats, **config.get("formats", {})},
     }
+    given = config.get("formats", {})
+    if not isinstance(given, Mapping):
+        raise CheckpointError(f"{path}: formats is {given!r:.40}; expected a mapping of array names to formats")
+    complete["formats"] = {**formats, **given}
     try:
         text = json.dumps(complete, indent=1, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: the configuration is no JSON ({reason}); expected plain Python values"

@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence(sys.stdout)
         return 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT) or error.filename is not None:
+        if (
+            error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
+            or error.filename is not None
+        ):
             raise
         _silence(sys.stdout)
         return _refuse(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere")

@@ -34,8 +34,8 @@ def run_eval(options: argparse.Namespace) -> int:
     run = RunOptions(options.block, options.threads, options.first_token, options.limit, options.oov)
     checkpoint = _checkpoint(options.checkpoint)
     if options.output:
-        _refuse_input(options.output, [checkpoint.path, *_texts(options)])
         _check_writable(options.output)
+        _refuse_input(options.output, [checkpoint.path, *_texts(options)])
     result = evaluate(
         checkpoint,
         text=_text(options),
@@ -84,8 +84,8 @@ def _check_writable(output: str) -> None:
 
     path = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
     try:
-        if path.is_dir():
-            raise ConfigError(f"--output {path}: is a folder; expected the name of a file")
+        if path.is_dir() or output.endswith("/"):
+            raise ConfigError(f"--output {output}: is a folder; expected the name of a file")
         if path.exists() and not path.is_file():
             raise ConfigError(f"--output {path}: is a device or pipe; expected the name of a file")
         if path.exists() and not os.access(path, os.W_OK):

@@ -125,7 +125,7 @@ def _ppl(value: float | None) -> str:
 def _score_lines(score: dict[str, Any]) -> list[str]:
     if score["total"] is None:
         return [f"score: none; {score['profile']} is a general view"]
-    gate = {True: "met", False: "not met", None: "not asked, not the whole test set"}[score["meets_gate"]]
+    gate = {True: "met", False: "not met", None: "not asked, not the whole test set as is"}[score["meets_gate"]]
     return [
         "score (159M parameters and 318M operations are 1 each; lower is better)",
         *pairs(

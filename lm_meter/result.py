@@ -166,7 +166,8 @@ def _score_section(
     value = score(task, parameters, operations)
     word, text = document["perplexity"]["word"], document["text"]
     is_test_set = text["sha256"] == WIKITEXT_103.splits["test"].sha256 and text["whole"]
-    applies = is_test_set and text["replaced_by_unk"] == 0 and task.max_perplexity is not None
+    as_it_is = text["first_token"] == "score" and text["replaced_by_unk"] == 0
+    applies = is_test_set and as_it_is and task.max_perplexity is not None
     return section | {
         "storage_ratio": float(value.storage_ratio),
         "operations_ratio": float(value.operations_ratio),

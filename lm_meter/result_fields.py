@@ -10,9 +10,12 @@ from typing import Any
 
 from .errors import ConfigError
 from .kernels.charge import KINDS, MAX_BITS
+from .regions import ROLES
+from .run_options import FIRST_TOKEN
+from .threads import MAX_THREADS
 
 # For each field: a type, (type, None) where it may be null, the fields
-# of an object, or the one kind of entry of a list. Integers are counts.
+# of an object, or the one kind of entry of a list. No number is negative.
 _FIELDS: dict[str, Any] = {
     "partial": bool,
     "checkpoint": {"path": str, "sha256": str, "architecture": str},
@@ -59,7 +62,7 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     for where, found, allowed in _limited(document):
         if found not in allowed:
             raise ConfigError(
-                f"{path}: {where} is {found!r:.40}; expected one of {', '.join(map(str, allowed)):.60}; "
+                f"{path}: {where} is {found!r:.40}; expected one of {', '.join(map(str, allowed[:20])):.60}; "
                 "write it again with eval --output"
             )
     for where, found, expected in _derived(document):
@@ -78,6 +81,11 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"histogram.{number}.bits_b", row["bits_b"], range(MAX_BITS + 1)
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
+    for number, region in enumerate(document["regions"]):
+        yield f"regions.{number}.role", region["role"], ROLES
+    yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN
+    yield "online.block", document["online"]["block"], range(1, _MAX_COUNT)
+    yield "environment.threads", document["environment"]["threads"], range(1, MAX_THREADS + 1)
     yield "text.whole", document["text"]["whole"], (False,) if document["partial"] else (False, True)
 
 
@@ -89,7 +97,13 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         yield f"storage.tensors.{number}.count", tensor["count"], count
         bits += tensor["count"] * tensor["width"]
     yield "storage.bits", document["storage"]["bits"], bits
+    for name, keys in (
+        ("histogram", [(row["region"], row["kind"], row["bits_a"], row["bits_b"]) for row in document["histogram"]]),
+        ("regions", [region["name"] for region in document["regions"]]),
+    ):
+        yield f"number of {name}", len(keys), len(set(keys))
     text, perplexity, nats = document["text"], document["perplexity"], document["nll_nats"]
+    yield "text.pieces", text["pieces"], text["scored"] + (text["first_token"] == "skip")
     for key, count in (("word", text["word_tokens"]), ("piece", text["scored"])):
         yield f"perplexity.{key}", perplexity[key], math.exp(nats / count) if count and nats / count < 709 else None
     size = text["bytes"]
@@ -136,5 +150,5 @@ def _fits(value: Any, wanted: Any) -> bool:
     if wanted is int:
         return type(value) is int and 0 <= value <= _MAX_COUNT
     if wanted is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # neither infinite nor NaN
+        return type(value) in (int, float) and 0 <= value <= sys.float_info.max  # neither infinite nor NaN
     return isinstance(wanted, type) and isinstance(value, wanted)

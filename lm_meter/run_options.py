@@ -11,6 +11,9 @@ DEFAULT_BLOCK = 64
 MAX_BLOCK = 4096
 
 
+FIRST_TOKEN = ("score", "skip")
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How a pass is made.
@@ -38,7 +41,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not is_whole(self.block) or not 1 <= self.block <= MAX_BLOCK:
             raise ConfigError(f"block is {self.block!r}; expected 1 to {MAX_BLOCK}")
-        if self.first_token not in ("score", "skip"):
+        if self.first_token not in FIRST_TOKEN:
             raise ConfigError(f"first_token is {self.first_token!r}; expected 'score' or 'skip'")
         if self.oov not in ("error", "unk"):
             raise ConfigError(f"oov is {self.oov!r}; expected 'error' or 'unk'")

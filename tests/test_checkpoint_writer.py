@@ -44,6 +44,28 @@ def test_a_configuration_that_json_cannot_hold(value, refused):
     assert message.endswith("); expected plain Python values")
 
 
+def test_a_configuration_without_end(refused):
+    config, arrays = tiny_parts()
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert refused({**config, "origin": deep}, arrays).startswith("the configuration is no JSON (")
+
+
+@pytest.mark.parametrize("formats", [None, [1]])
+def test_formats_that_are_no_mapping(formats, refused):
+    config, arrays = tiny_parts()
+    message = refused({**config, "formats": formats}, arrays)
+    assert message == f"formats is {formats!r}; expected a mapping of array names to formats"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a" * 201])
+def test_names_that_no_archive_should_hold(name, refused):
+    config, arrays = tiny_parts()
+    message = refused(config, {**arrays, name: np.zeros(1, np.float32)})
+    assert message == f"array name {name!r:.40}; expected ASCII, 200 letters at most"
+
+
 def test_arrays_of_objects(refused):
     config, arrays = tiny_parts()
     message = refused(config, {**arrays, "embedding": np.array([None])})

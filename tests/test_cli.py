@@ -399,6 +399,7 @@ def test_an_output_that_is_an_input_is_found_before_the_run(refused, model, text
     (tmp_path / "link").symlink_to(model)
     (tmp_path / "text").write_bytes(text.read_bytes())
     assert "is an input of this run" in refused("eval", "--checkpoint", model, "--output", sample_path())
+    assert "is a folder" in refused("eval", "--checkpoint", model, "--output", f"{model}/")
     for given in (tmp_path / "link", tmp_path / "text"):
         printed = refused("eval", "--checkpoint", model, "--text", tmp_path / "text", "--output", given)
         assert printed == f"--output {given}: is an input of this run; choose another name"
@@ -526,6 +527,14 @@ def test_a_full_disk_behind_standard_output(model):
     assert done.stderr == (
         "lm-meter: error: the output cannot be written (No space left on device); make room, or send it elsewhere\n"
     )
+
+
+def test_a_standard_output_that_can_only_be_read(model):
+    with open(os.devnull) as readable:
+        command = [sys.executable, "-m", "lm_meter", "inspect", str(model)]
+        done = subprocess.run(command, stdout=readable, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lm-meter: error: the output cannot be written (Bad file descriptor)")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

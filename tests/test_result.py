@@ -109,8 +109,8 @@ TEST_SHA256 = "56db52eb157b1ab5c89646eef70510c1eca6e12a3bfdb99f0d6b05b4eacb75b9"
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sha256": "0" * 64}, {"whole": False}, {"replaced_by_unk": 1}],
-    ids=["another text", "a part", "unknown words"],
+    [{"sha256": "0" * 64}, {"whole": False}, {"replaced_by_unk": 1}, {"first_token": "skip"}],
+    ids=["another text", "a part", "unknown words", "all but one"],
 )
 def test_the_gate_is_asked_of_the_whole_test_set_alone(changes, document):
     document["text"].update(sha256=TEST_SHA256, whole=True, replaced_by_unk=0)
@@ -119,7 +119,7 @@ def test_the_gate_is_asked_of_the_whole_test_set_alone(changes, document):
     document["text"].update(changes)
     priced = price_result(Result(document), PROFILES["micronet-2019-06"])
     assert priced["score"]["meets_gate"] is None
-    assert "not asked, not the whole test set" in result_table(priced)
+    assert "not asked, not the whole test set as is" in result_table(priced)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_histogram_of_another_model(document, refusal):
 
 
 def test_a_result_over_nothing(document, refusal):
-    document["text"]["scored"] = document["text"]["word_tokens"] = 0
+    document["text"] |= {"scored": 0, "pieces": 0, "word_tokens": 0}
     document["perplexity"].update(word=None, piece=None)
     assert refusal(document).startswith("contradicts itself (ZeroDivisionError")
 
@@ -281,6 +281,7 @@ def _set(document, path, value):
     [
         ("storage.tensors.0.count", 1),
         ("storage.bits", 1),
+        ("text.pieces", 0),
         ("perplexity.word", 1.0),
         ("perplexity.piece", None),
         ("perplexity.bits_per_byte", 0.5),
@@ -304,6 +305,20 @@ def test_speeds_of_hundreds_of_digits(document, refusal):
     assert "speed.bandwidth_fraction is" in refusal(document)
 
 
+@pytest.mark.parametrize("name", ["histogram", "regions"])
+def test_entries_that_stand_there_twice(name, document, refusal):
+    entries = document[name]
+    n = len(entries)
+    entries.append(entries[0])
+    assert refusal(document).startswith(f"number of {name} is {n + 1}, but the rest of the document gives {n}")
+
+
+@pytest.mark.parametrize("path", ["nll_nats", "speed.seconds", "text.bytes"])
+def test_negative_numbers(path, document, refusal):
+    _set(document, path, -5)
+    assert refusal(document) == f"{path} is -5; write it again with eval --output"
+
+
 def test_a_shape_without_end(document, refusal):
     document["storage"]["tensors"][0]["shape"] = [2**63 - 1] * 300
     assert "storage.tensors.0.count is" in refusal(document)
@@ -316,6 +331,10 @@ def test_a_shape_without_end(document, refusal):
         ("histogram.0.bits_a", 4096, "1, 2, 3"),
         ("histogram.1.bits_b", 65, "0, 1, 2"),
         ("storage.tensors.0.width", 0, "1, 2, 3"),
+        ("regions.0.role", "x", "lookup, matrix_vector"),
+        ("text.first_token", "x", "score, skip"),
+        ("online.block", 0, "1, 2, 3"),
+        ("environment.threads", 257, "1, 2, 3"),
     ],
 )
 def test_a_value_that_does_not_exist(path, value, allowed, document, refusal):
