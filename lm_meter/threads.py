@@ -28,9 +28,9 @@ def is_whole(value: object) -> bool:
 
 
 def check_threads(threads: int | None) -> int:
-    """``threads``, or the number of usable processors for None."""
+    """``threads``, or for None the number of usable processors, up to the most that a team may have."""
     if threads is None:
-        return usable_cpus()
+        return min(usable_cpus(), MAX_THREADS)
     if not is_whole(threads) or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"threads is {threads!r}; expected 1 to {MAX_THREADS}")
     return int(threads)
