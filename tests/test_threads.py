@@ -71,12 +71,12 @@ def test_an_error_in_one_thread_releases_the_others_and_is_raised(failing):
 
 def test_default_is_every_usable_processor():
     assert check_threads(None) == usable_cpus() >= 1
+    assert check_threads(3) == 3
 
 
 def test_a_machine_of_many_processors_gives_no_more_threads_than_may_be_asked_for(monkeypatch):
     monkeypatch.setattr("lm_meter.threads.usable_cpus", lambda: 2 * MAX_THREADS)
     assert check_threads(None) == check_threads(MAX_THREADS) == MAX_THREADS
-    assert check_threads(3) == 3
 
 
 @pytest.mark.parametrize("threads", [0, -1, 257])
