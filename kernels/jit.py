@@ -17,10 +17,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.ccallback import CFunc
 
 # Divisions follow IEEE 754 instead of raising, and the interpreter lock is free while a kernel runs, so that
 # ordinary Python threads can each run their share of the rows.
@@ -108,3 +109,22 @@ def entry(function: Callable[..., Any]) -> Any:
         return dispatcher
     dispatcher._cache = cache
     return dispatcher
+
+
+_natives: list[Any] = []  # a function's machine code lives as long as its object
+
+
+def native_address(function: Callable[..., Any], suffix: str, signature: Any) -> int:
+    """Compile ``function`` as a C function, keep the machine code as ``entry`` does, and return its address.
+
+    ``suffix`` tells apart functions that are made by one ``def``. It must not raise: it runs without the interpreter.
+    """
+    name_apart(function, suffix)
+    native: Any = CFunc(function, (signature.args, signature.return_type), {}, _OPTIONS)
+    with contextlib.suppress(OSError, RuntimeError):
+        cache = _KernelCache(function)
+        cache._impl.locator.ensure_cache_path()
+        native._cache = cache
+    native.compile()
+    _natives.append(native)
+    return cast(int, native.address)

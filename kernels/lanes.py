@@ -17,13 +17,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from .formats import BFLOAT16, FLOAT16, FLOAT32
 from .jit import name_apart
 
 LANES = 16
 
 _F32 = ir.FloatType()
-_I16 = ir.IntType(16)
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 _VECTOR = ir.VectorType(_F32, LANES)
@@ -60,20 +58,6 @@ def splat(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, ir.Constant(_BITS, [0] * LANES))
 
 
-def load_widened(builder: Any, pointer: Any, code: int, align: int) -> Any:
-    """Sixteen stored weights of format ``code`` as float32 lanes; exact for each of the formats."""
-    if code == FLOAT32:
-        return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=align)
-    half_words = ir.VectorType(_I16, LANES)
-    raw = builder.load(builder.bitcast(pointer, half_words.as_pointer()), align=align)
-    if code == FLOAT16:
-        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), LANES)), _VECTOR)
-    if code == BFLOAT16:
-        wide = builder.zext(raw, _BITS)
-        return builder.bitcast(builder.shl(wide, ir.Constant(_BITS, [16] * LANES)), _VECTOR)
-    raise ValueError(f"no vector load for weight format {code}")
-
-
 def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
     function_type = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
@@ -82,6 +66,17 @@ def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
 def vector_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c with one rounding, lane by lane."""
     return _call(builder, "llvm.fma.v16f32", [a, b, c])
+
+
+@intrinsic
+def address(typingctx: Any, array: Any) -> Any:
+    """Address of an array's first element: int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, _I64)
+
+    return types.int64(array), codegen
 
 
 @intrinsic
@@ -105,23 +100,6 @@ def store(typingctx: Any, array: Any, index: Any, lanes: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64, float32x16), codegen
-
-
-def _stored_lanes(code: int, itemsize: int) -> Any:
-    @intrinsic
-    def load_stored(typingctx: Any, weights: Any, offset: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = element_pointer(builder, context, signature.args[0], arguments[0], arguments[1], 1)
-            return load_widened(builder, pointer, code, itemsize)
-
-        return float32x16(weights, types.int64), codegen
-
-    return load_stored
-
-
-load_float32 = _stored_lanes(FLOAT32, 4)
-load_float16 = _stored_lanes(FLOAT16, 2)
-load_bfloat16 = _stored_lanes(BFLOAT16, 2)
 
 
 @intrinsic

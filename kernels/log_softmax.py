@@ -19,7 +19,7 @@ from .charge import ADD, COMPARE, CONVERT, MULTIPLY, TRANSCENDENTAL, UNARY, char
 from .elementary import exp, log
 from .jit import kernel
 from .lanes import LANES, broadcast, load, maximum, store
-from .product import ACTIVATION_BITS
+from .matrix import FLOAT_BITS
 
 # 24 row blocks: a multiple of every CPU's tile heights (8 or 4 for one vector, 3 or 1 for several).
 SEGMENT_BLOCKS = 24
@@ -57,7 +57,7 @@ def segment_cost(meter, rows, segments, tokens):
 
     For each of n entries: n - 1 compares, n subtractions, n exponentials, n - 1 adds.
     """
-    width = ACTIVATION_BITS
+    width = FLOAT_BITS
     charge(meter, COMPARE, width, width, (rows - segments) * tokens)
     charge(meter, ADD, width, width, rows * tokens)
     charge(meter, TRANSCENDENTAL, width, UNARY, rows * tokens)
@@ -112,7 +112,7 @@ def combine_cost(meter, segments, tokens):
     For S segments: S - 1 compares; S subtractions, exponentials, products and conversions to float64; S - 1 float64
     adds; one float64 logarithm; M and the target's logit converted, and the two subtractions (l - M) - log Z.
     """
-    width = ACTIVATION_BITS
+    width = FLOAT_BITS
     charge(meter, COMPARE, width, width, (segments - 1) * tokens)
     charge(meter, ADD, width, width, segments * tokens)
     charge(meter, TRANSCENDENTAL, width, UNARY, segments * tokens)

@@ -1,29 +1,39 @@
-"""Looking up a row of the embedding: a move under the rules, plus a conversion where the row is stored narrow."""
+"""Looking up a row of the embedding: a move under the rules, plus what makes float32 of a row that is stored narrow."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .charge import CONVERT, charge
-from .formats import BFLOAT16, BITS, FLOAT16, FLOAT32, ITEM_BYTES
+from .charge import ADD, CONVERT, MULTIPLY, charge
+from .formats import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    INT4,
+    INT8,
+    ITEM_BYTES,
+    OPERAND_BITS,
+    SCALE_BITS,
+    SCALE_BYTES,
+)
 from .jit import kernel
 from .lanes import LANES, element_pointer
-from .product import ACTIVATION_BITS
+from .matrix import FLOAT_BITS, Matrix, groups_of
+from .packing import integer_place
 
 _F32 = ir.FloatType()
 
 
 class Table(NamedTuple):
-    """Where the embedding lies: all int64, offset in bytes."""
+    """Where the embedding lies."""
 
-    offset: int
-    code: int  # format of the weights
-    columns: int
-    packed: int  # 1: packed in row blocks (shared with the softmax), 0: row-major
+    matrix: Matrix
+    packed: int  # 1: in row blocks, as for a product; 0: row-major, floating-point formats only
 
 
 def _stored_scalar(code: int) -> Any:
@@ -48,10 +58,62 @@ _read_float32, _read_float16, _read_bfloat16 = (_stored_scalar(code) for code in
 
 
 @kernel
-def lookup_cost(meter, table, columns):
-    """Cost law of ``lookup``: the move is free under the rules; a 16-bit row is converted, one conversion a number."""
-    if BITS[table.code] != ACTIVATION_BITS:
-        charge(meter, CONVERT, BITS[table.code], ACTIVATION_BITS, columns)
+def lookup_cost(meter, matrix, columns):
+    """Cost law of ``lookup``: the move is free under the rules; what is stored narrow is widened.
+
+    For each number a conversion, where it is not float32; for integers a multiply by the scale, and an add of the
+    offset where there is one.
+    """
+    if matrix.code != FLOAT32:
+        charge(meter, CONVERT, OPERAND_BITS[matrix.code], FLOAT_BITS, columns)
+    if matrix.code >= INT8:
+        charge(meter, MULTIPLY, SCALE_BITS, FLOAT_BITS, columns)
+        if matrix.has_offsets:
+            charge(meter, ADD, FLOAT_BITS, SCALE_BITS, columns)
+
+
+@kernel
+def _integer(weights, matrix, row, j):
+    """The integer that a packed matrix holds at ``row`` and column ``j``, from its code book if it has one."""
+    at, shift = integer_place(matrix, row % LANES, j)
+    at += matrix.offset + row // LANES * matrix.block_bytes
+    if matrix.code == INT8:
+        return np.int8(weights[at])
+    half = (weights[at] >> shift) & 15
+    if matrix.code == INT4:
+        return np.int8(half ^ 8) - 8  # two's complement of half a byte
+    return np.int8(weights[matrix.book_offset + half])
+
+
+@kernel
+def _look_up_integers(weights, matrix, row, columns, out):
+    groups = groups_of(matrix)
+    scales = matrix.offset + row // LANES * matrix.block_bytes + matrix.scales_at + row % LANES * SCALE_BYTES
+    for j in range(columns[0], columns[1]):
+        at = scales + j // matrix.group * LANES * SCALE_BYTES
+        value = _read_float16(weights, at) * np.float32(_integer(weights, matrix, row, j))
+        if matrix.has_offsets:
+            value += _read_float16(weights, at + groups * LANES * SCALE_BYTES)
+        out[j] = value
+
+
+@kernel
+def _look_up_floats(weights, table, row, columns, out):
+    matrix = table.matrix
+    item = ITEM_BYTES[matrix.code]
+    if table.packed:
+        start = matrix.offset + row // LANES * matrix.block_bytes + row % LANES * item
+        step = LANES * item
+    else:
+        start = matrix.offset + row * matrix.columns * item
+        step = item
+    for j in range(columns[0], columns[1]):
+        if matrix.code == FLOAT32:
+            out[j] = _read_float32(weights, start + j * step)
+        elif matrix.code == FLOAT16:
+            out[j] = _read_float16(weights, start + j * step)
+        else:
+            out[j] = _read_bfloat16(weights, start + j * step)
 
 
 @kernel
@@ -70,18 +132,8 @@ def lookup(weights, table, row, columns, out, meter):
         ``out[columns]`` is written.
     meter : Meter
     """
-    lookup_cost(meter, table, columns[1] - columns[0])
-    item = ITEM_BYTES[table.code]
-    if table.packed:
-        start = table.offset + ((row // LANES) * table.columns * LANES + row % LANES) * item
-        step = LANES * item
+    lookup_cost(meter, table.matrix, columns[1] - columns[0])
+    if table.matrix.code >= INT8:
+        _look_up_integers(weights, table.matrix, row, columns, out)
     else:
-        start = table.offset + row * table.columns * item
-        step = item
-    for j in range(columns[0], columns[1]):
-        if table.code == FLOAT32:
-            out[j] = _read_float32(weights, start + j * step)
-        elif table.code == FLOAT16:
-            out[j] = _read_float16(weights, start + j * step)
-        else:
-            out[j] = _read_bfloat16(weights, start + j * step)
+        _look_up_floats(weights, table, row, columns, out)

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 from .barrier import share, wait
 from .charge import Meter
+from .inputs import Narrow, Vectors, own_row, prepare, prepare_cost
 from .jit import entry, kernel
 from .lanes import LANES
 from .lookup import Table, lookup, lookup_cost
 from .lstm_cell import GATES, lstm_cell, lstm_cell_cost
-from .product import Place, Span, Vectors, matrix_at, product, product_cost, real_rows
+from .matrix import matrix_at
+from .product import Place, Span, product, product_cost, real_rows
 from .readout import Buffers, Predictions, Readout, read_out, readout_cost
 
 # Regions of the meter: the embedding, then the product and the cell of each layer, then the readout.
@@ -28,7 +30,7 @@ class Network(NamedTuple):
     weights: Any  # (bytes,) uint8, all packed matrices and their biases
     rows: Any  # (bytes,) uint8, the array that holds the embedding rows: the same one where they are tied
     table: Table
-    matrices: Any  # (matrices, 6) int64: layers, then the projection if there is one, then the softmax
+    matrices: Any  # (matrices, fields of Matrix) int64: layers, then the projection if there is one, then the softmax
     layers: int
 
 
@@ -46,6 +48,7 @@ class Scratch(NamedTuple):
 
     gates: Any  # (1, 4 padded H) float32
     hidden: Any  # (padded H,) float32
+    narrow: Narrow  # (threads, padded widest input)
     readout: Buffers
 
 
@@ -65,7 +68,7 @@ def advance(network, state, scratch, team, step, tally):
     input rows is read; the new hidden state goes into the other, so no thread overwrites what another still reads.
     """
     phase = step[1]
-    width = network.table.columns
+    width = network.table.matrix.columns
     lookup(network.rows, network.table, step[0], share(width, team), state.inputs[phase], Meter(tally, EMBEDDING))
     wait(team.sync, team.threads)
     for layer in range(network.layers):
@@ -77,11 +80,15 @@ def advance(network, state, scratch, team, step, tally):
         first, last = 2 * pairs[0], min(2 * pairs[1], unit_blocks)
         real = real_rows(first, last, units)
         region = 1 + 2 * layer
+        vector = Vectors(state.inputs, own_row(scratch.narrow, team.thread), 2 * layer + phase, 1)
+        prepare(matrix, vector, 0, 1)
+        # Every thread has made its own copy, which saves a barrier; the work of one is counted.
+        prepare_cost(Meter(tally, region), matrix, 1 if team.thread == 0 else 0)
         product(
             network.weights,
             matrix,
             Span(GATES * first, GATES * last, GATES * real),
-            Vectors(state.inputs, 2 * layer + phase, 1),
+            vector,
             Place(scratch.gates, 0, GATES * first * LANES),
             Meter(tally, region),
         )
@@ -144,9 +151,10 @@ def run(network, state, scratch, team, text, tally):
 @entry
 def step_cost(network, tally):
     """Charge one step and one prediction to ``tally`` (modified in place) from the cost laws, without running them."""
-    lookup_cost(Meter(tally, EMBEDDING), network.table, network.table.columns)
+    lookup_cost(Meter(tally, EMBEDDING), network.table.matrix, network.table.matrix.columns)
     for layer in range(network.layers):
         matrix = matrix_at(network.matrices, layer)
+        prepare_cost(Meter(tally, 1 + 2 * layer), matrix, 1)
         product_cost(Meter(tally, 1 + 2 * layer), matrix, matrix.rows, 1)
         lstm_cell_cost(Meter(tally, 2 + 2 * layer), matrix.rows // GATES)
     readout_cost(Meter(tally, 1 + 2 * network.layers), network.matrices[network.layers :])

@@ -12,7 +12,7 @@ from .charge import ADD, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .elementary import sigmoid, tanh
 from .jit import kernel
 from .lanes import LANES, fma, load, store
-from .product import ACTIVATION_BITS
+from .matrix import FLOAT_BITS
 
 GATES = 4
 
@@ -20,9 +20,9 @@ GATES = 4
 @kernel
 def lstm_cell_cost(meter, units):
     """Cost law of ``lstm_cell``: 3 multiplies, 1 add and 5 transcendentals for each unit."""
-    charge(meter, MULTIPLY, ACTIVATION_BITS, ACTIVATION_BITS, 3 * units)
-    charge(meter, ADD, ACTIVATION_BITS, ACTIVATION_BITS, units)
-    charge(meter, TRANSCENDENTAL, ACTIVATION_BITS, UNARY, 5 * units)
+    charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, 3 * units)
+    charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, units)
+    charge(meter, TRANSCENDENTAL, FLOAT_BITS, UNARY, 5 * units)
 
 
 @kernel

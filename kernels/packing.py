@@ -1,7 +1,9 @@
-"""Packing of row-major matrices into blocks of 16 rows, ``[R / 16][K][16]``.
+"""Packing of row-major matrices into blocks of 16 rows.
 
 In this layout sixteen rows advance together through the columns, one row a lane, so a matrix-vector product is a
-single sequential walk through memory and needs no sum across lanes. A matrix of ``groups`` equal parts (the four gates
+single sequential walk through memory and needs no sum across lanes. Floating-point weights are ``[R / 16][K][16]``; of
+integer weights a unit holds two or four columns of the sixteen rows (``decode.py``), and the scales and offsets follow
+the weights of their row block. A matrix of ``groups`` equal parts (the four gates
 of an LSTM layer) is interleaved: blocks 4u .. 4u + 3 hold the input, forget, cell and output gates of units
 16u .. 16u + 15, so that whoever computes them can finish those units. Rows that are missing in the last block are zero.
 """
@@ -10,8 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import entry
+from .formats import INT8, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS
+from .jit import entry, kernel
 from .lanes import LANES
+from .matrix import groups_of
 
 ALL_FINITE = -1
 
@@ -19,6 +23,16 @@ ALL_FINITE = -1
 def packed_blocks(rows: int, groups: int = 1) -> int:
     """Number of row blocks of a packed matrix of ``rows`` rows in ``groups`` equal parts."""
     return groups * -(-(rows // groups) // LANES)
+
+
+@kernel
+def _source_of(block, rows, groups):
+    """Of a block counted in the order of the source: its first row, how many rows it has, its place when packed."""
+    part = rows // groups
+    blocks_of_part = (part + LANES - 1) // LANES
+    group = block // blocks_of_part
+    unit = (block - group * blocks_of_part) * LANES
+    return group * part + unit, min(LANES, part - unit), (unit // LANES) * groups + group
 
 
 @entry
@@ -43,15 +57,9 @@ def pack_blocks(source, target, groups, exponent_mask, blocks):
     int
         First source row with a weight that is not finite, or ALL_FINITE.
     """
-    part = source.shape[0] // groups
-    blocks_of_part = (part + LANES - 1) // LANES
     columns = source.shape[1]
     for block in range(blocks[0], blocks[1]):
-        group = block // blocks_of_part
-        unit = (block - group * blocks_of_part) * LANES
-        first = group * part + unit
-        filled = min(LANES, part - unit)
-        to = (unit // LANES) * groups + group
+        first, filled, to = _source_of(block, source.shape[0], groups)
         for lane in range(filled):
             bad = False
             for j in range(columns):
@@ -65,6 +73,51 @@ def pack_blocks(source, target, groups, exponent_mask, blocks):
             for lane in range(filled, LANES):
                 target[to, j, lane] = 0
     return ALL_FINITE
+
+
+@kernel
+def integer_place(matrix, lane, j):
+    """Where the weight of a row block's lane and column j lies: byte from the block's beginning, lowest bit in it."""
+    per_unit = UNIT_COLUMNS[matrix.code]
+    group, inside = j // matrix.group, j % matrix.group
+    unit = group * ((matrix.group + per_unit - 1) // per_unit) + inside // per_unit
+    column = inside % per_unit
+    bit = (column >> 1) * (32 // per_unit)
+    return unit * UNIT_BYTES[matrix.code] + 4 * lane + 2 * (column & 1) + (bit >> 3), bit & 7
+
+
+@entry
+def pack_integers(source, scales, matrix, interleaved, blocks, target):
+    """Pack some row blocks of integer weights with their scales and offsets; nothing is checked here.
+
+    Parameters
+    ----------
+    source : (R, K) int8, or (R, K / 2 rounded up) uint8 with two weights a byte, the first in the low half
+    scales : (1 or 2, R, G) uint16
+        Bit patterns of the float16 scales, and of the offsets if there are any.
+    matrix : Matrix
+    interleaved : int
+        Number of equal parts of the rows that are interleaved.
+    blocks : (int, int)
+        First and last + 1 of the blocks, counted in the order of the source's rows.
+    target : (packed blocks, matrix.block_bytes) uint8
+        The chosen blocks are modified in place: they must be zero before.
+    """
+    for block in range(blocks[0], blocks[1]):
+        first, filled, to = _source_of(block, matrix.rows, interleaved)
+        packed = target[to]
+        for lane in range(filled):
+            for j in range(matrix.columns):
+                at, shift = integer_place(matrix, lane, j)
+                if matrix.code == INT8:
+                    packed[at] = np.uint8(source[first + lane, j])
+                else:
+                    packed[at] |= np.uint8(((source[first + lane, j >> 1] >> (4 * (j & 1))) & 15) << shift)
+            for kind in range(scales.shape[0]):
+                for group in range(groups_of(matrix)):
+                    at = matrix.scales_at + ((kind * groups_of(matrix) + group) * LANES + lane) * SCALE_BYTES
+                    packed[at] = scales[kind, first + lane, group] & 255
+                    packed[at + 1] = scales[kind, first + lane, group] >> 8
 
 
 def exponent_mask(code: int) -> np.unsignedinteger:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .barrier import next_item, share, wait
 from .charge import CHARGED_BY_CALLER, Meter
+from .inputs import Narrow, Vectors, must_prepare, prepare, prepare_cost
 from .jit import kernel
 from .lanes import LANES
 from .log_softmax import (
@@ -25,13 +26,15 @@ from .log_softmax import (
     segment_cost,
     segments_of,
 )
-from .product import Place, Span, Vectors, matrix_at, product, product_cost, real_rows
+from .matrix import matrix_at
+from .product import Place, Span, product, product_cost, real_rows
 
 
 class Buffers(NamedTuple):
     """Memory without a meaning between calls, for B tokens: the block rounded up to whole tiles."""
 
     projected: Any  # (B, padded P) float32
+    narrow: Narrow  # (B, padded widest input)
     logits: Any  # (threads * B, SEGMENT_ROWS) float32
     lanes: Any  # (threads, 16) float32
     partials: Any  # Partials of log_softmax.py, for B tokens
@@ -42,7 +45,7 @@ class Readout(NamedTuple):
     """What turns frozen outputs into log-probabilities."""
 
     weights: Any  # (bytes,) uint8, packed
-    matrices: Any  # (1 or 2, 6) int64: the projection if there is one, then the softmax
+    matrices: Any  # (1 or 2, fields of Matrix) int64: the projection if there is one, then the softmax
     buffers: Buffers
 
 
@@ -53,6 +56,17 @@ class Predictions(NamedTuple):
     log_probs: Any  # (m,) float64, written, in nats
     normalisers: Any  # (m, 2) float64, written: M and log Z of log_softmax.py
     logits: Any  # (V,) float32, written for the last target where V > 0; empty otherwise
+
+
+@kernel
+def _prepare(matrix, outputs, team, meter):
+    """Make this thread's share of the vectors what the matrix wants, and wait for the others'."""
+    if not must_prepare(matrix):
+        return
+    tokens = share(outputs.tokens, team)
+    prepare(matrix, outputs, tokens[0], tokens[1])
+    prepare_cost(meter, matrix, tokens[1] - tokens[0])
+    wait(team.sync, team.threads)
 
 
 @kernel
@@ -108,7 +122,7 @@ def _reduce_segments(readout, outputs, predictions, team, meter):
 def _combine(readout, predictions, team, meter):
     """Log-probabilities of this thread's tokens from the partial results."""
     buffers = readout.buffers
-    segments = segments_of(readout.matrices[readout.matrices.shape[0] - 1, 2])
+    segments = segments_of(matrix_at(readout.matrices, readout.matrices.shape[0] - 1).rows)
     tokens = 0
     for t in range(team.thread, predictions.targets.size, team.threads):
         top, log_total = combine_segments(buffers.partials, t, segments, CHARGED_BY_CALLER)
@@ -135,13 +149,16 @@ def read_out(readout, frozen, predictions, team, meter):
     meter : Meter
         Its region is that of the first matrix; that of the next one and that of the softmax follow.
     """
-    outputs = Vectors(frozen, 0, predictions.targets.size)
+    narrow = readout.buffers.narrow
+    outputs = Vectors(frozen, narrow, 0, predictions.targets.size)
     region = meter.region
+    _prepare(matrix_at(readout.matrices, 0), outputs, team, meter)
     if readout.matrices.shape[0] == 2:
         _project(readout, outputs, team, meter)
-        outputs = Vectors(readout.buffers.projected, 0, outputs.tokens)
+        wait(team.sync, team.threads)
+        outputs = Vectors(readout.buffers.projected, narrow, 0, outputs.tokens)
         region += 1
-    wait(team.sync, team.threads)
+        _prepare(matrix_at(readout.matrices, 1), outputs, team, Meter(meter.tally, region))
     _reduce_segments(readout, outputs, predictions, team, Meter(meter.tally, region))
     wait(team.sync, team.threads)
     _combine(readout, predictions, team, Meter(meter.tally, region + 1))
@@ -154,6 +171,7 @@ def readout_cost(meter, matrices):
     region = meter.region
     for index in range(matrices.shape[0]):
         matrix = matrix_at(matrices, index)
+        prepare_cost(Meter(meter.tally, region), matrix, 1)
         product_cost(Meter(meter.tally, region), matrix, matrix.rows, 1)
         region += 1
     log_softmax_cost(Meter(meter.tally, region), matrix_at(matrices, matrices.shape[0] - 1).rows, 1)

@@ -1,140 +1,258 @@
 """Register tiles: row blocks x tokens of a matrix product, the one place where the inner loop is written out.
 
-A packed matrix is ``[R / 16][K][16]`` (``packing.py``). A tile multiplies ``blocks`` neighbouring row blocks with
-``tokens`` vectors and keeps all ``blocks * tokens`` accumulators in registers. Output row r of token t is
+A packed matrix is a sequence of blocks of 16 rows, each a sequence of units (``decode.py``). A tile multiplies
+``blocks`` neighbouring row blocks with ``tokens`` vectors and keeps all ``blocks * tokens`` accumulators in registers.
+For float32 inputs, output row r of token t is
 
     acc = fma(w[r, j], x[t, j], acc)    for j = 0 .. K - 1, from acc = 0
 
 one lane a row, in that order whatever the tile's shape: that is why a token alone and a token in a block get the same
-bits. Enough accumulators hide the latency of fma and reuse each loaded weight: where registers hold 16 lanes (AVX-512),
+bits. For 8-bit inputs the sum is one of integers, exact in 32 bits in any order. Weights with scales are summed so
+group by group of columns, and the sums put together in the order of the groups:
+
+    out = fma(acc[g], scale[r, g], out);  out = fma(offset[r, g], sum of x[t] over g, out)    for g = 0 .. G - 1
+
+then multiplied by the inputs' own scale if these are 8-bit.
+
+Enough accumulators hide the latency of fma and reuse each loaded weight: where registers hold 16 lanes (AVX-512),
 24 for 3 row blocks and 8 tokens, and 8 row blocks at once for a single vector; elsewhere what fits, see TILE_BLOCKS.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .formats import ITEM_BYTES
-from .lanes import LANES, element_pointer, load_widened, splat, vector_fma
+from .decode import BOOK, PAIRS, all_lanes, columns_of_pairs, load_column, load_pairs, multiply_add_pairs
+from .formats import CODEBOOK4, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS, is_integer
+from .isa import has_feature
+from .lanes import LANES, splat, vector_fma
 
-_I64 = ir.IntType(64)
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_POINTER = ir.FloatType().as_pointer()
-
-
-def _wide_registers() -> bool:
-    """True where 32 registers of 16 lanes exist (AVX-512), as Numba will compile for this CPU."""
-    if config.CPU_FEATURES is not None:
-        return "+avx512f" in config.CPU_FEATURES
-    return bool(binding.get_host_cpu_features().get("avx512f", False))
-
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_F32 = ir.FloatType()
+_FLOATS = ir.VectorType(_F32, LANES)
+_INTS = ir.VectorType(_I32, LANES)
 
 # Shape of the tile for several tokens, and row blocks of the tile for one: accumulators, weights and inputs must fit
 # the registers. Without AVX-512, 16 lanes take two or four of them.
-TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS = (3, 8, 8) if _wide_registers() else (1, 4, 4)
+TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS = (3, 8, 8) if has_feature("avx512f") else (1, 4, 4)
+
+NO_ADDRESS = 0
 
 
-def _tile_function(module: Any, blocks: int, tokens: int, code: int) -> Any:
-    """The LLVM function of one tile, made once in each module.
+class Tile(NamedTuple):
+    """One tile's work: int64 each, places as addresses and distances in bytes."""
 
-    Arguments: pointers to the tile's weights, inputs and outputs; bytes between two tokens' inputs, and outputs; K.
-    It is never inlined: what surrounds a call could otherwise take registers away from the accumulators.
-    """
-    name = f"tile_{blocks}x{tokens}_{code}"
-    if name in module.globals:
-        return module.globals[name]
-    signature = ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, _POINTER, _I64, _I64, _I64])
-    function = ir.Function(module, signature, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    w_base, x_base, out_base, x_stride, out_stride, k = function.args
-
-    entry, loop, after = (function.append_basic_block(label) for label in ("entry", "columns", "write"))
-    builder = ir.IRBuilder(entry)
-
-    def i64(value: int) -> Any:
-        return ir.Constant(_I64, value)
-
-    def at(base: Any, offset: Any) -> Any:
-        return builder.inttoptr(builder.add(builder.ptrtoint(base, _I64), offset), _POINTER)
-
-    step = LANES * ITEM_BYTES[code]  # bytes from one column of a row block to the next
-    block_bytes = builder.mul(k, i64(step))
-    weights = [at(w_base, builder.mul(i64(b), block_bytes)) for b in range(blocks)]
-    inputs = [at(x_base, builder.mul(i64(t), x_stride)) for t in range(tokens)]
-    builder.branch(loop)
-
-    builder.position_at_end(loop)
-    j = builder.phi(_I64)
-    sums = [[builder.phi(_VECTOR) for _ in range(tokens)] for _ in range(blocks)]
-    j.add_incoming(i64(0), entry)
-    column, weight_offset = builder.mul(j, i64(4)), builder.mul(j, i64(step))
-    # All weights first, then one input at a time: the other way round, 8 inputs and 24 accumulators leave no register.
-    w = [load_widened(builder, at(pointer, weight_offset), code, step) for pointer in weights]
-    for t in range(tokens):
-        x = splat(builder, builder.load(at(inputs[t], column), align=4))
-        for b in range(blocks):
-            result = vector_fma(builder, w[b], x, sums[b][t])
-            sums[b][t].add_incoming(ir.Constant(_VECTOR, [0.0] * LANES), entry)
-            sums[b][t].add_incoming(result, loop)
-    following = builder.add(j, i64(1))
-    j.add_incoming(following, loop)
-    builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
-
-    builder.position_at_end(after)
-    for t in range(tokens):
-        start = builder.mul(i64(t), out_stride)
-        for b in range(blocks):
-            pointer = at(out_base, builder.add(start, i64(b * LANES * 4)))
-            result = sums[b][t].incomings[1][0]
-            builder.store(result, builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
-    builder.ret_void()
-    return function
+    weights: Any  # first row block
+    block_bytes: Any  # to the next row block
+    inputs: Any  # first token's vector: float32, or int16 that hold 8-bit integers
+    input_bytes: Any  # to the next token's
+    out: Any  # first token's first output, float32
+    out_bytes: Any  # to the next token's
+    groups: Any
+    columns: Any  # of a group
+    scales: Any  # from the beginning of a row block to its scales, 16 for each group; offsets, if any, follow them
+    sums: Any  # first token's sums of its inputs over each group, float32; NO_ADDRESS: there are no offsets
+    sum_bytes: Any  # to the next token's
+    input_scales: Any  # first token's scale, float32: integer inputs only
+    book: Any  # 16 int8: code-book formats only
+    ahead: Any  # from where weights are read to where the cache is asked to fetch some
 
 
-def make_tile(blocks: int, tokens: int, code: int) -> Any:
-    """The intrinsic that computes one tile for weights of format ``code``.
+def _emit_prefetch(builder: Any, address: Any) -> None:
+    pointer = builder.inttoptr(address, _I8.as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    for_reading, into_second_level, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
+    builder.call(function, [pointer, for_reading, into_second_level, data])
 
-    Its arguments: ``weights`` (uint8 array) and the byte ``offset`` of the tile's first row block in it; ``x`` (2-D
-    float32) and its row of the first token; ``out`` (2-D float32, modified in place) and the (row, column) of the
-    tile's first element in it; the number of ``columns`` K.
-    """
+
+class _Emitter:
+    """Writes the LLVM function of one tile: Tile's fields are its arguments."""
+
+    def __init__(self, module: Any, shape: tuple[int, int], code: int, integer_inputs: bool) -> None:
+        self.blocks, self.tokens = shape
+        self.code, self.integer_inputs, self.scaled = code, integer_inputs, is_integer(code)
+        name = f"tile_{self.blocks}x{self.tokens}_{NAMES[code]}_{'integer' if integer_inputs else 'float'}"
+        self.function = module.globals.get(name)
+        if self.function is None:
+            signature = ir.FunctionType(ir.VoidType(), [_I64] * len(Tile._fields))
+            self.function = ir.Function(module, signature, name)
+            self.function.linkage = "internal"
+            # Never inlined: what surrounds a call could otherwise take registers away from the accumulators.
+            self.function.attributes.add("noinline")
+            self._emit()
+
+    def _at(self, *terms: Any, kind: Any = _F32) -> Any:
+        address = terms[0]
+        for term in terms[1:]:
+            address = self.builder.add(address, term)
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def _times(self, factor: int, value: Any) -> Any:
+        return self.builder.mul(ir.Constant(_I64, factor), value)
+
+    def _emit(self) -> None:
+        entry, group_loop, unit_loop, group_end, done = (
+            self.function.append_basic_block(label) for label in ("entry", "group", "unit", "group_end", "done")
+        )
+        self.builder = builder = ir.IRBuilder(entry)
+        self.tile = tile = Tile(*self.function.args)
+        columns, item = UNIT_COLUMNS[self.code], 2 if self.integer_inputs else 4
+        units = builder.udiv(builder.add(tile.columns, ir.Constant(_I64, columns - 1)), ir.Constant(_I64, columns))
+        group_weights = self._times(UNIT_BYTES[self.code], units)
+        group_inputs = self._times(item, tile.columns)
+        self.book = None
+        if self.code == CODEBOOK4:
+            self.book = builder.load(self._at(tile.book, kind=BOOK), align=16)
+        builder.branch(group_loop)
+
+        builder.position_at_end(group_loop)
+        self.group = group = builder.phi(_I64)
+        group.add_incoming(ir.Constant(_I64, 0), entry)
+        weights_at = builder.mul(group, group_weights)
+        inputs_at = builder.mul(group, group_inputs)
+        weights = [
+            builder.add(builder.add(tile.weights, weights_at), self._times(b, tile.block_bytes))
+            for b in range(self.blocks)
+        ]
+        inputs = [
+            builder.add(builder.add(tile.inputs, inputs_at), self._times(t, tile.input_bytes))
+            for t in range(self.tokens)
+        ]
+        builder.branch(unit_loop)
+
+        builder.position_at_end(unit_loop)
+        unit = builder.phi(_I64)
+        unit.add_incoming(ir.Constant(_I64, 0), group_loop)
+        vector = _INTS if self.integer_inputs else _FLOATS
+        zero = all_lanes(vector, 0 if self.integer_inputs else 0.0)
+        start = [[builder.phi(vector) for _ in range(self.tokens)] for _ in range(self.blocks)]
+        sums = [list(row) for row in start]
+        weight_at = self._times(UNIT_BYTES[self.code], unit)
+        input_at = self._times(item * columns, unit)
+        # All weights first, then one input at a time: the other way round, 8 inputs and 24 accumulators leave no
+        # register.
+        steps = [self._weights_of_unit(builder.add(pointer, weight_at)) for pointer in weights]
+        if self.scaled and self.tokens == 1:
+            for pointer in weights:
+                _emit_prefetch(builder, builder.add(builder.add(pointer, weight_at), tile.ahead))
+        step_bytes = item * columns // len(steps[0])
+        for step in range(len(steps[0])):
+            for t in range(self.tokens):
+                x = self._input(builder.add(builder.add(inputs[t], input_at), ir.Constant(_I64, step_bytes * step)))
+                for b in range(self.blocks):
+                    sums[b][t] = self._accumulate(steps[b][step], x, sums[b][t])
+        for before, after in zip(itertools.chain(*start), itertools.chain(*sums), strict=True):
+            before.add_incoming(zero, group_loop)
+            before.add_incoming(after, unit_loop)
+        following = builder.add(unit, ir.Constant(_I64, 1))
+        unit.add_incoming(following, unit_loop)
+        builder.cbranch(builder.icmp_signed("<", following, units), unit_loop, group_end)
+
+        builder.position_at_end(group_end)
+        following = builder.add(group, ir.Constant(_I64, 1))
+        self.is_last = builder.icmp_signed(">=", following, tile.groups)
+        for b in range(self.blocks):
+            for t in range(self.tokens):
+                self._finish_group(sums[b][t], b, t)
+        group.add_incoming(following, builder.block)
+        builder.cbranch(self.is_last, done, group_loop)
+
+        builder.position_at_end(done)
+        builder.ret_void()
+
+    def _weights_of_unit(self, address: Any) -> list[Any]:
+        """Weights of a unit, in the pieces that meet one input each."""
+        if not self.scaled:
+            return [load_column(self.builder, self._at(address), self.code)]
+        pairs = load_pairs(self.builder, self._at(address), self.code, self.book)
+        if self.integer_inputs:
+            return pairs
+        return [column for pair in pairs for column in columns_of_pairs(self.builder, pair)]
+
+    def _input(self, address: Any) -> Any:
+        """A token's float32 input, or its pair of 16-bit ones, in every lane."""
+        if not self.integer_inputs:
+            return splat(self.builder, self.builder.load(self._at(address), align=4))
+        pair = self.builder.load(self._at(address, kind=_I32), align=4)
+        lanes = self.builder.insert_element(ir.Constant(_INTS, ir.Undefined), pair, ir.Constant(_I32, 0))
+        lanes = self.builder.shuffle_vector(lanes, lanes, all_lanes(_INTS, 0))
+        return self.builder.bitcast(lanes, PAIRS)
+
+    def _accumulate(self, weights: Any, x: Any, sums: Any) -> Any:
+        if self.integer_inputs:
+            return multiply_add_pairs(self.builder, weights, x, sums)
+        return vector_fma(self.builder, weights, x, sums)
+
+    def _finish_group(self, total: Any, block: int, token: int) -> None:
+        """Put a group's sums into the outputs of a row block and a token."""
+        builder, tile = self.builder, self.tile
+        place = self._at(
+            tile.out,
+            self._times(token, tile.out_bytes),
+            ir.Constant(_I64, 4 * LANES * block),
+            kind=_FLOATS,
+        )
+        if self.scaled:
+            total = self._scaled(total, place, block, token)
+        builder.store(total, place, align=4)
+
+    def _scaled(self, total: Any, place: Any, block: int, token: int) -> Any:
+        builder, tile = self.builder, self.tile
+        if self.integer_inputs:
+            total = builder.sitofp(total, _FLOATS)
+        scales = builder.add(builder.add(tile.weights, self._times(block, tile.block_bytes)), tile.scales)
+        at_group = self._times(LANES * SCALE_BYTES, self.group)
+        is_first = builder.icmp_signed("==", self.group, ir.Constant(_I64, 0))
+        before = builder.select(is_first, all_lanes(_FLOATS, 0.0), builder.load(place, align=4))
+        total = vector_fma(builder, total, self._half_lanes(builder.add(scales, at_group)), before)
+        with_offsets = builder.icmp_signed("!=", tile.sums, ir.Constant(_I64, NO_ADDRESS))
+        result = cgutils.alloca_once_value(builder, total)
+        with builder.if_then(with_offsets):
+            offsets = builder.add(scales, self._times(LANES * SCALE_BYTES, tile.groups))
+            sums = builder.add(tile.sums, self._times(token, tile.sum_bytes))
+            x = builder.load(self._at(sums, self._times(4, self.group)), align=4)
+            offset = self._half_lanes(builder.add(offsets, at_group))
+            builder.store(vector_fma(builder, offset, splat(builder, x), total), result)
+        total = builder.load(result)
+        if not self.integer_inputs:
+            return total
+        scale = builder.load(self._at(tile.input_scales, ir.Constant(_I64, 4 * token)), align=4)
+        scale = builder.select(self.is_last, scale, ir.Constant(_F32, 1.0))
+        return builder.fmul(total, splat(builder, scale))
+
+    def _half_lanes(self, address: Any) -> Any:
+        halves = self.builder.load(self._at(address, kind=ir.VectorType(ir.HalfType(), LANES)), align=2)
+        return self.builder.fpext(halves, _FLOATS)
+
+
+def make_tile(blocks: int, tokens: int, code: int, integer_inputs: bool) -> Any:
+    """The intrinsic that computes one tile, ``tile(Tile)``, for weights of a format and inputs of a kind."""
 
     @intrinsic
-    def tile(
-        typingctx: Any, weights: Any, offset: Any, x: Any, x_row: Any, out: Any, out_place: Any, columns: Any
-    ) -> Any:
-        signature = types.void(weights, types.int64, x, types.int64, out, types.UniTuple(types.int64, 2), types.int64)
-
+    def tile(typingctx: Any, work: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def row_bytes(position: int) -> Any:
-                array = context.make_array(signature.args[position])(context, builder, arguments[position])
-                return builder.extract_value(array.strides, 0)
-
-            def pointer(position: int, offset: Any) -> Any:
-                return element_pointer(builder, context, signature.args[position], arguments[position], offset, 1)
-
-            row, column = cgutils.unpack_tuple(builder, arguments[5])
-            x_stride, out_stride = row_bytes(2), row_bytes(4)
-            out_offset = builder.add(builder.mul(row, out_stride), builder.mul(column, ir.Constant(_I64, 4)))
-            builder.call(
-                _tile_function(builder.module, blocks, tokens, code),
-                [
-                    pointer(0, arguments[1]),
-                    pointer(2, builder.mul(arguments[3], x_stride)),
-                    pointer(4, out_offset),
-                    x_stride,
-                    out_stride,
-                    arguments[6],
-                ],
-            )
+            fields = cgutils.unpack_tuple(builder, arguments[0])
+            builder.call(_Emitter(builder.module, (blocks, tokens), code, integer_inputs).function, fields)
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(work), codegen
 
     return tile
+
+
+@intrinsic
+def prefetch_line(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address (int64): a hint, which may point anywhere."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _emit_prefetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .checkpoint import Checkpoint
-from .errors import CheckpointError
-from .kernels import formats
+from .kernels.formats import CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
 from .kernels.lanes import LANES
-from .kernels.packing import ALL_FINITE, exponent_mask, pack_blocks, packed_blocks
-from .kernels.product import NO_BIAS, Matrix
+from .kernels.matrix import INTEGER_BITS, Matrix, place_matrix
+from .kernels.multiply import multiply_address
+from .kernels.packing import ALL_FINITE, exponent_mask, pack_blocks, pack_integers, packed_blocks
 from .npz import ALIGNMENT
 from .threads import ThreadTeam
+from .weight_values import check_values, raise_not_finite
 
-FORMAT_CODES = {"float32": formats.FLOAT32, "float16": formats.FLOAT16, "bfloat16": formats.BFLOAT16}
 _HUGE_PAGE = 2 << 20
 # Bytes of a matrix that are packed before their pages of the file are given back: both copies are never resident.
 _SLAB = 16 << 20
@@ -26,11 +27,11 @@ _SLAB = 16 << 20
 
 @dataclass(frozen=True)
 class MatrixSource:
-    """A matrix of a checkpoint that is to be packed: names of its weight and bias, and its interleaved groups."""
+    """A matrix of a checkpoint that is to be packed: names of its weight and bias, and its interleaved parts."""
 
     weight: str
     bias: str | None
-    groups: int = 1
+    interleaved: int = 1
 
 
 def _aligned(n: int) -> int:
@@ -47,27 +48,9 @@ def _allocate(size: int) -> np.ndarray:
 
 
 def row_major(checkpoint: Checkpoint, name: str) -> np.ndarray:
-    """A weight array as it is stored, mapped and not copied, as bytes; its values are checked to be finite."""
-    array = checkpoint.verified(name)
-    code = FORMAT_CODES[checkpoint.formats[name]]
-    bits = checkpoint.weight_bits(array)
-    mask = exponent_mask(code)
-    rows = max(1, _SLAB // max(1, bits[:1].nbytes))
-    for first in range(0, len(bits), rows):
-        _check_finite(checkpoint, name, bits[first : first + rows], mask, first)
-    return bits.reshape(-1).view(np.uint8)
-
-
-def _check_finite(checkpoint: Checkpoint, name: str, bits: np.ndarray, mask: np.unsignedinteger, first: int) -> None:
-    bad = (bits & mask) == mask
-    if bad.any():
-        _raise_not_finite(checkpoint, name, first + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1))))
-
-
-def _raise_not_finite(checkpoint: Checkpoint, name: str, row: int) -> None:
-    raise CheckpointError(
-        f"{checkpoint.path}: array {name} has a NaN or infinite weight in row {row}; all must be finite"
-    )
+    """A floating-point weight array as it is stored, mapped and not copied, as bytes; its values are checked."""
+    check_values(checkpoint, name)
+    return checkpoint.weight_bits(checkpoint.verified(name)).reshape(-1).view(np.uint8)
 
 
 def pack_weights(
@@ -79,46 +62,105 @@ def pack_weights(
     -------
     (bytes,) uint8 array, 64-byte aligned, and where each matrix lies in it
     """
-    size = 0
-    matrices = []
-    for source in sources:
-        rows, columns = checkpoint.shape(source.weight)
-        blocks = packed_blocks(rows, source.groups)
-        code = FORMAT_CODES[checkpoint.formats[source.weight]]
-        offset, size = size, _aligned(size + blocks * columns * LANES * formats.ITEM_BYTES[code])
-        bias_offset, bias_code = NO_BIAS, code
-        if source.bias is not None:
-            bias_code = FORMAT_CODES[checkpoint.formats[source.bias]]
-            bias_offset, size = size, _aligned(size + blocks * LANES * formats.ITEM_BYTES[bias_code])
-        matrices.append(Matrix(offset, code, rows, columns, bias_offset, bias_code))
+    matrices, size = _layout(checkpoint, sources)
     arena = _allocate(size)
     for source, matrix in zip(sources, matrices, strict=True):
-        _pack(checkpoint, source.weight, source.groups, (arena, matrix.offset, matrix.code), team)
+        if is_integer(matrix.code):
+            _pack_integers(checkpoint, source, (arena, matrix), team)
+        else:
+            _pack_floats(checkpoint, source.weight, source.interleaved, (arena, matrix.offset), team)
         if source.bias is not None:
-            _pack(checkpoint, source.bias, source.groups, (arena, matrix.bias_offset, matrix.bias_code), team)
+            _pack_floats(checkpoint, source.bias, source.interleaved, (arena, matrix.bias_offset), team)
     return arena, matrices
 
 
-def _pack(checkpoint: Checkpoint, name: str, groups: int, place: tuple[np.ndarray, int, int], team: ThreadTeam) -> None:
-    arena, offset, code = place
+def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:
+    """A matrix as the cost laws want it: it lies nowhere yet."""
+    matrix = place_matrix(checkpoint.shape(source.weight), checkpoint.formats[source.weight].scheme)
+    if source.bias is None:
+        return matrix
+    return matrix._replace(bias_offset=0, bias_code=checkpoint.formats[source.bias].code)
+
+
+def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[list[Matrix], int]:
+    """Where each matrix, its code book and its bias will lie, and the size of all."""
+    matrices, size = [], 0
+
+    def reserve(nbytes: int) -> int:
+        nonlocal size
+        offset, size = size, _aligned(size + nbytes)
+        return offset
+
+    for source in sources:
+        matrix = describe_matrix(checkpoint, source)
+        blocks = packed_blocks(matrix.rows, source.interleaved)
+        matrix = matrix._replace(
+            offset=reserve(blocks * matrix.block_bytes),
+            multiply=multiply_address(matrix.code, matrix.input_bits == INTEGER_BITS),
+        )
+        if "codebook" in {part.role for part in checkpoint.parts[source.weight].values()}:
+            matrix = matrix._replace(book_offset=reserve(CODEBOOK_ENTRIES))
+        if source.bias is not None:
+            matrix = matrix._replace(bias_offset=reserve(blocks * LANES * ITEM_BYTES[matrix.bias_code]))
+        matrices.append(matrix)
+    return matrices, size
+
+
+def _shares(blocks: int, block_bytes: int, team: ThreadTeam) -> Iterator[list[tuple[int, int]]]:
+    """Slabs of row blocks, each split over the threads."""
+    slab = max(1, _SLAB // block_bytes)
+    for first in range(0, blocks, slab):
+        last = min(first + slab, blocks)
+        cuts = [first + (last - first) * thread // team.threads for thread in range(team.threads + 1)]
+        yield list(itertools.pairwise(cuts))
+
+
+def _pack_floats(
+    checkpoint: Checkpoint, name: str, interleaved: int, place: tuple[np.ndarray, int], team: ThreadTeam
+) -> None:
+    arena, offset = place
     array = checkpoint.verified(name)
     bits = checkpoint.weight_bits(array).reshape(array.shape[0], -1)
     rows, columns = bits.shape
-    blocks = packed_blocks(rows, groups)
-    item = formats.ITEM_BYTES[code]
-    target = arena[offset : offset + blocks * columns * LANES * item].view(bits.dtype).reshape(blocks, columns, LANES)
-    mask = exponent_mask(code)
-    slab = max(1, _SLAB // (columns * LANES * item))
+    blocks = packed_blocks(rows, interleaved)
+    block_bytes = columns * LANES * bits.itemsize
+    target = arena[offset : offset + blocks * block_bytes].view(bits.dtype).reshape(blocks, columns, LANES)
+    mask = exponent_mask(checkpoint.formats[name].code)
     failed = np.full(team.threads, ALL_FINITE, np.int64)
-    for first in range(0, blocks, slab):
-        last = min(first + slab, blocks)
+    for shares in _shares(blocks, block_bytes, team):
 
-        def work(thread: int, first: int = first, last: int = last) -> None:
-            share = tuple(first + (last - first) * (thread + i) // team.threads for i in (0, 1))
-            failed[thread] = pack_blocks(bits, target, groups, mask, share)
+        def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
+            failed[thread] = pack_blocks(bits, target, interleaved, mask, shares[thread])
 
         team.run(work)
         for row in failed:
             if row != ALL_FINITE:
-                _raise_not_finite(checkpoint, name, int(row))
+                raise_not_finite(checkpoint, name, int(row))
         checkpoint.forget(array)
+
+
+def _pack_integers(
+    checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.ndarray, Matrix], team: ThreadTeam
+) -> None:
+    arena, matrix = place
+    check_values(checkpoint, source.weight)
+    scales = []
+    for name, part in checkpoint.parts[source.weight].items():
+        array = checkpoint.verified(name)
+        if part.role in ("scales", "offsets"):
+            scales.append(checkpoint.weight_bits(array))
+        elif part.role == "codebook":
+            book = checkpoint.bytes(name)
+            arena[matrix.book_offset : matrix.book_offset + len(book)] = np.frombuffer(book, np.uint8)
+    values = checkpoint.verified(source.weight)
+    stored = checkpoint.view(values)
+    halves = np.stack(scales)
+    blocks = packed_blocks(matrix.rows, source.interleaved)
+    target = arena[matrix.offset : matrix.offset + blocks * matrix.block_bytes].reshape(blocks, matrix.block_bytes)
+    for shares in _shares(blocks, matrix.block_bytes, team):
+
+        def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
+            pack_integers(stored, halves, matrix, source.interleaved, shares[thread], target)
+
+        team.run(work)
+        checkpoint.forget(values)

@@ -1,4 +1,4 @@
-"""Checkpoints: format version 1, as specified in ``checkpoints/README.md``.
+"""Checkpoints: format versions 1 and 2, as specified in ``checkpoints/README.md``.
 
 A checkpoint is everything inference needs in one file: a configuration, the weights, the tokenizer. It is read in
 this order, and each step trusts only what the steps before have checked: container, configuration, the table of
@@ -17,17 +17,10 @@ import numpy as np
 from .errors import CheckpointError
 from .npz import MappedArray, Npz
 from .strict_json import parse_json
+from .weight_format import FLOATS, Stored, WeightFormat, parse_weight_format
 
 FORMAT = "lm-meter/checkpoint"
-VERSION = 1
-
-# How a weight format is stored. bfloat16 has no NumPy type: its bit patterns are stored as uint16.
-STORED_AS: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype("<f4"),
-    "float16": np.dtype("<f2"),
-    "bfloat16": np.dtype("<u2"),
-}
-FORMAT_BITS = {"float32": 32, "float16": 16, "bfloat16": 16}
+PLAIN_VERSION, VERSION = 1, 2  # version 1 knows floating-point formats only
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,10 @@ class Checkpoint:
     path : Path
     config : dict
         The configuration, as parsed from JSON.
-    formats : dict
-        Weight format ("float32", "float16" or "bfloat16") of each weight array.
+    formats : dict of str to WeightFormat
+        Declaration of each weight array.
+    parts : dict of str to dict of str to Stored
+        Arrays in which each weight array is stored.
     model_config : object
         The architecture's own checked configuration.
     """
@@ -60,25 +55,44 @@ class Checkpoint:
         self.config = _parse_config(self._npz.config_text, str(self.path))
         self.architecture = architecture_named(self.config["architecture"], str(self.path))
         self.model_config = self.architecture.parse_config(self.config, str(self.path))
-        self.formats: dict[str, str] = self.config["formats"]
         self._compare(self.architecture.expected_arrays(self.model_config, str(self.path)))
 
     def _compare(self, expected: Mapping[str, Expected]) -> None:
-        found = self._npz.arrays
-        for name in expected:
+        path, found, declared = str(self.path), self._npz.arrays, self.config["formats"]
+        self._shapes = {name: wanted.shape for name, wanted in expected.items() if wanted.is_weight}
+        self.formats: dict[str, WeightFormat] = {}
+        self.parts: dict[str, dict[str, Stored]] = {}
+        arrays: dict[str, Stored] = {}
+        for name, wanted in expected.items():
+            if wanted.is_weight:
+                self.formats[name] = parse_weight_format(declared.get(name), name, self.shape(name), path)
+                self.parts[name] = self.formats[name].stored(name, self.shape(name))
+                arrays |= self.parts[name]
+            else:
+                arrays[name] = Stored(wanted.shape, np.dtype("u1"), "bytes")
+        for name in arrays:
             if name not in found:
                 raise CheckpointError(f"{self.path}: array {name} is missing; the configuration needs it")
         for name in found:
-            if name not in expected:
+            if name not in arrays:
                 raise CheckpointError(f"{self.path}: surplus array {name}; the configuration does not use it")
-        for name, wanted in expected.items():
-            _compare_array(str(self.path), found[name], wanted, self.formats.get(name))
-        for name in self.formats:
-            if name not in expected or not expected[name].is_weight:
+        for name, stored in arrays.items():
+            _compare_array(path, found[name], stored, declared.get(name))
+        for name in declared:
+            if name not in self.formats:
                 raise CheckpointError(f"{self.path}: config.json declares a format for {name}, which is no weight here")
+            if self.config["version"] == PLAIN_VERSION and not self.formats[name].is_plain:
+                raise CheckpointError(
+                    f"{self.path}: array {name}: format version {PLAIN_VERSION} knows {', '.join(FLOATS)} only; "
+                    f"expected version {VERSION}"
+                )
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of an array, from its header."""
+        """Shape of a weight array, whatever it is stored in."""
+        return self._shapes[name]  # type: ignore[return-value]  # only arrays that hold no weights have any length
+
+    def stored_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of an array of the file, from its header."""
         return self._npz.arrays[name].shape
 
     def verified(self, name: str) -> MappedArray:
@@ -86,6 +100,10 @@ class Checkpoint:
         array = self._npz.arrays[name]
         self._npz.verify(array)
         return array
+
+    def view(self, array: MappedArray) -> np.ndarray:
+        """Mapped data of an array."""
+        return self._npz.view(array)
 
     def weight_bits(self, array: MappedArray) -> np.ndarray:
         """Mapped bit patterns of a weight array, as unsigned integers of its size."""
@@ -104,20 +122,12 @@ class Checkpoint:
         return self._npz.sha256()
 
 
-def _compare_array(path: str, array: MappedArray, wanted: Expected, weight_format: str | None) -> None:
+def _compare_array(path: str, array: MappedArray, wanted: Stored, declared: Any) -> None:
     where = f"{path}: array {array.name}"
-    if wanted.is_weight:
-        if not isinstance(weight_format, str) or weight_format not in STORED_AS:
-            raise CheckpointError(
-                f"{where}: config.json declares format {weight_format!r}; expected one of {', '.join(STORED_AS)}"
-            )
-        dtype = STORED_AS[weight_format]
-        if array.dtype != dtype:
-            raise CheckpointError(
-                f"{where}: is stored as {array.dtype}; its declared format {weight_format} is stored as {dtype}"
-            )
-    elif array.dtype != np.uint8:
-        raise CheckpointError(f"{where}: is stored as {array.dtype}; expected uint8 (bytes)")
+    if array.dtype != wanted.dtype:
+        kind = declared.get("format") if isinstance(declared, Mapping) else declared
+        owner = f"its declared format {kind} is" if wanted.role == "values" else f"{wanted.role} are"
+        raise CheckpointError(f"{where}: is stored as {array.dtype}; {owner} stored as {wanted.dtype}")
     fits = len(array.shape) == len(wanted.shape) and all(
         size is None or size == found for size, found in zip(wanted.shape, array.shape, strict=True)
     )
@@ -135,10 +145,10 @@ def _parse_config(text: str, path: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: config.json holds a {type(config).__name__}; expected one JSON object")
     if config.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format is {config.get('format')!r}; expected {FORMAT!r}")
-    if type(config.get("version")) is not int or config["version"] != VERSION:
+    if type(config.get("version")) is not int or config["version"] not in (PLAIN_VERSION, VERSION):
         raise CheckpointError(
-            f"{path}: format version is {config.get('version')!r}; this lm-meter reads version {VERSION}; update it or "
-            "write the checkpoint again"
+            f"{path}: format version is {config.get('version')!r}; this lm-meter reads versions {PLAIN_VERSION} and "
+            f"{VERSION}; update it or write the checkpoint again"
         )
     for key, kind in (("architecture", str), ("tokenizer", dict), ("formats", dict)):
         if not isinstance(config.get(key), kind):

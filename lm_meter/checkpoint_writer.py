@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .arena import row_major
-from .checkpoint import FORMAT, VERSION, Checkpoint
+from .checkpoint import FORMAT, PLAIN_VERSION, VERSION, Checkpoint
 from .errors import CheckpointError
 from .npz import write_npz
 from .tokenizers import load_tokenizer
+from .weight_format import FLOATS
+from .weight_values import check_values
 
 _LONGEST_NAME = 200
 
@@ -61,20 +62,18 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
 
 
 def _config_text(path: Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    formats = {
-        name: "float32" if array.dtype == np.float32 else "float16"
-        for name, array in arrays.items()
-        if array.dtype in (np.float32, np.float16)
-    }
-    complete = {
-        "format": FORMAT,
-        "version": VERSION,
-        **config,
-    }
     given = config.get("formats", {})
     if not isinstance(given, Mapping):
         raise CheckpointError(f"{path}: formats is {given!r:.40}; expected a mapping of array names to formats")
-    complete["formats"] = {**formats, **given}
+    formats = {
+        name: "float32" if array.dtype == np.float32 else "float16"
+        for name, array in arrays.items()
+        if array.dtype in (np.float32, np.float16) and not _belongs_to_another(name, given)
+    }
+    formats |= given
+    # The oldest version that says it all, so that the oldest reader can read it.
+    version = VERSION if any(entry not in FLOATS for entry in formats.values()) else PLAIN_VERSION
+    complete = {"format": FORMAT, "version": version, **config, "formats": formats}
     try:
         text = json.dumps(complete, indent=1, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -86,8 +85,14 @@ def _config_text(path: Path, config: Mapping[str, Any], arrays: Mapping[str, np.
     return text
 
 
+def _belongs_to_another(name: str, formats: Mapping[str, Any]) -> bool:
+    """Whether an array holds scales or the like of another one, whose format says so."""
+    owner = name.rpartition(".")[0]
+    return owner in formats and formats[owner] not in FLOATS
+
+
 def _check(checkpoint: Checkpoint) -> None:
     """What opening a checkpoint leaves to a run: the tokenizer, and that all weights are finite."""
     load_tokenizer(checkpoint)
     for name in checkpoint.formats:
-        row_major(checkpoint, name)
+        check_values(checkpoint, name)

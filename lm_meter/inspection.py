@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
-from .checkpoint import STORED_AS, Checkpoint
+from .checkpoint import Checkpoint
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
 from .profiles import PROFILES, Profile
@@ -16,9 +17,9 @@ from .storage import is_narrow, priced_parameters, tensors_of, tensors_to_json, 
 def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """Architecture, tensors, widths, and storage under each profile."""
     tensors = tensors_of(checkpoint)
-    stored = {name: STORED_AS[kind].itemsize * 8 for name, kind in checkpoint.formats.items()}
+    stored = _stored_widths(checkpoint)
     entries = [
-        {**entry, "stored_width": stored.get(entry["tied_to"] or entry["name"])} for entry in tensors_to_json(tensors)
+        {**entry, "stored_width": stored[entry["tied_to"] or entry["name"]]} for entry in tensors_to_json(tensors)
     ]
     return {
         "path": str(checkpoint.path),
@@ -28,6 +29,17 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "bits": total_bits(tensors),
         "parameters": {name: float(priced_parameters(tensors, profile)) for name, profile in PROFILES.items()},
         "numbers": sum(tensor.count for tensor in tensors),
+    }
+
+
+def _stored_widths(checkpoint: Checkpoint) -> dict[str, int]:
+    """Bits that a number of each array takes in the file: a whole number, padding of the last half byte apart."""
+    return {
+        name: array.dtype.itemsize * 8 * prod(checkpoint.stored_shape(name)) // prod(checkpoint.shape(owner))
+        if array.role == "values"
+        else array.dtype.itemsize * 8
+        for owner, parts in checkpoint.parts.items()
+        for name, array in parts.items()
     }
 
 

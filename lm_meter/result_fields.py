@@ -12,6 +12,7 @@ from .errors import ConfigError
 from .kernels.charge import KINDS, MAX_BITS
 from .regions import ROLES
 from .run_options import FIRST_TOKEN
+from .storage import PART_FORMATS
 from .threads import MAX_THREADS
 
 # For each field: a type, (type, None) where it may be null, the fields
@@ -81,6 +82,7 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"histogram.{number}.bits_b", row["bits_b"], range(MAX_BITS + 1)
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
+        yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ("values", *PART_FORMATS)
     for number, region in enumerate(document["regions"]):
         yield f"regions.{number}.role", region["role"], ROLES
     yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN

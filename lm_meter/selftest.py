@@ -18,7 +18,8 @@ from .kernels import lstm as loop
 from .kernels.charge import Meter, new_tally
 from .kernels.formats import FLOAT16, FLOAT32
 from .kernels.lookup import Table
-from .kernels.product import NO_BIAS, Matrix, product_cost
+from .kernels.matrix import NONE, Scheme, place_matrix
+from .kernels.product import product_cost
 from .profiles import PROFILES, Profile
 from .regions import Region
 from .score import price, score, task_of
@@ -51,11 +52,10 @@ _REGIONS = [
 
 def _baseline(bias: bool) -> np.ndarray:
     """Tally of one step of the 159M baseline, from the cost laws."""
-    bias_offset = 0 if bias else NO_BIAS
     shapes = ((4 * _H, _E + _H), (_E, _H), (_V, _E))
-    matrices = np.array([(0, FLOAT32, r, k, bias_offset, FLOAT32) for r, k in shapes], np.int64)
+    matrices = [place_matrix(shape, Scheme())._replace(bias_offset=0 if bias else NONE) for shape in shapes]
     nothing = np.zeros(0, np.uint8)
-    network = loop.Network(nothing, nothing, Table(0, FLOAT32, _E, 1), matrices, 1)
+    network = loop.Network(nothing, nothing, Table(matrices[-1], 1), np.array(matrices, np.int64), 1)
     tally = new_tally(len(_REGIONS))
     loop.step_cost(network, tally)
     return tally
@@ -80,7 +80,7 @@ def _baseline_checks(june: Profile) -> Iterator[Check]:
 def _layer(rows: int, columns: int, code: int, bias: bool) -> tuple[int, int]:
     """Multiplies and adds of one fully connected layer, from the cost law."""
     tally = new_tally(1)
-    matrix = Matrix(0, code, rows, columns, 0 if bias else NO_BIAS, code)
+    matrix = place_matrix((rows, columns), Scheme(code))._replace(bias_offset=0 if bias else NONE, bias_code=code)
     product_cost(Meter(tally, 0), matrix, rows, 1)
     return int(tally[0, 0].sum()), int(tally[0, 1].sum())
 

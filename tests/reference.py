@@ -12,6 +12,8 @@ import math
 from collections import Counter
 from contextlib import contextmanager
 
+import numpy as np
+
 ACTIVATION = 32  # bits of activations and accumulators
 SUM = 64  # bits of sums over segments of the vocabulary
 SEGMENT = 384  # vocabulary entries whose exponentials are summed before they are combined
@@ -79,6 +81,26 @@ class Counted:
         self.ledger.record("convert", self.bits, bits)
         return Counted(self.value, bits, self.ledger)
 
+    def __truediv__(self, other):
+        return self._binary("divide", other, self.value / other.value)
+
+    def magnitude(self):
+        self.ledger.record("bitwise", self.bits, 0)
+        return Counted(abs(self.value), self.bits, self.ledger)
+
+    def rounded(self, bits):
+        """To the nearest whole number, ties to even."""
+        self.ledger.record("convert", self.bits, bits)
+        return Counted(round(self.value), bits, self.ledger)
+
+    def rounded_to_half(self):
+        self.ledger.record("convert", self.bits, 16)
+        return Counted(float(np.float16(self.value)), 16, self.ledger)
+
+    def kept(self, dtype):
+        """The same number in a variable of a type: no operation."""
+        return Counted(float(dtype(self.value)), self.bits, self.ledger)
+
 
 def total(numbers):
     """Sum of n numbers: n - 1 adds."""
@@ -109,6 +131,64 @@ def product(ledger, weights, bits, x, bias=None, bias_bits=None):
             value = value + ledger.number(bias[row], bias_bits)
         out.append(Counted(value.value, ACTIVATION, ledger))
     return out
+
+
+def quantised(ledger, x):
+    """8-bit integers for a vector of float32 numbers, and the step they are multiples of."""
+    largest_one = largest([value.magnitude() for value in x])
+    largest_one.larger(ledger.number(2.0**-100, ACTIVATION))
+    step = (largest_one * ledger.number(np.float32(1 / 127), ACTIVATION)).kept(np.float32)
+    if largest_one.value < 2.0**-100:
+        step, largest_one = ledger.number(0, ACTIVATION), ledger.number(math.inf, ACTIVATION)
+    reciprocal = (ledger.number(127, ACTIVATION) / largest_one).kept(np.float32)
+    return [(value * reciprocal).rounded(8) for value in x], step
+
+
+class Integers:
+    """A matrix of whole numbers with a scale, and perhaps an offset, for each group of columns of a row."""
+
+    def __init__(self, numbers, bits, scales, offsets=None):
+        self.numbers, self.bits, self.scales, self.offsets = numbers, bits, scales, offsets
+        self.group = len(numbers[0]) // len(scales[0])
+
+    def product(self, ledger, x, input_bits, accumulator_bits=ACTIVATION):
+        """Each row's dot product with float32 numbers, or with what ``input_bits`` makes of them."""
+        step = None
+        if input_bits == 8:
+            x, step = quantised(ledger, x)
+        elif input_bits == 16:
+            x = [value.rounded_to_half() for value in x]
+        parts = [x[first : first + self.group] for first in range(0, len(x), self.group)]
+        sums = [total(Counted(v.value, ACTIVATION, ledger) for v in part) for part in parts] if self.offsets else None
+        if sums and step is not None:
+            sums = [value.converted(ACTIVATION) for value in sums]
+        out = []
+        for row, numbers in enumerate(self.numbers):
+            value = None
+            for g, part in enumerate(parts):
+                own = numbers[g * self.group : (g + 1) * self.group]
+                terms = [ledger.number(n, self.bits) * v for n, v in zip(own, part, strict=True)]
+                dot = total(Counted(term.value, accumulator_bits, ledger) for term in terms)
+                if step is not None:
+                    dot = dot.converted(ACTIVATION)
+                scaled = ledger.number(self.scales[row][g], 16) * Counted(dot.value, ACTIVATION, ledger)
+                value = scaled if value is None else value + scaled
+                if self.offsets:
+                    value = value + ledger.number(self.offsets[row][g], 16) * sums[g]
+            out.append(value if step is None else value * step)
+        return out
+
+    def row(self, ledger, row):
+        """One row as float32 numbers."""
+        numbers = []
+        for j, number in enumerate(self.numbers[row]):
+            value = ledger.number(self.scales[row][j // self.group], 16) * ledger.number(number, self.bits).converted(
+                32
+            )
+            if self.offsets:
+                value = value + ledger.number(self.offsets[row][j // self.group], 16)
+            numbers.append(value)
+        return numbers
 
 
 def lookup(ledger, row, bits):
@@ -143,22 +223,37 @@ def log_softmax(logits, target):
 
 
 class Lstm:
-    """An LSTM language model: ``arrays`` as in a checkpoint (float values), ``bits`` the declared width of each."""
+    """An LSTM language model.
 
-    def __init__(self, arrays, bits, hidden):
-        self.arrays, self.bits, self.ledger = arrays, bits, Ledger()
+    ``arrays`` as in a checkpoint, float values or ``Integers``; ``bits`` the declared width of the float ones;
+    ``inputs`` the width of the inputs of each matrix of integers.
+    """
+
+    def __init__(self, arrays, bits, hidden, inputs):
+        self.arrays, self.bits, self.inputs, self.ledger = arrays, bits, inputs, Ledger()
         self.hidden = [[self.ledger.number(0, ACTIVATION)] * n for n in hidden]
         self.cells = [[self.ledger.number(0, ACTIVATION)] * n for n in hidden]
 
     def _product(self, region, weight, bias, x):
+        b, matrix = self.arrays.get(bias), self.arrays[weight]
         with self.ledger.in_region(region):
-            b = self.arrays.get(bias)
-            return product(self.ledger, self.arrays[weight], self.bits[weight], x, b, self.bits.get(bias))
+            if not isinstance(matrix, Integers):
+                return product(self.ledger, matrix, self.bits[weight], x, b, self.bits.get(bias))
+            values = matrix.product(self.ledger, x, self.inputs[weight])
+            if b is None:
+                return values
+            return [v + self.ledger.number(value, self.bits[bias]) for v, value in zip(values, b, strict=True)]
+
+    def _embedded(self, token):
+        embedding = self.arrays["embedding"]
+        with self.ledger.in_region("embedding"):
+            if isinstance(embedding, Integers):
+                return embedding.row(self.ledger, token)
+            return lookup(self.ledger, embedding[token], self.bits["embedding"])
 
     def advance(self, token):
         """Let a token enter."""
-        with self.ledger.in_region("embedding"):
-            x = lookup(self.ledger, self.arrays["embedding"][token], self.bits["embedding"])
+        x = self._embedded(token)
         for layer in range(len(self.hidden)):
             region = f"lstm.{layer}"
             gates = self._product(region, f"{region}.weight", f"{region}.bias", x + self.hidden[layer])

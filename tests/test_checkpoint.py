@@ -11,6 +11,7 @@ from tiny import tiny_checkpoint, tiny_parts
 
 from lm_meter import Checkpoint, CheckpointError, LmMeterError, Model, write_checkpoint
 from lm_meter.npz import Npz, write_npz
+from lm_meter.weight_format import WeightFormat
 
 LAYER = "lstm.0.weight"  # (48, 20) in the default tiny checkpoint: 4 * 12 rows, 8 + 12 columns
 
@@ -68,7 +69,7 @@ def test_formats_are_taken_from_the_arrays_types(tmp_path):
     del config["formats"]
     write_checkpoint(tmp_path / "a.npz", config, arrays)
 
-    assert set(Checkpoint(tmp_path / "a.npz").formats.values()) == {"float16"}
+    assert set(Checkpoint(tmp_path / "a.npz").formats.values()) == {WeightFormat("float16")}
 
 
 def test_a_refused_write_leaves_nothing_and_keeps_the_old_file(tmp_path):
@@ -116,11 +117,11 @@ def test_another_format(parts, refused):
     assert refused({**config, "format": "onnx"}, arrays) == "format is 'onnx'; expected 'lm-meter/checkpoint'"
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 3, "1", None, [1]])
 def test_an_unknown_format_version(version, parts, refused):
     config, arrays = parts
     assert refused({**config, "version": version}, arrays) == (
-        f"format version is {version!r}; this lm-meter reads version 1; update it or write the checkpoint again"
+        f"format version is {version!r}; this lm-meter reads versions 1 and 2; update it or write the checkpoint again"
     )
 
 
@@ -177,15 +178,17 @@ def test_a_wrong_type(dtype, parts, refused):
 def test_a_tokenizer_of_the_wrong_type(parts, refused):
     config, arrays = parts
     arrays["tokenizer.words"] = arrays["tokenizer.words"].astype(np.uint16)
-    assert refused(config, arrays) == "array tokenizer.words: is stored as uint16; expected uint8 (bytes)"
+    assert refused(config, arrays) == "array tokenizer.words: is stored as uint16; bytes are stored as uint8"
 
 
-@pytest.mark.parametrize("weight_format", ["int4", "float64", None, 32, ["float32"], {}])
+@pytest.mark.parametrize("weight_format", ["int5", "float64", None, 32, ["float32"], {}])
 def test_an_unknown_weight_format(weight_format, parts, refused):
     config, arrays = parts
     config["formats"][LAYER] = weight_format
+    shown = None if weight_format == {} else weight_format
     assert refused(config, arrays) == (
-        f"array {LAYER}: config.json declares format {weight_format!r}; expected one of float32, float16, bfloat16"
+        f"array {LAYER}: config.json declares format {shown!r}; expected one of float32, float16, bfloat16, int8, "
+        "int4, codebook4, or an object with one of them as its format"
     )
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from guarded import Guarded
-from reference import Lstm
-from tiny import tiny_parts
+from reference import Integers, Lstm
+from tiny import integer_parts, tiny_parts
 
 import lm_meter
 from lm_meter.histogram import rows_of
@@ -23,6 +23,18 @@ CONFIGURATIONS = {
     "one unit": {"embedding": 1, "hidden": (1,)},
 }
 
+INT8 = {"format": "int8", "activations": 8}
+INT4 = {"format": "int4", "group": 8, "offsets": True, "activations": 8}
+BOOK = {"format": "codebook4", "activations": 16}
+INTEGERS = {
+    "int8, tied": ({"embedding": INT8, "lstm.0.weight": INT8}, {"embedding": 16, "hidden": (24,), "tied": True}),
+    "int4 with offsets": ({"embedding": INT4, "lstm.0.weight": INT4}, {"embedding": 16, "tied": True}),
+    "a code book, untied": (
+        {"softmax.weight": BOOK, "lstm.1.weight": BOOK, "projection.weight": {"format": "int4"}},
+        {"hidden": (9, 17), "projection": 11},
+    ),
+}
+
 
 def _float_values(array, weight_format):
     if weight_format == "bfloat16":
@@ -30,11 +42,31 @@ def _float_values(array, weight_format):
     return array.astype(np.float32)
 
 
+def _integers(arrays, name, entry):
+    """A matrix of integers as the scalar reference has it, from its stored arrays."""
+    numbers, bits = arrays[name], 8
+    if entry["format"] != "int8":
+        numbers = np.stack([numbers & 15, numbers >> 4], axis=-1).reshape(len(numbers), -1).astype(int)
+        if entry["format"] == "int4":
+            numbers, bits = (numbers ^ 8) - 8, 4
+        else:
+            numbers = arrays[f"{name}.codebook"][numbers]
+    offsets = arrays.get(f"{name}.offset")
+    columns = {"projection.weight": 17, "softmax.weight": 11, "lstm.1.weight": 26}.get(name, numbers.shape[1])
+    scales = arrays[f"{name}.scale"].tolist()
+    return Integers(numbers[:, :columns].tolist(), bits, scales, None if offsets is None else offsets.tolist())
+
+
 def _reference(config, arrays):
-    formats = config["formats"]
-    values = {name: _float_values(array, formats[name]).tolist() for name, array in arrays.items() if name in formats}
-    bits = {name: {"float32": 32}.get(kind, 16) for name, kind in formats.items()}
-    return Lstm(values, bits, config["dimensions"]["hidden"])
+    values, bits, inputs = {}, {}, {}
+    for name, entry in config["formats"].items():
+        if isinstance(entry, dict):
+            values[name], inputs[name] = _integers(arrays, name, entry), entry.get("activations", 32)
+        elif entry == "int4":
+            values[name], inputs[name] = _integers(arrays, name, {"format": entry}), 32
+        else:
+            values[name], bits[name] = _float_values(arrays[name], entry).tolist(), {"float32": 32}.get(entry, 16)
+    return Lstm(values, bits, config["dimensions"]["hidden"], inputs)
 
 
 def _tokens(count, vocabulary, seed=5):
@@ -46,9 +78,16 @@ def _write_text(path, tokens):
     return path
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+def _parts(name):
+    if name in INTEGERS:
+        formats, options = INTEGERS[name]
+        return integer_parts(formats, words=WORDS, **options)
+    return tiny_parts(words=WORDS, **CONFIGURATIONS[name])
+
+
+@pytest.mark.parametrize("name", [*CONFIGURATIONS, *INTEGERS])
 def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
-    config, arrays = tiny_parts(words=WORDS, **CONFIGURATIONS[name])
+    config, arrays = _parts(name)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
     tokens = [*_tokens(11, len(WORDS)), 0]  # ends in a line end, as a text does
 

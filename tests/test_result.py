@@ -62,7 +62,7 @@ def test_documented_fields_are_there(section, document):
 
 def test_rows_and_tensors_have_their_fields(document):
     assert set(document["histogram"][0]) == {"region", "kind", "bits_a", "bits_b", "count"}
-    assert set(document["storage"]["tensors"][0]) == {"name", "shape", "format", "width", "count", "tied_to"}
+    assert set(document["storage"]["tensors"][0]) == {"name", "shape", "format", "width", "count", "tied_to", "role"}
     assert document["schema"] == "lm-meter/result/1"
     assert document["partial"] is False
 
@@ -331,6 +331,7 @@ def test_a_shape_without_end(document, refusal):
         ("histogram.0.bits_a", 4096, "1, 2, 3"),
         ("histogram.1.bits_b", 65, "0, 1, 2"),
         ("storage.tensors.0.width", 0, "1, 2, 3"),
+        ("storage.tensors.0.role", "mask", "values, scales"),
         ("regions.0.role", "x", "lookup, matrix_vector"),
         ("text.first_token", "x", "score, skip"),
         ("online.block", 0, "1, 2, 3"),

@@ -6,6 +6,8 @@ import io
 import numpy as np
 
 from lm_meter import write_checkpoint
+from lm_meter.kernels.formats import CODEBOOK_ENTRIES
+from lm_meter.weight_format import WeightFormat
 
 WORDS = ("<eos>", "<unk>", "the", "cat", "sat", "on", "mat", "a", "dog", "ran", ",", ".", "=", "Ünïcode", "1")
 CHARACTERS = "\n abcdefghijklmnopqrstuvwxyz.,=<>éß—"
@@ -107,6 +109,31 @@ def tiny_parts(
         "origin": "tests/tiny.py",
     }
     return config, {**arrays, name: np.frombuffer(raw, np.uint8)}
+
+
+def integer_parts(formats, **options):
+    """``tiny_parts`` with some matrices as random integers of the format that ``formats`` declares for them."""
+    config, arrays = tiny_parts(**options)
+    rng = np.random.default_rng(11)
+    for name, entry in formats.items():
+        declared, columns = WeightFormat(**entry), arrays[name].shape[1]
+        parts = declared.stored(name, arrays[name].shape)
+        config["formats"][name] = declared.to_json()
+        for part, stored_array in parts.items():
+            shape = tuple(CODEBOOK_ENTRIES if n is None else n for n in stored_array.shape)
+            arrays[part] = _random_part(rng, shape, stored_array, declared)
+        if declared.bits == 4 and columns % 2:
+            arrays[name][:, -1] &= 15
+    return config, arrays
+
+
+def _random_part(rng, shape, part, declared):
+    if part.role == "scales":  # about as large as the weights they replace
+        largest = 8 if declared.format == "int4" else 128
+        return (rng.uniform(0.5, 1.5, shape) * 2 * _SCALE / largest).astype("f2")
+    if part.role == "offsets":
+        return rng.normal(0, 0.05, shape).astype("f2")
+    return rng.integers(0, 256, shape).astype("u1").view(part.dtype)
 
 
 def tiny_checkpoint(path, **options):

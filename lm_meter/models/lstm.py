@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from ..arena import FORMAT_CODES, MatrixSource, pack_weights, row_major
+from ..arena import MatrixSource, describe_matrix, pack_weights, row_major
 from ..checkpoint import Checkpoint, Expected
 from ..kernels import lstm as loop
 from ..kernels.barrier import Team
 from ..kernels.charge import new_tallies, new_tally
+from ..kernels.formats import is_integer
+from ..kernels.inputs import Narrow
 from ..kernels.lanes import LANES
 from ..kernels.log_softmax import SEGMENT_ROWS, Partials
 from ..kernels.lookup import Table
-from ..kernels.product import NO_BIAS
+from ..kernels.matrix import Matrix
 from ..kernels.readout import Buffers, Predictions
 from ..kernels.tile import TILE_TOKENS
 from ..regions import Region
 from ..threads import ThreadTeam
+from ..weight_format import WeightFormat
 from .lstm_config import LstmConfig, lstm_arrays, parse_lstm_config
 
 _NO_TOKENS = np.zeros(0, np.int64)
@@ -36,7 +39,7 @@ def _padded(n: int, to: int = LANES) -> int:
 
 def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
     sources = [
-        MatrixSource(f"lstm.{layer}.weight", f"lstm.{layer}.bias" if config.lstm_bias else None, groups=4)
+        MatrixSource(f"lstm.{layer}.weight", f"lstm.{layer}.bias" if config.lstm_bias else None, interleaved=4)
         for layer in range(config.layers)
     ]
     if config.projection is not None:
@@ -45,13 +48,23 @@ def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
     return [*sources, MatrixSource(softmax, "softmax.bias" if config.softmax_bias else None)]
 
 
-_WIDENING = ("a 16-bit weight or bias on its way into its multiply or add: that operation, at both widths",)
+_WIDENING = "a 16-bit weight or bias on its way into its multiply or add: that operation, at both widths"
+_UNPACKING = "an integer weight on its way into its multiply: that operation, at both widths"
+_BOOK = "an entry of the code book at a weight's index: a move"
+_MOVES = {
+    "float16": [_WIDENING], "bfloat16": [_WIDENING], "int8": [_UNPACKING], "int4": [_UNPACKING], "codebook4": [_BOOK]
+}  # fmt: skip
 
 
-def _regions(config: LstmConfig, formats: Mapping[str, str]) -> list[Region]:
+def _regions(config: LstmConfig, formats: Mapping[str, WeightFormat]) -> list[Region]:
     def matrix(name: str, source: MatrixSource) -> Region:
-        narrow = any(formats[part] != "float32" for part in (source.weight, source.bias) if part)
-        return Region(name, "matrix_vector", moves=_WIDENING if narrow else ())
+        moves = [
+            text
+            for part in (source.weight, source.bias)
+            if part and formats[part].format in _MOVES
+            for text in _MOVES[formats[part].format]
+        ]
+        return Region(name, "matrix_vector", moves=tuple(dict.fromkeys(moves)))
 
     sources = _matrix_sources(config)
     regions = [
@@ -95,16 +108,11 @@ class LstmArchitecture:
     def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
         """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
         config: LstmConfig = checkpoint.model_config
-        formats = checkpoint.formats
-        matrices = [
-            (0, FORMAT_CODES[formats[s.weight]], *checkpoint.shape(s.weight),
-             0 if s.bias else NO_BIAS, FORMAT_CODES[formats[s.bias or s.weight]])
-            for s in _matrix_sources(config)
-        ]  # fmt: skip
+        matrices = [describe_matrix(checkpoint, source) for source in _matrix_sources(config)]
         nothing = np.zeros(0, np.uint8)
-        table = Table(0, FORMAT_CODES[formats["embedding"]], config.embedding, 1)
+        table = Table(describe_matrix(checkpoint, MatrixSource("embedding", None)), 1)
         network = loop.Network(nothing, nothing, table, np.array(matrices, np.int64), config.layers)
-        regions = _regions(config, formats)
+        regions = _regions(config, checkpoint.formats)
         tally = new_tally(len(regions))
         loop.step_cost(network, tally)
         return regions, tally
@@ -126,15 +134,12 @@ class LstmRuntime:
         config: LstmConfig = checkpoint.model_config
         self.config, self.team, self.regions = config, team, _regions(config, checkpoint.formats)
         self.weights, matrices = pack_weights(checkpoint, _matrix_sources(config), team)
-        code = FORMAT_CODES[checkpoint.formats["embedding"]]
-        if config.tied:
-            rows, table = self.weights, Table(matrices[-1].offset, code, config.embedding, 1)
-        else:
-            rows, table = row_major(checkpoint, "embedding"), Table(0, code, config.embedding, 0)
+        rows, table = self._table(checkpoint, matrices[-1])
         self._network = loop.Network(self.weights, rows, table, np.array(matrices, np.int64), config.layers)
         self.recurrent_bytes = sum(matrix.nbytes for matrix in matrices[: config.layers])
         self.readout_bytes = sum(matrix.nbytes for matrix in matrices[config.layers :])
-        widest = max(config.layer_inputs(layer) + units for layer, units in enumerate(config.hidden))
+        widest = _padded(max(config.layer_inputs(layer) + units for layer, units in enumerate(config.hidden)))
+        self._groups = max(matrix.columns // matrix.group for matrix in matrices)
         units = _padded(max(config.hidden))
         self._inputs = np.zeros((2 * config.layers, widest), np.float32)
         self._cells = np.zeros((config.layers, units), np.float32)
@@ -142,6 +147,17 @@ class LstmRuntime:
         # Where uncharged calls count: the kernels without a meter would be compiled for them alone.
         self._unused = self.new_tallies()
         self.reserve(1)
+
+    def _table(self, checkpoint: Checkpoint, softmax: Matrix) -> tuple[np.ndarray, Table]:
+        """Where the embedding's rows are: with the softmax they are tied to, or by themselves."""
+        if self.config.tied:
+            return self.weights, Table(softmax, 1)
+        source = MatrixSource("embedding", None)
+        matrix = describe_matrix(checkpoint, source)
+        if not is_integer(matrix.code):
+            return row_major(checkpoint, "embedding"), Table(matrix, 0)
+        rows, [matrix] = pack_weights(checkpoint, [source], self.team)
+        return rows, Table(matrix, 1)
 
     def reserve(self, block: int) -> None:
         """Make room for blocks of up to ``block`` tokens."""
@@ -154,14 +170,22 @@ class LstmRuntime:
             return np.zeros(shape, np.float32)
 
         self._state = loop.State(self._inputs, self._cells, zeros(rows, units), self._clock)
+
+        def narrow(tokens: int, width: int) -> Narrow:
+            integers = np.zeros((tokens, width), np.int16)
+            return Narrow(zeros(tokens, width), integers, zeros(tokens), zeros(tokens, self._groups))
+
+        output = _padded(max(config.hidden[-1], config.output))
         buffers = Buffers(
             projected=zeros(rows, _padded(config.projection or 1)),
+            narrow=narrow(rows, output),
             logits=zeros(threads * rows, SEGMENT_ROWS),
             lanes=zeros(threads, LANES),
             partials=Partials(zeros(rows, segments), zeros(rows, segments)),
             targets=zeros(rows),
         )
-        self._scratch = loop.Scratch(zeros(1, 4 * units), zeros(units), buffers)
+        widest = self._inputs.shape[1]
+        self._scratch = loop.Scratch(zeros(1, 4 * units), zeros(units), narrow(threads, widest), buffers)
 
     def reset(self) -> None:
         """Back to the zero state, before any token."""

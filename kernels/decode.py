@@ -1,0 +1,137 @@
+"""From stored weights to numbers in registers: the LLVM code that widens one unit of sixteen rows.
+
+A unit of a floating-point format is one column, ``<16 x float>``. A unit of an integer format is a 32-bit word a row,
+with four 8-bit or eight 4-bit columns; column j lies in its half j % 2, at bit ``bits * (j // 2)`` of that half. So the
+halves of a word, shifted alike, are columns 2 i and 2 i + 1 as two 16-bit integers side by side: what a multiply-add of
+pairs of such integers wants (vpmaddwd, and vpdpwssd where the CPU has VNNI), and no lane is crossed on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .formats import BFLOAT16, CODEBOOK4, CODEBOOK_ENTRIES, FLOAT16, FLOAT32, STORED_BITS, UNIT_BYTES
+from .isa import has_feature
+from .lanes import LANES, element_pointer, float32x16
+
+_I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_INTS = ir.VectorType(_I32, LANES)
+_HALVES = ir.VectorType(_I16, LANES)
+_BYTES = ir.VectorType(_I8, 4 * LANES)
+PAIRS = ir.VectorType(_I16, 2 * LANES)
+BOOK = ir.VectorType(_I8, CODEBOOK_ENTRIES)
+
+
+def all_lanes(vector: Any, value: Any) -> Any:
+    """``value`` in every lane."""
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def load_column(builder: Any, pointer: Any, code: int) -> Any:
+    """Sixteen stored floating-point weights as float32 lanes; exact for each of the formats."""
+    if code == FLOAT32:
+        return builder.load(builder.bitcast(pointer, _FLOATS.as_pointer()), align=4)
+    raw = builder.load(builder.bitcast(pointer, _HALVES.as_pointer()), align=2)
+    if code == FLOAT16:
+        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), LANES)), _FLOATS)
+    if code == BFLOAT16:
+        return builder.bitcast(builder.shl(builder.zext(raw, _INTS), all_lanes(_INTS, 16)), _FLOATS)
+    raise ValueError(f"no columns in weight format {code}")
+
+
+def load_pairs(builder: Any, pointer: Any, code: int, book: Any) -> list[Any]:
+    """The pairs of columns of one unit of an integer format, ``<32 x i16>`` each, in the order of the columns.
+
+    ``book`` is the code book, ``<16 x i8>``, where the format has one.
+    """
+    raw = builder.load(builder.bitcast(pointer, PAIRS.as_pointer()), align=UNIT_BYTES[code])
+    if code != CODEBOOK4:
+        bits = STORED_BITS[code]
+        return [_field(builder, raw, bits, bits * i) for i in range(16 // bits)]
+    # The low half bytes hold the indices of pairs 0 and 2, the high ones those of 1 and 3.
+    even, odd = (
+        builder.bitcast(
+            _look_up(builder, book, builder.and_(builder.bitcast(half, _BYTES), all_lanes(_BYTES, 15))), PAIRS
+        )
+        for half in (raw, builder.lshr(raw, all_lanes(PAIRS, 4)))
+    )
+    return [_field(builder, half, 8, at) for at in (0, 8) for half in (even, odd)]
+
+
+def _field(builder: Any, words: Any, bits: int, at: int) -> Any:
+    """Signed numbers of some bits that begin at bit ``at`` of 16-bit words."""
+    above = 16 - bits - at
+    high = builder.shl(words, all_lanes(PAIRS, above)) if above else words
+    return builder.ashr(high, all_lanes(PAIRS, 16 - bits))
+
+
+def columns_of_pairs(builder: Any, pairs: Any) -> list[Any]:
+    """Both columns of ``<32 x i16>`` pairs as float32 lanes."""
+    words = builder.bitcast(pairs, _INTS)
+    first = builder.ashr(builder.shl(words, all_lanes(_INTS, 16)), all_lanes(_INTS, 16))
+    second = builder.ashr(words, all_lanes(_INTS, 16))
+    return [builder.sitofp(column, _FLOATS) for column in (first, second)]
+
+
+def _look_up(builder: Any, book: Any, indices: Any) -> Any:
+    """Entries of a 16-entry table, ``<16 x i8>``, at ``<64 x i8>`` indices 0 to 15, without touching memory."""
+    if not has_feature("avx2"):
+        return _select_entries(builder, book, indices)
+    half = ir.VectorType(_I8, 32)
+    shuffle = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(half, [half, half]), "llvm.x86.avx2.pshuf.b"
+    )
+    table = builder.shuffle_vector(book, book, ir.Constant(ir.VectorType(_I32, 32), [*range(CODEBOOK_ENTRIES)] * 2))
+    found = []
+    for first in (0, 32):
+        picked = ir.Constant(ir.VectorType(_I32, 32), [*range(first, first + 32)])
+        found.append(builder.call(shuffle, [table, builder.shuffle_vector(indices, indices, picked)]))
+    return builder.shuffle_vector(*found, ir.Constant(ir.VectorType(_I32, 64), [*range(64)]))
+
+
+def _select_entries(builder: Any, book: Any, indices: Any) -> Any:
+    """The portable twin of a byte shuffle: four rounds of choosing between two entries by one bit of the index."""
+    entries = [
+        builder.shuffle_vector(book, book, all_lanes(ir.VectorType(_I32, _BYTES.count), n))
+        for n in range(CODEBOOK_ENTRIES)
+    ]
+    for bit in range(4):
+        is_set = builder.icmp_unsigned("!=", builder.and_(indices, all_lanes(_BYTES, 1 << bit)), all_lanes(_BYTES, 0))
+        entries = [builder.select(is_set, b, a) for a, b in zip(entries[::2], entries[1::2], strict=True)]
+    return entries[0]
+
+
+def multiply_add_pairs(builder: Any, weights: Any, inputs: Any, sums: Any) -> Any:
+    """``sums`` + both products of each pair of 16-bit integers: ``<16 x i32>``, exact.
+
+    LLVM knows this form: vpmaddwd and vpaddd on AVX2, vpdpwssd with VNNI, smull and addp on NEON.
+    """
+    products = ir.VectorType(_I32, 2 * LANES)
+    product = builder.mul(builder.sext(weights, products), builder.sext(inputs, products))
+    even, odd = (
+        builder.shuffle_vector(product, product, ir.Constant(_INTS, [2 * n + i for n in range(LANES)])) for i in (0, 1)
+    )
+    return builder.add(sums, builder.add(even, odd))
+
+
+def _stored_lanes(code: int) -> Any:
+    @intrinsic
+    def load_stored(typingctx: Any, weights: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer = element_pointer(builder, context, signature.args[0], arguments[0], arguments[1], 1)
+            return load_column(builder, pointer, code)
+
+        return float32x16(weights, types.int64), codegen
+
+    return load_stored
+
+
+load_float32 = _stored_lanes(FLOAT32)
+load_float16 = _stored_lanes(FLOAT16)
+load_bfloat16 = _stored_lanes(BFLOAT16)

@@ -1,0 +1,154 @@
+"""Inputs of a product as its matrix wants them: float32, rounded to float16, or quantised to 8-bit integers.
+
+Quantised inputs are whole numbers of one step for each vector:
+
+    s = max |x| / 127,    q[j] = x[j] / s rounded to the nearest whole number, ties to even
+
+(symmetric, dynamic quantisation: Jacob et al., Quantization and training of neural networks for efficient
+integer-arithmetic-only inference, 2018, without the zero point). They are kept as int16, the width in which pairs are
+multiplied and added; the numbers have 8 bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .charge import ADD, BITWISE, COMPARE, CONVERT, DIVIDE, MULTIPLY, UNARY, charge
+from .jit import kernel
+from .lanes import LANES, broadcast, fma, load, store
+from .matrix import FLOAT_BITS, HALF_BITS, INTEGER_BITS, groups_of
+from .rounding import ROUNDER, larger_magnitude, largest_magnitude, round_to_half, store_rounded
+
+_LARGEST = np.float32(127.0)
+_STEP = np.float32(1 / 127)
+# Below this a vector counts as zero: the reciprocal of its step would overflow.
+_TINY = np.float32(2.0**-100)
+_ZERO = np.float32(0.0)
+
+
+class Narrow(NamedTuple):
+    """Memory for inputs that are not float32: a row a token, padded to whole lanes, without a meaning between calls."""
+
+    halves: Any  # (tokens, width) float32, values of float16
+    integers: Any  # (tokens, width) int16
+    scales: Any  # (tokens,) float32, the step of each token's integers
+    sums: Any  # (tokens, groups) float32, sums of the inputs over each group, for matrices with offsets
+
+
+class Vectors(NamedTuple):
+    """Input vectors of one or several tokens: rows row .. row + tokens - 1 of ``data``, rows 0 .. of ``narrow``."""
+
+    data: Any  # (rows, width) float32, C-contiguous; width: K rounded up to 16, zeros behind K
+    narrow: Narrow
+    row: int
+    tokens: int
+
+
+@kernel
+def _quantise(matrix, x, token):
+    """A vector's integers and their step."""
+    width = x.data.shape[1]
+    at = (x.row + token) * width
+    highest = broadcast(_ZERO)
+    for j in range(0, matrix.columns, LANES):
+        highest = larger_magnitude(load(x.data, at + j), highest)
+    largest = largest_magnitude(highest)
+    scale, reciprocal = largest * _STEP, _ZERO
+    if largest < _TINY:
+        scale = _ZERO
+    else:
+        reciprocal = _LARGEST / largest
+    x.narrow.scales[token] = scale
+    to = token * x.narrow.integers.shape[1]
+    for j in range(0, matrix.columns, LANES):
+        rounded = fma(load(x.data, at + j), broadcast(reciprocal), broadcast(ROUNDER))
+        store_rounded(x.narrow.integers, to + j, rounded)
+
+
+@kernel
+def _round_to_half(matrix, x, token):
+    """A vector's numbers rounded to float16."""
+    at, to = (x.row + token) * x.data.shape[1], token * x.narrow.halves.shape[1]
+    for j in range(0, matrix.columns, LANES):
+        store(x.narrow.halves, to + j, round_to_half(load(x.data, at + j)))
+
+
+@kernel
+def _sum_groups(matrix, x, token):
+    """Sums of the numbers that enter the product, group by group, in the order of the columns."""
+    for group in range(groups_of(matrix)):
+        first, last = group * matrix.group, (group + 1) * matrix.group
+        if matrix.input_bits == INTEGER_BITS:
+            whole = 0
+            for j in range(first, last):
+                whole += x.narrow.integers[token, j]
+            x.narrow.sums[token, group] = whole
+        else:
+            total = _ZERO
+            for j in range(first, last):
+                rounded = matrix.input_bits == HALF_BITS
+                total += x.narrow.halves[token, j] if rounded else x.data[x.row + token, j]
+            x.narrow.sums[token, group] = total
+
+
+@kernel
+def own_row(narrow, row):
+    """The memory of one vector."""
+    end = row + 1
+    return Narrow(narrow.halves[row:end], narrow.integers[row:end], narrow.scales[row:end], narrow.sums[row:end])
+
+
+@kernel
+def must_prepare(matrix):
+    """Whether a matrix wants anything but float32 inputs as they are."""
+    return matrix.input_bits != FLOAT_BITS or matrix.has_offsets != 0
+
+
+@kernel
+def prepare_cost(meter, matrix, tokens):
+    """Cost law of ``prepare``.
+
+    Rounded to float16: a conversion for each of K numbers. Quantised: K magnitudes (one bitwise operation each), K - 1
+    compares and one with the smallest vector that is not zero, a division and a multiply for the step and its
+    reciprocal, K multiplies and K conversions. Sums over G groups, where the matrix has offsets: K - G adds, and if
+    they are integers G conversions.
+    """
+    k = matrix.columns
+    if matrix.input_bits == HALF_BITS:
+        charge(meter, CONVERT, FLOAT_BITS, HALF_BITS, k * tokens)
+    elif matrix.input_bits == INTEGER_BITS:
+        charge(meter, BITWISE, FLOAT_BITS, UNARY, k * tokens)
+        charge(meter, COMPARE, FLOAT_BITS, FLOAT_BITS, k * tokens)
+        charge(meter, DIVIDE, FLOAT_BITS, FLOAT_BITS, tokens)
+        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, (k + 1) * tokens)
+        charge(meter, CONVERT, FLOAT_BITS, INTEGER_BITS, k * tokens)
+    if matrix.has_offsets:
+        groups = groups_of(matrix)
+        charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, (k - groups) * tokens)
+        if matrix.input_bits == INTEGER_BITS:
+            charge(meter, CONVERT, FLOAT_BITS, FLOAT_BITS, groups * tokens)
+
+
+@kernel
+def prepare(matrix, x, first, last):
+    """Make the inputs of tokens ``first`` to ``last`` - 1 of ``x`` what ``matrix`` wants; charged by the caller.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    x : Vectors
+        ``x.narrow`` is modified in place.
+    first, last : int
+        Tokens, counted from 0.
+    """
+    if not must_prepare(matrix):
+        return
+    for token in range(first, last):
+        if matrix.input_bits == INTEGER_BITS:
+            _quantise(matrix, x, token)
+        elif matrix.input_bits == HALF_BITS:
+            _round_to_half(matrix, x, token)
+        if matrix.has_offsets:
+            _sum_groups(matrix, x, token)

@@ -1,0 +1,109 @@
+"""Inputs of a product: float16, 8-bit integers and their step, sums over groups."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import ACTIVATION, Ledger, quantised
+
+from lm_meter.kernels.inputs import Narrow, Vectors, must_prepare, own_row, prepare
+from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.matrix import Scheme, place_matrix
+
+
+@kernel
+def _prepare(matrix, x, first, last):
+    prepare(matrix, x, first, last)
+
+
+@kernel
+def _own_row(narrow, row):
+    return own_row(narrow, row)
+
+
+def prepared(values, bits, group=None, has_offsets=False):
+    """What ``prepare`` makes of some vectors."""
+    tokens, columns = values.shape
+    width = -(-columns // 16) * 16
+    data = np.zeros((tokens, width), np.float32)
+    data[:, :columns] = values
+    matrix = place_matrix((1, columns), Scheme(3, group, has_offsets, bits))
+    groups = columns // matrix.group
+    narrow = Narrow(
+        np.ones((tokens, width), np.float32),
+        np.ones((tokens, width), np.int16),
+        np.ones(tokens, np.float32),
+        np.ones((tokens, groups), np.float32),
+    )
+    _prepare(matrix, Vectors(data, narrow, 0, tokens), 0, tokens)
+    return narrow
+
+
+finite = st.floats(-1000, 1000, width=32)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.lists(finite, min_size=1, max_size=40))
+def test_integers_and_step_are_those_of_the_reference(values):
+    ledger = Ledger()
+    numbers, step = quantised(ledger, [ledger.number(value, ACTIVATION) for value in values])
+    actual = prepared(np.array([values], np.float32), 8)
+    assert actual.integers[0, : len(values)].tolist() == [number.value for number in numbers]
+    assert actual.scales[0] == step.value
+    assert not actual.integers[0, len(values) :].any()
+
+
+def test_integers_are_within_half_a_step_and_reach_127():
+    values = np.random.default_rng(0).standard_normal((5, 600)).astype(np.float32)
+    actual = prepared(values, 8)
+    restored = actual.integers[:, :600] * actual.scales[:, None].astype(np.float64)
+    # Half a step, and the rounding of the reciprocal and of the step: 127 * 2**-23 steps.
+    assert np.all(np.abs(restored - values) <= (0.5 + 127 * 2.0**-23) * actual.scales[:, None])
+    assert np.all(np.abs(actual.integers).max(axis=1) == 127)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-31, 1e-45])
+def test_a_vector_of_nothing_is_zero(value):
+    actual = prepared(np.full((1, 20), value, np.float32), 8)
+    assert not actual.integers.any()
+    assert actual.scales[0] == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 15, 16, 39])
+def test_what_is_not_finite_shows_in_the_step(bad, place):
+    values = np.ones((1, 40), np.float32)
+    values[0, place] = bad
+    assert not np.isfinite(prepared(values, 8).scales[0])
+
+
+def test_halves_are_rounded_to_nearest_even():
+    values = np.array([[1 + 2.0**-11, 1 + 3 * 2.0**-11, -70000, 2.0**-25, 3.14159]], np.float32)
+    with np.errstate(over="ignore"):
+        reference = values.astype(np.float16).astype(np.float32)
+    assert np.array_equal(prepared(values, 16).halves[:, :5], reference)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_sums_of_groups(bits):
+    values = np.random.default_rng(1).standard_normal((3, 24)).astype(np.float32)
+    actual = prepared(values, bits, group=8, has_offsets=True)
+    entering = {8: actual.integers, 16: actual.halves, 32: values}[bits][:, :24].astype(np.float32)
+    reference = np.zeros((3, 3), np.float32)
+    for j in range(24):
+        reference[:, j // 8] += entering[:, j]
+    assert np.array_equal(actual.sums, reference)
+
+
+def test_float32_inputs_without_offsets_are_left_alone():
+    actual = prepared(np.ones((2, 8), np.float32), 32)
+    assert all((buffer == 1).all() for buffer in actual)
+    assert not must_prepare(place_matrix((1, 8), Scheme()))
+
+
+def test_one_vector_has_its_own_memory():
+    narrow = Narrow(*(np.arange(6).reshape(3, 2).astype(t) for t in ("f4", "i2")), np.arange(3.0), np.eye(3))
+    row = _own_row(narrow, 1)
+    row.integers[0, 0] = 9
+    assert narrow.integers.tolist() == [[0, 1], [9, 3], [4, 5]]
+    assert row.scales.tolist() == [1]
