@@ -90,6 +90,11 @@ class _KernelCacheImpl(CompileResultCacheImpl):
 class _KernelCache(FunctionCache):
     _impl_class = _KernelCacheImpl
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        # Numba's own key has what a function is closed over, pickled: intrinsics differ in each process, so that a
+        # function closed over them would never be found again. Ours are told apart by their names: see name_apart.
+        return sig, codegen.magic_tuple()
+
     def save_overload(self, sig: Any, data: Any) -> None:
         # A cache that cannot be filled (a full disk) costs time, in the next process; the result is the same.
         with contextlib.suppress(OSError):

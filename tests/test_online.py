@@ -1,10 +1,5 @@
 """The on-line pass: equal to the four-line loop, blind to what comes later, the same bits however it is run."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from tiny import tiny_checkpoint
@@ -81,56 +76,6 @@ def test_block_and_threads_change_no_bit_and_no_count(kind, checkpoint, block, t
     actual = _run(checkpoint, content, tmp_path, block=block, threads=threads)
     assert np.array_equal(actual.log_probs.view(np.int64), reference.log_probs.view(np.int64))
     assert actual["histogram"] == reference["histogram"]
-
-
-# The bits of several checkpoints at several blocks, from a process of its own. Its first argument says what CPU it
-# takes this one for when it chooses the shape of its tiles.
-_CHILD = """
-import json, sys
-from llvmlite import binding
-features = binding.get_host_cpu_features
-if sys.argv[1] != "native":
-    binding.get_host_cpu_features = lambda: {"avx512f": sys.argv[1] == "wide"}
-import lm_meter.kernels.tile as tile
-binding.get_host_cpu_features = features
-import lm_meter
-results = []
-for checkpoint in sys.argv[3:]:
-    for block in (1, 7, 64):
-        run = lm_meter.evaluate(checkpoint, text=sys.argv[2], options=lm_meter.RunOptions(block=block))
-        results.append([run.log_probs.view("int64").tolist(), run["histogram"]])
-print(json.dumps([[tile.TILE_BLOCKS, tile.TILE_TOKENS, tile.VECTOR_BLOCKS], results]))
-"""
-# The features of a Haswell, stated: Numba would otherwise add this machine's own to the name of the CPU.
-HASWELL = "+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3"
-CPUS = {
-    "haswell": ("native", {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": HASWELL}, [1, 4, 4]),
-    # The shapes that CPUs with and without AVX-512 get, in instructions of this one.
-    "tiles of a CPU with AVX-512": ("wide", {}, [3, 8, 8]),
-    "tiles of a CPU without": ("narrow", {}, [1, 4, 4]),
-}
-
-
-@pytest.mark.parametrize("cpu", CPUS)
-def test_another_cpu_gives_the_same_bits(cpu, tmp_path):
-    if cpu == "haswell" and os.uname().machine != "x86_64":
-        pytest.skip("names an x86 processor")
-    taken_for, variables, tiles = CPUS[cpu]
-    checkpoints = [
-        tiny_checkpoint(tmp_path / f"{dtype}.npz", **KINDS["word, tied, projection"], dtype=dtype)
-        for dtype in ("float32", "float16", "bfloat16")
-    ]
-    content = _text("word")
-    reference = []
-    for checkpoint in checkpoints:
-        run = _run(checkpoint, content, tmp_path, block=33, threads=1)
-        reference += 3 * [[run.log_probs.view(np.int64).tolist(), run["histogram"]]]
-
-    environment = {**os.environ, **variables, "LM_METER_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", _CHILD, taken_for, str(tmp_path / "text"), *map(str, checkpoints)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=200)
-
-    assert json.loads(done.stdout) == [tiles, reference]
 
 
 def test_two_runs_are_equal(kind, checkpoint, tmp_path):

@@ -4,47 +4,64 @@ import json
 import os
 import subprocess
 import sys
-
-from tiny import tiny_checkpoint
+from pathlib import Path
 
 from lm_meter.kernels import jit
 from lm_meter.kernels.formats import FLOAT32, INT8
 from lm_meter.kernels.multiply import multiply_address
 
-# Compiles some throw-away functions first, so that this process counts its symbols differently, then runs the model
-# with and without a meter as asked.
+TESTS = Path(__file__).parent
+
+# Compiles some throw-away functions first, so that this process counts its symbols differently, then runs kernels that
+# are made of closures (operators on lanes, decoders, tiles) with and without a meter as asked.
 _CHILD = """
 import json, sys
 import numba
-for i in range(int(sys.argv[2])):
+for i in range(int(sys.argv[1])):
     numba.njit(lambda x, i=i: x + i)(1)
 import numpy as np
-from lm_meter import Checkpoint
-from lm_meter.threads import ThreadTeam
-opened = Checkpoint(sys.argv[1])
+from packed import PackedMatrix
+from lm_meter.kernels import formats
+from lm_meter.kernels.charge import Meter, new_tally
+from lm_meter.kernels.elementary import tanh
+from lm_meter.kernels.jit import entry
+from lm_meter.kernels.lanes import load, store
+from lm_meter.kernels.matrix import Scheme
+from lm_meter.kernels.product import Place, Span, product
+
+@entry
+def run(weights, matrix, x, out, tally):
+    product(weights, matrix, Span(0, 2, 32), x, Place(out, 0, 0), Meter(tally, 0))
+    store(out, 0, tanh(load(out, 0)) / load(out, 16))
+
 results = []
-for metered in sys.argv[3].split(","):
-    runtime = opened.architecture.load(opened, ThreadTeam(1))
-    runtime.reserve(8)
-    tokens = np.arange(12) % 15
-    tallies = runtime.new_tallies() if metered == "yes" else None
-    results.append(runtime.run(tokens, tokens, 8, tallies).tolist())
+for metered in sys.argv[2].split(","):
+    for code in (formats.FLOAT16, formats.INT8):
+        packed = PackedMatrix(32, 24, Scheme(code), bias=True)
+        out = np.zeros((1, 32), np.float32)
+        x = packed.vectors(np.linspace(-1, 1, 24, dtype=np.float32)[None], 1)
+        run(packed.weights, packed.matrix, x, out, new_tally(1) if metered == "yes" else None)
+        results.append(out.tolist())
 print(json.dumps(results))
 """
 
 
-def _run(checkpoint, cache, shift, metered):
-    environment = {**os.environ, "LM_METER_CACHE": str(cache)}
-    command = [sys.executable, "-c", _CHILD, str(checkpoint), str(shift), metered]
+def _run(cache, shift, metered):
+    script = cache.parent / "child.py"
+    script.write_text(_CHILD, encoding="utf-8")
+    environment = {**os.environ, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, script, str(shift), metered]
     return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, timeout=200).stdout)
 
 
 def test_variants_kept_by_different_processes_agree_when_loaded_together(tmp_path):
-    checkpoint, cache = tiny_checkpoint(tmp_path / "model.npz", dtype="float16"), tmp_path / "cache"
-    reference = _run(checkpoint, cache, 0, "yes")[0]
-    _run(checkpoint, cache, 1, "no")  # compiled by a process whose count is one ahead
+    cache = tmp_path / "cache"
+    reference = _run(cache, 0, "yes")
+    _run(cache, 1, "no")  # compiled by a process whose count is one ahead
+    compiled = sorted(cache.rglob("*.nbc"))
     for order in ("yes,no", "no,yes"):
-        assert _run(checkpoint, cache, 0, order) == [reference, reference]
+        assert _run(cache, 0, order) == 2 * reference
+    assert sorted(cache.rglob("*.nbc")) == compiled  # found again, nothing compiled anew
 
 
 def test_kernels_made_by_one_def_have_different_names():

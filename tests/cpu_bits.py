@@ -1,0 +1,47 @@
+"""Bits of products of every kind of weight, for a process that takes its CPU for another one: see test_cpus.py."""
+
+import json
+import sys
+
+import numpy as np
+
+
+def bits():
+    """Outputs of random matrices for one vector and for several, as whole numbers."""
+    from packed import PackedMatrix
+
+    from lm_meter.kernels import formats
+    from lm_meter.kernels.matrix import Scheme
+
+    schemes = [
+        Scheme(formats.FLOAT32),
+        Scheme(formats.FLOAT16, input_bits=16),
+        Scheme(formats.BFLOAT16),
+        Scheme(formats.INT8, 8, True, 8),
+        Scheme(formats.INT4, None, False, 8),
+        Scheme(formats.INT4, 8, True),
+        Scheme(formats.CODEBOOK4, None, True, 8),
+    ]
+    x = np.random.default_rng(5).standard_normal((19, 40)).astype(np.float32)
+    products = []
+    for scheme in schemes:
+        packed = PackedMatrix(75, 40, scheme, bias=True)
+        products += [packed.times(x[:tokens], tokens).view(np.uint32).tolist() for tokens in (1, 19)]
+    return products
+
+
+def main(wide):
+    """Print the shape of the tiles and the bits; ``wide`` says whether to take the CPU for one with AVX-512."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features
+    if wide != "native":
+        binding.get_host_cpu_features = lambda: {**features(), "avx512f": wide == "wide"}
+    from lm_meter.kernels import tile
+
+    binding.get_host_cpu_features = features
+    print(json.dumps([[tile.TILE_BLOCKS, tile.TILE_TOKENS, tile.VECTOR_BLOCKS], bits()]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,64 @@
+"""The same bits on every CPU: products in other processors' instructions and tiles, and a whole pass in a Haswell's."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cpu_bits
+import numpy as np
+import pytest
+from tiny import integer_parts
+
+import lm_meter
+
+TESTS = Path(__file__).parent
+# Features are stated: Numba would otherwise add this machine's own to the name of the CPU.
+SANDY = "+avx,+cmov,+cx16,+f16c,+fma,+popcnt,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3"
+HASWELL = f"{SANDY},+avx2,+bmi,+bmi2,+lzcnt,+movbe"
+CPUS = {
+    "with AVX2": ("native", HASWELL, [1, 4, 4]),
+    "without AVX2": ("native", SANDY, [1, 4, 4]),
+    # In instructions of this one.
+    "tiles of a CPU with AVX-512": ("wide", None, [3, 8, 8]),
+}
+_PASS = """
+import json, sys
+import lm_meter
+run = lm_meter.evaluate(sys.argv[1], text=sys.argv[2])
+print(json.dumps([run.log_probs.view("int64").tolist(), run["histogram"]]))
+"""
+
+
+def _as_if(features, cache, *command):
+    """What a Python process prints whose kernels are compiled for a CPU with these features."""
+    if features is not None and os.uname().machine != "x86_64":
+        pytest.skip("names an x86 processor")
+    stated = {} if features is None else {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
+    environment = {**os.environ, **stated, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS)}
+    done = subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=200
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_products_have_the_same_bits(cpu, tmp_path):
+    taken_for, features, tiles = CPUS[cpu]
+    reference = cpu_bits.bits()
+    assert _as_if(features, tmp_path, TESTS / "cpu_bits.py", taken_for) == [tiles, reference]
+
+
+def test_a_whole_pass_has_the_same_bits(tmp_path):
+    formats = {
+        "embedding": {"format": "int8", "group": 8, "offsets": True},
+        "lstm.0.weight": {"format": "codebook4", "activations": 8},
+        "softmax.weight": {"format": "int4"},
+    }
+    lm_meter.write_checkpoint(tmp_path / "model.npz", *integer_parts(formats, projection=8))
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat\na dog ran\n" * 9, encoding="utf-8")
+    run = lm_meter.evaluate(tmp_path / "model.npz", text=text)
+    reference = [run.log_probs.view(np.int64).tolist(), run["histogram"]]
+    assert _as_if(HASWELL, tmp_path / "cache", "-c", _PASS, tmp_path / "model.npz", text) == reference
