@@ -1,7 +1,8 @@
 """The meter's tally, and the one function that writes to it.
 
 ``tally[region, kind, bits_a, bits_b]`` (int64) counts operations by the declared widths of their two inputs. An
-operation with one input has bits_b = 0, except a conversion, whose bits_b is the width it converts to.
+operation with one input has bits_b = 0, except a conversion, whose bits_b is the width it converts to. Behind the last
+kind of operation a tally counts overflows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numba.extending import overload
 
 KINDS = ("multiply", "add", "divide", "transcendental", "compare", "bitwise", "convert")
 MULTIPLY, ADD, DIVIDE, TRANSCENDENTAL, COMPARE, BITWISE, CONVERT = range(len(KINDS))
+# Behind the kinds of operations: an event that has no price. bits_a is the width of the accumulator.
+OVERFLOW = len(KINDS)
 MAX_BITS = 64
 UNARY = 0
 
@@ -31,12 +34,12 @@ class Meter(NamedTuple):
 CHARGED_BY_CALLER = Meter(None, 0)
 
 
-# Words from one pair of widths to the next: a cache line of int64, more than there are kinds.
+# Words from one pair of widths to the next: a cache line of int64, as many as there are kinds and overflows.
 _LINE = 8
 
 
 def new_tallies(threads: int, regions: int) -> np.ndarray:
-    """An empty tally for each thread: (threads, regions, kinds, 65, 65) int64.
+    """An empty tally for each thread: (threads, regions, kinds and overflows, 65, 65) int64.
 
     Between two tokens the weights push the tally out of the nearer caches, so a charge costs what must be fetched. In
     memory the kinds of a pair of widths share a cache line, for most charges of a kernel are on the same two widths,
@@ -46,7 +49,7 @@ def new_tallies(threads: int, regions: int) -> np.ndarray:
     words = np.zeros(math.prod(shape) + _LINE, np.int64)
     first = -words.ctypes.data % (8 * _LINE) // 8
     memory = words[first : first + math.prod(shape)].reshape(shape)
-    return memory[..., : len(KINDS)].transpose(0, 3, 4, 1, 2)
+    return memory[..., : OVERFLOW + 1].transpose(0, 3, 4, 1, 2)
 
 
 def new_tally(regions: int) -> np.ndarray:

@@ -57,7 +57,7 @@ def load_pairs(builder: Any, pointer: Any, code: int, book: Any) -> list[Any]:
     # The low half bytes hold the indices of pairs 0 and 2, the high ones those of 1 and 3.
     even, odd = (
         builder.bitcast(
-            _look_up(builder, book, builder.and_(builder.bitcast(half, _BYTES), all_lanes(_BYTES, 15))), PAIRS
+            look_up(builder, book, builder.and_(builder.bitcast(half, _BYTES), all_lanes(_BYTES, 15))), PAIRS
         )
         for half in (raw, builder.lshr(raw, all_lanes(PAIRS, 4)))
     )
@@ -79,8 +79,8 @@ def columns_of_pairs(builder: Any, pairs: Any) -> list[Any]:
     return [builder.sitofp(column, _FLOATS) for column in (first, second)]
 
 
-def _look_up(builder: Any, book: Any, indices: Any) -> Any:
-    """Entries of a 16-entry table, ``<16 x i8>``, at ``<64 x i8>`` indices 0 to 15, without touching memory."""
+def look_up(builder: Any, book: Any, indices: Any) -> Any:
+    """Entries of a 16-entry table, ``<16 x i8>``, at 32 or 64 8-bit indices 0 to 15, without touching memory."""
     if not has_feature("avx2"):
         return _select_entries(builder, book, indices)
     half = ir.VectorType(_I8, 32)
@@ -88,6 +88,8 @@ def _look_up(builder: Any, book: Any, indices: Any) -> Any:
         builder.module, ir.FunctionType(half, [half, half]), "llvm.x86.avx2.pshuf.b"
     )
     table = builder.shuffle_vector(book, book, ir.Constant(ir.VectorType(_I32, 32), [*range(CODEBOOK_ENTRIES)] * 2))
+    if indices.type == half:
+        return builder.call(shuffle, [table, indices])
     found = []
     for first in (0, 32):
         picked = ir.Constant(ir.VectorType(_I32, 32), [*range(first, first + 32)])
@@ -97,14 +99,22 @@ def _look_up(builder: Any, book: Any, indices: Any) -> Any:
 
 def _select_entries(builder: Any, book: Any, indices: Any) -> Any:
     """The portable twin of a byte shuffle: four rounds of choosing between two entries by one bit of the index."""
-    entries = [
-        builder.shuffle_vector(book, book, all_lanes(ir.VectorType(_I32, _BYTES.count), n))
-        for n in range(CODEBOOK_ENTRIES)
-    ]
+    kind = indices.type
+    every = ir.VectorType(_I32, kind.count)
+    entries = [builder.shuffle_vector(book, book, all_lanes(every, n)) for n in range(CODEBOOK_ENTRIES)]
     for bit in range(4):
-        is_set = builder.icmp_unsigned("!=", builder.and_(indices, all_lanes(_BYTES, 1 << bit)), all_lanes(_BYTES, 0))
+        is_set = builder.icmp_unsigned("!=", builder.and_(indices, all_lanes(kind, 1 << bit)), all_lanes(kind, 0))
         entries = [builder.select(is_set, b, a) for a, b in zip(entries[::2], entries[1::2], strict=True)]
     return entries[0]
+
+
+def products_of_pairs(builder: Any, weights: Any, inputs: Any) -> list[Any]:
+    """Both products of each pair of 16-bit integers: ``<16 x i32>`` each, first columns first."""
+    products = ir.VectorType(_I32, 2 * LANES)
+    product = builder.mul(builder.sext(weights, products), builder.sext(inputs, products))
+    return [
+        builder.shuffle_vector(product, product, ir.Constant(_INTS, [2 * n + i for n in range(LANES)])) for i in (0, 1)
+    ]
 
 
 def multiply_add_pairs(builder: Any, weights: Any, inputs: Any, sums: Any) -> Any:
@@ -112,11 +122,7 @@ def multiply_add_pairs(builder: Any, weights: Any, inputs: Any, sums: Any) -> An
 
     LLVM knows this form: vpmaddwd and vpaddd on AVX2, vpdpwssd with VNNI, smull and addp on NEON.
     """
-    products = ir.VectorType(_I32, 2 * LANES)
-    product = builder.mul(builder.sext(weights, products), builder.sext(inputs, products))
-    even, odd = (
-        builder.shuffle_vector(product, product, ir.Constant(_INTS, [2 * n + i for n in range(LANES)])) for i in (0, 1)
-    )
+    even, odd = products_of_pairs(builder, weights, inputs)
     return builder.add(sums, builder.add(even, odd))
 
 

@@ -16,7 +16,7 @@ from .jit import entry, kernel
 from .lanes import LANES
 from .lookup import Table, lookup, lookup_cost
 from .lstm_cell import GATES, lstm_cell, lstm_cell_cost
-from .matrix import matrix_at
+from .matrix import matrix_at, whole_load
 from .product import Place, Span, product, product_cost, real_rows
 from .readout import Buffers, Predictions, Readout, read_out, readout_cost
 
@@ -155,6 +155,6 @@ def step_cost(network, tally):
     for layer in range(network.layers):
         matrix = matrix_at(network.matrices, layer)
         prepare_cost(Meter(tally, 1 + 2 * layer), matrix, 1)
-        product_cost(Meter(tally, 1 + 2 * layer), matrix, matrix.rows, 1)
+        product_cost(Meter(tally, 1 + 2 * layer), matrix, whole_load(matrix), 1)
         lstm_cell_cost(Meter(tally, 2 + 2 * layer), matrix.rows // GATES)
     readout_cost(Meter(tally, 1 + 2 * network.layers), network.matrices[network.layers :])

@@ -12,6 +12,11 @@ NONE = -1
 FLOAT_BITS = 32
 HALF_BITS = 16  # of inputs that are rounded to float16
 INTEGER_BITS = 8  # of inputs that are quantised
+DENSE = 0  # no columns of a block that was pruned
+EXACT, WRAP, SATURATE = range(3)  # what an accumulator does: it holds every sum, or overflows in one of two ways
+
+# Of the table of a pruned matrix, from one row block to the next: four int64.
+TABLE_BYTES = 32
 
 _ALIGNMENT = 64
 
@@ -21,9 +26,9 @@ class Matrix(NamedTuple):
 
     rows: int
     columns: int
-    offset: int
+    offset: int  # of the first row block, or of the table of a pruned matrix (``sparse.py``)
     code: int  # format of the weights
-    block_bytes: int  # from one block of 16 rows to the next
+    block_bytes: int  # from one block of 16 rows, or from one row of the table, to the next
     group: int  # columns that share a scale, where the format has scales; else all
     scales_at: int  # from a row block's beginning to its scales: sixteen for each group, then the offsets likewise
     has_offsets: int
@@ -33,13 +38,16 @@ class Matrix(NamedTuple):
     bias_offset: int  # NONE where there is none; in the order of the packed rows, padded to whole blocks
     bias_code: int
     multiply: int  # address of the loop that multiplies; 0 where only the cost laws are wanted
+    pruned: int  # columns of the blocks that were pruned; DENSE: none were
+    terms: int  # weights that are kept: rows * columns of a dense matrix
+    filled: int  # rows that keep any
+    data_bytes: int  # of the weights, scales, offsets, places and masks, padding not counted
+    overflow: int  # what an integer accumulator does that is too narrow for its sums
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights, scales, offsets and biases that a product reads, padding not counted."""
-        scales = (1 + self.has_offsets) * (self.columns // self.group) * SCALE_BYTES if is_integer(self.code) else 0
-        bias = 0 if self.bias_offset == NONE else ITEM_BYTES[self.bias_code]
-        return self.rows * (-(-self.columns * STORED_BITS[self.code] // 8) + scales + bias)
+        """Bytes of the weights and what belongs to them, and of the biases, that a product reads."""
+        return self.data_bytes + (0 if self.bias_offset == NONE else self.rows * ITEM_BYTES[self.bias_code])
 
 
 class Scheme(NamedTuple):
@@ -50,6 +58,8 @@ class Scheme(NamedTuple):
     has_offsets: bool = False
     input_bits: int = FLOAT_BITS
     accumulator_bits: int = FLOAT_BITS
+    overflow: int = EXACT
+    pruned: int = DENSE
 
 
 def place_matrix(shape: tuple[int, int], scheme: Scheme, offset: int = 0) -> Matrix:
@@ -59,23 +69,45 @@ def place_matrix(shape: tuple[int, int], scheme: Scheme, offset: int = 0) -> Mat
     groups = columns // group
     scales_at = groups * -(-group // UNIT_COLUMNS[code]) * UNIT_BYTES[code]
     block_bytes = scales_at
+    data_bytes = rows * -(-columns * STORED_BITS[code] // 8)
     if is_integer(code):
+        data_bytes += rows * (1 + scheme.has_offsets) * groups * SCALE_BYTES
         scales = (1 + scheme.has_offsets) * groups * LANES * SCALE_BYTES
         block_bytes = -(-(scales_at + scales) // _ALIGNMENT) * _ALIGNMENT
+    if scheme.pruned != DENSE:
+        block_bytes = TABLE_BYTES
     return Matrix(
         rows, columns, offset, code, block_bytes, group, scales_at, int(scheme.has_offsets), NONE,
-        scheme.input_bits, scheme.accumulator_bits, NONE, FLOAT32, 0,
+        scheme.input_bits, scheme.accumulator_bits, NONE, FLOAT32, 0, scheme.pruned, rows * columns, rows,
+        data_bytes, scheme.overflow,
     )  # fmt: skip
 
 
 @inlined
 def matrix_at(table, index):
-    """Row ``index`` of an (n, 14) int64 table as a Matrix."""
+    """Row ``index`` of an (n, 19) int64 table as a Matrix."""
     r = table[index]
-    return Matrix(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13])
+    return Matrix(
+        r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9],
+        r[10], r[11], r[12], r[13], r[14], r[15], r[16], r[17], r[18],
+    )  # fmt: skip
 
 
 @kernel
 def groups_of(matrix):
     """Groups of columns in a row."""
     return matrix.columns // matrix.group
+
+
+class Load(NamedTuple):
+    """What the cost of a product depends on: real rows, the weights they keep, the rows that keep any."""
+
+    rows: int
+    terms: int
+    filled: int
+
+
+@kernel
+def whole_load(matrix):
+    """The load of all rows of a matrix."""
+    return Load(matrix.rows, matrix.terms, matrix.filled)

@@ -1,4 +1,4 @@
-"""The walk of register tiles over row blocks and tokens, compiled once for each weight format and kind of input.
+"""The walk of register tiles over row blocks and tokens, compiled once for each kind of weights and inputs.
 
 A model uses one or two of these loops. They are C functions with an address, compiled when a matrix is loaded that
 needs them; the compiled token loop calls them through the address. Compiled into every caller, all of them took 25
@@ -8,17 +8,20 @@ seconds.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .formats import NAMES
+from .formats import FLOAT32, NAMES
 from .jit import inlined, native_address
 from .lanes import LANES
-from .tile import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, make_tile, prefetch_line
+from .matrix import DENSE, EXACT, INTEGER_BITS, WRAP
+from .sparse import SEGMENTS, TO_DATA, WIDE, read_word
+from .sparse_tile import SparseKind, SparseTile, make_sparse_tile
+from .tile import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind, make_tile, prefetch_line
 
 _I64 = ir.IntType(64)
 
@@ -28,6 +31,29 @@ _I64 = ir.IntType(64)
 # 62 % of the memory's speed, with it 77 to 88 %.
 _FAR, _NEAR = 65536, 2048
 _LINE = 64
+
+
+class Loop(NamedTuple):
+    """What the code of a loop depends on."""
+
+    code: int = FLOAT32
+    integer_inputs: bool = False
+    overflow: int = EXACT
+    pruned: int = DENSE
+
+    @property
+    def name(self) -> str:
+        """A name that no other loop has."""
+        inputs = "integer" if self.integer_inputs else "float"
+        if self.pruned != DENSE:
+            return f"{NAMES[self.code]}_{inputs}_pruned_{'wide' if self.pruned >= WIDE else 'narrow'}"
+        overflow = "" if self.overflow == EXACT else "_wrap" if self.overflow == WRAP else "_saturate"
+        return f"{NAMES[self.code]}_{inputs}{overflow}"
+
+
+def loop_of(matrix: Any) -> Loop:
+    """The loop that multiplies a Matrix, or a matrix of a Scheme."""
+    return Loop(matrix.code, matrix.input_bits == INTEGER_BITS, matrix.overflow, matrix.pruned)
 
 
 @inlined
@@ -50,8 +76,16 @@ def _prefetch_share(start, size, token, tokens):
 
 
 @inlined
+def _tile_of(work):
+    """Tile's fields from where they lie one after the other."""
+    w = work
+    return Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14], w[15])
+
+
+@inlined
 def _moved(tile, blocks, token):
     """The tile some row blocks and tokens further on."""
+    sums = tile.sums + token * tile.sum_bytes if tile.sums != NO_ADDRESS else NO_ADDRESS
     return Tile(
         weights=tile.weights + blocks * tile.block_bytes,
         block_bytes=tile.block_bytes,
@@ -62,50 +96,66 @@ def _moved(tile, blocks, token):
         groups=tile.groups,
         columns=tile.columns,
         scales=tile.scales,
-        sums=tile.sums + token * tile.sum_bytes if tile.sums != NO_ADDRESS else NO_ADDRESS,
+        sums=sums,
         sum_bytes=tile.sum_bytes,
         input_scales=tile.input_scales + 4 * token,
         book=tile.book,
         ahead=tile.ahead,
+        accumulator=tile.accumulator,
+        rows=tile.rows - LANES * blocks,
+    )
+
+
+@inlined
+def _sparse_tile(tile):
+    """The work of a row block of a pruned matrix: the tile's weights are its row of the table."""
+    return SparseTile(
+        block=tile.weights + read_word(tile.weights + 8 * TO_DATA),
+        segments=read_word(tile.weights + 8 * SEGMENTS),
+        inputs=tile.inputs,
+        input_bytes=tile.input_bytes,
+        out=tile.out,
+        out_bytes=tile.out_bytes,
+        input_scales=tile.input_scales,
+        book=tile.book,
     )
 
 
 @functools.cache
-def multiply_address(code: int, integer_inputs: bool) -> int:
-    """Address of the loop for weights of a format and inputs of a kind; compiles it, or reads it from the cache."""
-    name = f"{NAMES[code]}_{'integer' if integer_inputs else 'float'}"
-    signature = types.void(types.CPointer(types.int64), types.int64, types.int64)
-    return native_address(_make_multiply(code, integer_inputs), name, signature)
+def multiply_address(loop: Loop) -> int:
+    """Address of a loop; compiles it, or reads it from the cache."""
+    signature = types.int64(types.CPointer(types.int64), types.int64, types.int64)
+    make = _make_multiply if loop.pruned == DENSE else _make_sparse_multiply
+    return native_address(make(loop), loop.name, signature)
 
 
-def _make_multiply(code: int, integer_inputs: bool) -> Any:
+def _make_multiply(loop: Loop) -> Any:
     def tile_of(blocks: int, tokens: int) -> Any:
-        return make_tile(blocks, tokens, code, integer_inputs)
+        return make_tile(TileKind(blocks, tokens, loop.code, loop.integer_inputs, loop.overflow))
 
     vector, vector_4, vector_2, vector_1 = (tile_of(blocks, 1) for blocks in (VECTOR_BLOCKS, 4, 2, 1))
     tile, narrow_tile = tile_of(TILE_BLOCKS, TILE_TOKENS), tile_of(1, TILE_TOKENS)
 
     def multiply(work, blocks, tokens):
-        w = work  # Tile's fields, one after the other
-        start = Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13])
-        block = 0
+        start = _tile_of(work)
+        block, overflows = 0, 0
         if tokens == 1:
             while block < blocks:
                 left = blocks - block
                 at = _moved(start, block, 0)
                 if left >= VECTOR_BLOCKS:
-                    vector(at)
+                    overflows += vector(at, 1)
                     block += VECTOR_BLOCKS
                 elif left >= 4:
-                    vector_4(at)
+                    overflows += vector_4(at, 1)
                     block += 4
                 elif left >= 2:
-                    vector_2(at)
+                    overflows += vector_2(at, 1)
                     block += 2
                 else:
-                    vector_1(at)
+                    overflows += vector_1(at, 1)
                     block += 1
-            return
+            return overflows
         # A group of row blocks meets every token before the next group is read: it stays in the cache meanwhile.
         while block < blocks:
             if blocks - block >= TILE_BLOCKS:
@@ -113,19 +163,39 @@ def _make_multiply(code: int, integer_inputs: bool) -> Any:
                     at = _moved(start, block, t)
                     size = TILE_BLOCKS * at.block_bytes
                     _prefetch_share(at.weights + size, size, t, tokens)
-                    tile(at)
+                    overflows += tile(at, tokens - t)
                 block += TILE_BLOCKS
             else:
                 for t in range(0, tokens, TILE_TOKENS):
-                    narrow_tile(_moved(start, block, t))
+                    overflows += narrow_tile(_moved(start, block, t), tokens - t)
                 block += 1
+        return overflows
+
+    return multiply
+
+
+def _make_sparse_multiply(loop: Loop) -> Any:
+    def tile_of(tokens: int) -> Any:
+        return make_sparse_tile(SparseKind(tokens, loop.code, loop.integer_inputs, loop.pruned >= WIDE))
+
+    vector, tile = tile_of(1), tile_of(TILE_TOKENS)
+
+    def multiply(work, blocks, tokens):
+        start = _tile_of(work)
+        for block in range(blocks):
+            if tokens == 1:
+                vector(_sparse_tile(_moved(start, block, 0)))
+            else:
+                for t in range(0, tokens, TILE_TOKENS):
+                    tile(_sparse_tile(_moved(start, block, t)))
+        return 0
 
     return multiply
 
 
 @intrinsic
 def call_multiply(typingctx: Any, address: Any, work: Any, blocks: Any, tokens: Any) -> Any:
-    """Compute some row blocks for some tokens: ``work`` is the Tile of the first of both."""
+    """Compute some row blocks for some tokens: ``work`` is the Tile of the first of both. Returns overflows (int64)."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         fields = cgutils.unpack_tuple(builder, arguments[1])
@@ -134,8 +204,7 @@ def call_multiply(typingctx: Any, address: Any, work: Any, blocks: Any, tokens: 
             place = cgutils.gep_inbounds(builder, memory, 0, number)
             builder.store(context.cast(builder, field, kind, types.int64), place)
         start = builder.bitcast(memory, _I64.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [start.type, _I64, _I64])
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [start, *arguments[2:]])
-        return context.get_dummy_value()
+        kind = ir.FunctionType(_I64, [start.type, _I64, _I64])
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [start, *arguments[2:]])
 
-    return types.void(types.int64, work, types.int64, types.int64), codegen
+    return types.int64(types.int64, work, types.int64, types.int64), codegen

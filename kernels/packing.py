@@ -26,7 +26,7 @@ def packed_blocks(rows: int, groups: int = 1) -> int:
 
 
 @kernel
-def _source_of(block, rows, groups):
+def source_of(block, rows, groups):
     """Of a block counted in the order of the source: its first row, how many rows it has, its place when packed."""
     part = rows // groups
     blocks_of_part = (part + LANES - 1) // LANES
@@ -59,7 +59,7 @@ def pack_blocks(source, target, groups, exponent_mask, blocks):
     """
     columns = source.shape[1]
     for block in range(blocks[0], blocks[1]):
-        first, filled, to = _source_of(block, source.shape[0], groups)
+        first, filled, to = source_of(block, source.shape[0], groups)
         for lane in range(filled):
             bad = False
             for j in range(columns):
@@ -104,7 +104,7 @@ def pack_integers(source, scales, matrix, interleaved, blocks, target):
         The chosen blocks are modified in place: they must be zero before.
     """
     for block in range(blocks[0], blocks[1]):
-        first, filled, to = _source_of(block, matrix.rows, interleaved)
+        first, filled, to = source_of(block, matrix.rows, interleaved)
         packed = target[to]
         for lane in range(filled):
             for j in range(matrix.columns):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .charge import ADD, CONVERT, MULTIPLY, charge
+from .charge import ADD, CONVERT, MULTIPLY, OVERFLOW, UNARY, charge
 from .decode import load_bfloat16, load_float16, load_float32
 from .formats import FLOAT16, FLOAT32, INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS
 from .jit import inlined, kernel
 from .lanes import LANES, address, load, store
-from .matrix import FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, groups_of
+from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Load, groups_of
 from .multiply import ahead, call_multiply
+from .sparse import sparse_load
 from .tile import NO_ADDRESS, Tile
 
 
@@ -42,18 +43,27 @@ def real_rows(first, last, rows):
 
 
 @kernel
-def product_cost(meter, matrix, rows, tokens):
-    """Cost law of ``product``: for each row K multiplies and K - 1 adds, and one add where there is a bias.
+def load_of(weights, matrix, span):
+    """The load of a run of row blocks."""
+    if matrix.pruned != DENSE:
+        return sparse_load(weights, matrix, span)
+    return Load(span.rows, span.rows * matrix.columns, span.rows)
 
-    The first term of a sum is not added to anything: fma with an accumulator of zero is a multiply. Where the weights
-    have scales, the sums of a row's G groups are K - G adds; each is converted, if it is one of integers, and
-    multiplied by its scale, and G - 1 adds put them together; offsets are a multiply by the sum of the inputs and an
-    add for each group; a sum over integer inputs is multiplied by their scale.
+
+@kernel
+def product_cost(meter, matrix, load, tokens):
+    """Cost law of ``product``: a multiply for each weight and an add for each but a row's first, and one for a bias.
+
+    The first term of a sum is not added to anything: fma with an accumulator of zero is a multiply. What was pruned is
+    neither multiplied nor added. Where the weights have scales, the sums of a row's G groups are G - 1 adds fewer; each
+    is converted, if it is one of integers, and multiplied by its scale, and G - 1 adds put them together; offsets are a
+    multiply by the sum of the inputs and an add for each group; a sum over integer inputs is multiplied by their scale.
     """
-    sums = rows * tokens
-    terms, parts = sums * matrix.columns, sums * groups_of(matrix)
+    sums = load.rows * tokens
+    terms, parts = load.terms * tokens, sums * groups_of(matrix)
+    firsts = load.filled * groups_of(matrix) * tokens
     charge(meter, MULTIPLY, OPERAND_BITS[matrix.code], matrix.input_bits, terms)
-    charge(meter, ADD, matrix.accumulator_bits, matrix.accumulator_bits, terms - parts)
+    charge(meter, ADD, matrix.accumulator_bits, matrix.accumulator_bits, terms - firsts)
     if matrix.code >= INT8:
         charge(meter, MULTIPLY, SCALE_BITS, FLOAT_BITS, parts)
         charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, parts - sums)
@@ -67,6 +77,13 @@ def product_cost(meter, matrix, rows, tokens):
         charge(meter, ADD, FLOAT_BITS, 8 * ITEM_BYTES[matrix.bias_code], sums)
 
 
+@kernel
+def count_overflows(meter, matrix, count):
+    """Record how often sums left their accumulator's range: no operation, but what an entry's reader must know."""
+    if matrix.overflow != EXACT:
+        charge(meter, OVERFLOW, matrix.accumulator_bits, UNARY, count)
+
+
 @inlined
 def _tile_at(weights, matrix, span, x, out):
     """The tile of the span's first row block and the first token."""
@@ -78,6 +95,7 @@ def _tile_at(weights, matrix, span, x, out):
     else:
         inputs, row, width = address(x.data), x.row, 4 * x.data.shape[1]
     out_bytes = 4 * out.data.shape[1]
+    sums = address(narrow.sums) if matrix.has_offsets else NO_ADDRESS
     return Tile(
         weights=address(weights) + matrix.offset + span.first * matrix.block_bytes,
         block_bytes=matrix.block_bytes,
@@ -88,11 +106,13 @@ def _tile_at(weights, matrix, span, x, out):
         groups=groups_of(matrix),
         columns=matrix.group,
         scales=matrix.scales_at,
-        sums=address(narrow.sums) if matrix.has_offsets else NO_ADDRESS,
+        sums=sums,
         sum_bytes=4 * narrow.sums.shape[1],
         input_scales=address(narrow.scales),
         book=address(weights) + matrix.book_offset,
         ahead=ahead(matrix.block_bytes),
+        accumulator=matrix.accumulator_bits,
+        rows=span.rows,
     )
 
 
@@ -125,9 +145,16 @@ def product(weights, matrix, span, x, out, meter):
         TILE_TOKENS are written; padding rows of the matrix give padding columns.
     meter : Meter
         Charged with ``product_cost`` for the span's real rows.
+
+    Returns
+    -------
+    int
+        How often an accumulator overflowed that was declared narrower than its sums.
     """
-    product_cost(meter, matrix, span.rows, x.tokens)
-    call_multiply(matrix.multiply, _tile_at(weights, matrix, span, x, out), span.last - span.first, x.tokens)
+    product_cost(meter, matrix, load_of(weights, matrix, span), x.tokens)
+    work = _tile_at(weights, matrix, span, x, out)
+    overflows = call_multiply(matrix.multiply, work, span.last - span.first, x.tokens)
+    count_overflows(meter, matrix, overflows)
     if matrix.bias_offset != NONE:
         width = out.data.shape[1]
         for block in range(span.first, span.last):
@@ -135,3 +162,4 @@ def product(weights, matrix, span, x, out, meter):
             for t in range(x.tokens):
                 at = (out.row + t) * width + out.column + (block - span.first) * LANES
                 store(out.data, at, load(out.data, at) + bias)
+    return overflows

@@ -26,8 +26,8 @@ from .log_softmax import (
     segment_cost,
     segments_of,
 )
-from .matrix import matrix_at
-from .product import Place, Span, product, product_cost, real_rows
+from .matrix import Load, matrix_at, whole_load
+from .product import Place, Span, count_overflows, load_of, product, product_cost, real_rows
 
 
 class Buffers(NamedTuple):
@@ -100,7 +100,7 @@ def _reduce_segments(readout, outputs, predictions, team, meter):
     blocks = (matrix.rows + LANES - 1) // LANES
     segments = segments_of(matrix.rows)
     row = team.thread * (buffers.logits.shape[0] // team.threads)
-    own_rows, own_segments = 0, 0
+    own_rows, own_terms, own_filled, own_segments, overflows = 0, 0, 0, 0, 0
     while True:
         segment = next_item(team.sync)
         if segment >= segments:
@@ -108,13 +108,18 @@ def _reduce_segments(readout, outputs, predictions, team, meter):
         first, start = segment * SEGMENT_BLOCKS, segment * SEGMENT_ROWS
         rows = min(SEGMENT_ROWS, matrix.rows - start)
         span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
-        product(readout.weights, matrix, span, outputs, Place(buffers.logits, row, 0), CHARGED_BY_CALLER)
+        place = Place(buffers.logits, row, 0)
+        overflows += product(readout.weights, matrix, span, outputs, place, CHARGED_BY_CALLER)
         _take_logits(buffers, row, tokens, (start, rows), predictions)
         logits = Logits(buffers.logits, row, tokens, rows)
         reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
-        own_rows += rows
+        load = load_of(readout.weights, matrix, span)
+        own_rows += load.rows
+        own_terms += load.terms
+        own_filled += load.filled
         own_segments += 1
-    product_cost(meter, matrix, own_rows, tokens)
+    product_cost(meter, matrix, Load(own_rows, own_terms, own_filled), tokens)
+    count_overflows(meter, matrix, overflows)
     segment_cost(Meter(meter.tally, meter.region + 1), own_rows, own_segments, tokens)
 
 
@@ -172,6 +177,6 @@ def readout_cost(meter, matrices):
     for index in range(matrices.shape[0]):
         matrix = matrix_at(matrices, index)
         prepare_cost(Meter(meter.tally, region), matrix, 1)
-        product_cost(Meter(meter.tally, region), matrix, matrix.rows, 1)
+        product_cost(Meter(meter.tally, region), matrix, whole_load(matrix), 1)
         region += 1
     log_softmax_cost(Meter(meter.tally, region), matrix_at(matrices, matrices.shape[0] - 1).rows, 1)

@@ -28,10 +28,21 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .decode import BOOK, PAIRS, all_lanes, columns_of_pairs, load_column, load_pairs, multiply_add_pairs
+from .accumulator import OverflowCounter
+from .decode import (
+    BOOK,
+    PAIRS,
+    all_lanes,
+    columns_of_pairs,
+    load_column,
+    load_pairs,
+    multiply_add_pairs,
+    products_of_pairs,
+)
 from .formats import CODEBOOK4, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS, is_integer
 from .isa import has_feature
 from .lanes import LANES, splat, vector_fma
+from .matrix import EXACT
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
@@ -62,6 +73,8 @@ class Tile(NamedTuple):
     input_scales: Any  # first token's scale, float32: integer inputs only
     book: Any  # 16 int8: code-book formats only
     ahead: Any  # from where weights are read to where the cache is asked to fetch some
+    accumulator: Any  # bits of an integer accumulator that overflows
+    rows: Any  # real ones from here on: the others are padding
 
 
 def _emit_prefetch(builder: Any, address: Any) -> None:
@@ -72,16 +85,27 @@ def _emit_prefetch(builder: Any, address: Any) -> None:
     builder.call(function, [pointer, for_reading, into_second_level, data])
 
 
-class _Emitter:
-    """Writes the LLVM function of one tile: Tile's fields are its arguments."""
+class TileKind(NamedTuple):
+    """What the code of a tile depends on."""
 
-    def __init__(self, module: Any, shape: tuple[int, int], code: int, integer_inputs: bool) -> None:
-        self.blocks, self.tokens = shape
-        self.code, self.integer_inputs, self.scaled = code, integer_inputs, is_integer(code)
-        name = f"tile_{self.blocks}x{self.tokens}_{NAMES[code]}_{'integer' if integer_inputs else 'float'}"
+    blocks: int
+    tokens: int
+    code: int
+    integer_inputs: bool
+    overflow: int = EXACT
+
+
+class _Emitter:
+    """Writes the LLVM function of one tile: Tile's fields are its arguments, and how many tokens are real ones."""
+
+    def __init__(self, module: Any, kind: TileKind) -> None:
+        self.blocks, self.tokens, self.code, self.integer_inputs, self.overflow = kind
+        self.scaled = is_integer(self.code)
+        inputs = "integer" if self.integer_inputs else "float"
+        name = f"tile_{self.blocks}x{self.tokens}_{NAMES[self.code]}_{inputs}_{self.overflow}"
         self.function = module.globals.get(name)
         if self.function is None:
-            signature = ir.FunctionType(ir.VoidType(), [_I64] * len(Tile._fields))
+            signature = ir.FunctionType(_I64, [_I64] * (len(Tile._fields) + 1))
             self.function = ir.Function(module, signature, name)
             self.function.linkage = "internal"
             # Never inlined: what surrounds a call could otherwise take registers away from the accumulators.
@@ -102,7 +126,8 @@ class _Emitter:
             self.function.append_basic_block(label) for label in ("entry", "group", "unit", "group_end", "done")
         )
         self.builder = builder = ir.IRBuilder(entry)
-        self.tile = tile = Tile(*self.function.args)
+        self.tile = tile = Tile(*self.function.args[:-1])
+        self.counter = None if self.overflow == EXACT else OverflowCounter(builder, self.overflow, tile.accumulator)
         columns, item = UNIT_COLUMNS[self.code], 2 if self.integer_inputs else 4
         units = builder.udiv(builder.add(tile.columns, ir.Constant(_I64, columns - 1)), ir.Constant(_I64, columns))
         group_weights = self._times(UNIT_BYTES[self.code], units)
@@ -147,7 +172,7 @@ class _Emitter:
             for t in range(self.tokens):
                 x = self._input(builder.add(builder.add(inputs[t], input_at), ir.Constant(_I64, step_bytes * step)))
                 for b in range(self.blocks):
-                    sums[b][t] = self._accumulate(steps[b][step], x, sums[b][t])
+                    sums[b][t] = self._accumulate(steps[b][step], x, sums[b][t], (b, t))
         for before, after in zip(itertools.chain(*start), itertools.chain(*sums), strict=True):
             before.add_incoming(zero, group_loop)
             before.add_incoming(after, unit_loop)
@@ -165,7 +190,7 @@ class _Emitter:
         builder.cbranch(self.is_last, done, group_loop)
 
         builder.position_at_end(done)
-        builder.ret_void()
+        builder.ret(self.counter.total(tile.rows, self.function.args[-1]) if self.counter else ir.Constant(_I64, 0))
 
     def _weights_of_unit(self, address: Any) -> list[Any]:
         """Weights of a unit, in the pieces that meet one input each."""
@@ -185,7 +210,11 @@ class _Emitter:
         lanes = self.builder.shuffle_vector(lanes, lanes, all_lanes(_INTS, 0))
         return self.builder.bitcast(lanes, PAIRS)
 
-    def _accumulate(self, weights: Any, x: Any, sums: Any) -> Any:
+    def _accumulate(self, weights: Any, x: Any, sums: Any, place: tuple[int, int]) -> Any:
+        if self.counter:
+            for product in products_of_pairs(self.builder, weights, x):
+                sums = self.counter.limited(self.builder.add(sums, product), place)
+            return sums
         if self.integer_inputs:
             return multiply_add_pairs(self.builder, weights, x, sums)
         return vector_fma(self.builder, weights, x, sums)
@@ -232,17 +261,16 @@ class _Emitter:
         return self.builder.fpext(halves, _FLOATS)
 
 
-def make_tile(blocks: int, tokens: int, code: int, integer_inputs: bool) -> Any:
-    """The intrinsic that computes one tile, ``tile(Tile)``, for weights of a format and inputs of a kind."""
+def make_tile(kind: TileKind) -> Any:
+    """The intrinsic that computes one tile, ``tile(Tile, real tokens)``; it returns overflows (int64)."""
 
     @intrinsic
-    def tile(typingctx: Any, work: Any) -> Any:
+    def tile(typingctx: Any, work: Any, real: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             fields = cgutils.unpack_tuple(builder, arguments[0])
-            builder.call(_Emitter(builder.module, (blocks, tokens), code, integer_inputs).function, fields)
-            return context.get_dummy_value()
+            return builder.call(_Emitter(builder.module, kind).function, [*fields, arguments[1]])
 
-        return types.void(work), codegen
+        return types.int64(work, types.int64), codegen
 
     return tile
 

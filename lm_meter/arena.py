@@ -13,8 +13,8 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .kernels.formats import CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
 from .kernels.lanes import LANES
-from .kernels.matrix import INTEGER_BITS, Matrix, place_matrix
-from .kernels.multiply import multiply_address
+from .kernels.matrix import Matrix, place_matrix
+from .kernels.multiply import loop_of, multiply_address
 from .kernels.packing import ALL_FINITE, exponent_mask, pack_blocks, pack_integers, packed_blocks
 from .npz import ALIGNMENT
 from .threads import ThreadTeam
@@ -96,7 +96,7 @@ def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[li
         blocks = packed_blocks(matrix.rows, source.interleaved)
         matrix = matrix._replace(
             offset=reserve(blocks * matrix.block_bytes),
-            multiply=multiply_address(matrix.code, matrix.input_bits == INTEGER_BITS),
+            multiply=multiply_address(loop_of(matrix)),
         )
         if "codebook" in {part.role for part in checkpoint.parts[source.weight].values()}:
             matrix = matrix._replace(book_offset=reserve(CODEBOOK_ENTRIES))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.charge import KINDS
+from .kernels.charge import KINDS, OVERFLOW, UNARY
 from .regions import Region
 
 
@@ -27,8 +27,20 @@ class Row:
 
 
 def rows_of(tally: np.ndarray, regions: Sequence[Region]) -> list[Row]:
-    """The entries of a tally that are not zero, in the order of regions and kinds."""
-    return [Row(regions[r].name, KINDS[k], int(a), int(b), int(tally[r, k, a, b])) for r, k, a, b in np.argwhere(tally)]
+    """The operations of a tally that are not zero, in the order of regions and kinds."""
+    operations = tally[:, : len(KINDS)]
+    return [
+        Row(regions[r].name, KINDS[k], int(a), int(b), int(tally[r, k, a, b])) for r, k, a, b in np.argwhere(operations)
+    ]
+
+
+def overflows_of(tally: np.ndarray, regions: Sequence[Region]) -> list[dict[str, Any]]:
+    """How often the accumulators of each region left their range, where they did."""
+    counted = tally[:, OVERFLOW, :, UNARY]
+    return [
+        {"region": regions[r].name, "accumulator": int(bits), "count": int(counted[r, bits])}
+        for r, bits in np.argwhere(counted)
+    ]
 
 
 def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from .kernels import lstm as loop
 from .kernels.charge import Meter, new_tally
 from .kernels.formats import FLOAT16, FLOAT32
 from .kernels.lookup import Table
-from .kernels.matrix import NONE, Scheme, place_matrix
+from .kernels.matrix import NONE, Scheme, place_matrix, whole_load
 from .kernels.product import product_cost
 from .profiles import PROFILES, Profile
 from .regions import Region
@@ -81,7 +81,7 @@ def _layer(rows: int, columns: int, code: int, bias: bool) -> tuple[int, int]:
     """Multiplies and adds of one fully connected layer, from the cost law."""
     tally = new_tally(1)
     matrix = place_matrix((rows, columns), Scheme(code))._replace(bias_offset=0 if bias else NONE, bias_code=code)
-    product_cost(Meter(tally, 0), matrix, rows, 1)
+    product_cost(Meter(tally, 0), matrix, whole_load(matrix), 1)
     return int(tally[0, 0].sum()), int(tally[0, 1].sum())
 
 

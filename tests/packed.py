@@ -3,13 +3,14 @@
 import numpy as np
 from formats import stored
 from guarded import Guarded, aligned_bytes
+from numba import cfunc, types
 
 from lm_meter.kernels import formats
 from lm_meter.kernels.charge import KINDS, Meter, new_tally
 from lm_meter.kernels.inputs import Narrow, Vectors, prepare, prepare_cost
 from lm_meter.kernels.jit import kernel
-from lm_meter.kernels.matrix import INTEGER_BITS, NONE, place_matrix
-from lm_meter.kernels.multiply import multiply_address
+from lm_meter.kernels.matrix import NONE, place_matrix
+from lm_meter.kernels.multiply import loop_of, multiply_address
 from lm_meter.kernels.packing import exponent_mask, pack_blocks, pack_integers, packed_blocks
 from lm_meter.kernels.product import Place, Span, product
 from lm_meter.kernels.tile import TILE_TOKENS
@@ -54,7 +55,7 @@ class PackedMatrix:
             book_offset=size,
             bias_offset=start if bias else NONE,
             bias_code=formats.NAMES.index(bias_format),
-            multiply=multiply_address(scheme.code, scheme.input_bits == INTEGER_BITS),
+            multiply=multiply_address(loop_of(self.matrix)),
         )
         if not bias:
             self.bias = None
@@ -88,6 +89,12 @@ class PackedMatrix:
         if self.offsets is not None:
             self.values += np.repeat(self.offsets.astype(np.float64), matrix.group, axis=1)
 
+    def use(self, multiply):
+        """Multiply with a loop that is compiled for this matrix alone."""
+        signature = types.int64(types.CPointer(types.int64), types.int64, types.int64)
+        self._own = cfunc(signature, error_model="numpy")(multiply)
+        self.matrix = self.matrix._replace(multiply=self._own.address)
+
     def vectors(self, x, tokens):
         """Input vectors in memory of whole lanes and tiles."""
         rows = 1 if tokens == 1 else -(-tokens // TILE_TOKENS) * TILE_TOKENS
@@ -112,4 +119,5 @@ class PackedMatrix:
 
 def counts(tally):
     """A tally's counts by kind and widths, as a ledger has them."""
-    return {(None, KINDS[k], int(a), int(b)): int(tally[0, k, a, b]) for _, k, a, b in np.argwhere(tally)}
+    rows = np.argwhere(tally[:, : len(KINDS)])
+    return {(None, KINDS[k], int(a), int(b)): int(tally[0, k, a, b]) for _, k, a, b in rows}

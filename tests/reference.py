@@ -24,6 +24,7 @@ class Ledger:
 
     def __init__(self):
         self.counts = Counter()
+        self.overflows = 0
         self.region = None
 
     @contextmanager
@@ -120,13 +121,18 @@ def largest(numbers):
     return result
 
 
+def kept(weights, x):
+    """The weights that were not pruned (None), each with its input."""
+    return [(w, value) for w, value in zip(weights, x, strict=True) if w is not None]
+
+
 def product(ledger, weights, bits, x, bias=None, bias_bits=None):
     """Matrix-vector product: each row a dot product, then its bias."""
     out = []
     for row, weight_row in enumerate(weights):
         # A weight is the first input of its multiply, the activation the second.
-        terms = [ledger.number(w, bits) * value for w, value in zip(weight_row, x, strict=True)]
-        value = total(Counted(term.value, ACTIVATION, ledger) for term in terms)
+        terms = [ledger.number(w, bits) * value for w, value in kept(weight_row, x)]
+        value = total(Counted(term.value, ACTIVATION, ledger) for term in terms) if terms else ledger.number(0, 32)
         if bias is not None:
             value = value + ledger.number(bias[row], bias_bits)
         out.append(Counted(value.value, ACTIVATION, ledger))
@@ -144,6 +150,27 @@ def quantised(ledger, x):
     return [(value * reciprocal).rounded(8) for value in x], step
 
 
+def limited(ledger, value, bits, overflow):
+    """What an accumulator of some bits holds for a sum; a sum that is changed is counted."""
+    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if lowest <= value <= highest:
+        return value
+    ledger.overflows += 1
+    return (value - lowest) % 2**bits + lowest if overflow == "wrap" else min(max(value, lowest), highest)
+
+
+def accumulated(ledger, terms, accumulator):
+    """Sum of products in an accumulator: n terms, n - 1 adds."""
+    bits, overflow = accumulator
+    held = None
+    for term in terms:
+        term = Counted(term.value, bits, ledger)
+        held = term if held is None else held + term
+        if overflow:
+            held = Counted(limited(ledger, held.value, bits, overflow), bits, ledger)
+    return ledger.number(0, bits) if held is None else held
+
+
 class Integers:
     """A matrix of whole numbers with a scale, and perhaps an offset, for each group of columns of a row."""
 
@@ -151,8 +178,11 @@ class Integers:
         self.numbers, self.bits, self.scales, self.offsets = numbers, bits, scales, offsets
         self.group = len(numbers[0]) // len(scales[0])
 
-    def product(self, ledger, x, input_bits, accumulator_bits=ACTIVATION):
-        """Each row's dot product with float32 numbers, or with what ``input_bits`` makes of them."""
+    def product(self, ledger, x, input_bits, accumulator=(ACTIVATION, None)):
+        """Each row's dot product with float32 numbers, or with what ``input_bits`` makes of them.
+
+        ``accumulator`` is its width, and "wrap" or "saturate" where that may be too narrow.
+        """
         step = None
         if input_bits == 8:
             x, step = quantised(ledger, x)
@@ -167,8 +197,8 @@ class Integers:
             value = None
             for g, part in enumerate(parts):
                 own = numbers[g * self.group : (g + 1) * self.group]
-                terms = [ledger.number(n, self.bits) * v for n, v in zip(own, part, strict=True)]
-                dot = total(Counted(term.value, accumulator_bits, ledger) for term in terms)
+                terms = [ledger.number(n, self.bits) * v for n, v in kept(own, part)]
+                dot = accumulated(ledger, terms, accumulator)
                 if step is not None:
                     dot = dot.converted(ACTIVATION)
                 scaled = ledger.number(self.scales[row][g], 16) * Counted(dot.value, ACTIVATION, ledger)
@@ -182,9 +212,8 @@ class Integers:
         """One row as float32 numbers."""
         numbers = []
         for j, number in enumerate(self.numbers[row]):
-            value = ledger.number(self.scales[row][j // self.group], 16) * ledger.number(number, self.bits).converted(
-                32
-            )
+            whole = ledger.number(number or 0, self.bits).converted(ACTIVATION)
+            value = ledger.number(self.scales[row][j // self.group], 16) * whole
             if self.offsets:
                 value = value + ledger.number(self.offsets[row][j // self.group], 16)
             numbers.append(value)
@@ -193,7 +222,7 @@ class Integers:
 
 def lookup(ledger, row, bits):
     """A row of the embedding: a move; what is stored narrow is converted."""
-    numbers = [ledger.number(value, bits) for value in row]
+    numbers = [ledger.number(value or 0, bits) for value in row]  # what was pruned is zero
     return numbers if bits == ACTIVATION else [number.converted(ACTIVATION) for number in numbers]
 
 

@@ -15,10 +15,10 @@ from lm_meter.kernels import formats
 from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.inputs import prepare_cost
 from lm_meter.kernels.jit import kernel
-from lm_meter.kernels.matrix import Scheme
-from lm_meter.kernels.multiply import multiply_address
+from lm_meter.kernels.matrix import Scheme, whole_load
+from lm_meter.kernels.multiply import Loop, multiply_address
 from lm_meter.kernels.product import Place, Span, product, product_cost
-from lm_meter.kernels.tile import NO_ADDRESS, TILE_TOKENS, Tile, make_tile
+from lm_meter.kernels.tile import NO_ADDRESS, TILE_TOKENS, Tile, TileKind, make_tile
 
 FLOATS = [Scheme(code) for code in range(len(formats.NAMES)) if not formats.is_integer(code)]
 HALVES = [scheme._replace(input_bits=16) for scheme in FLOATS]
@@ -81,7 +81,7 @@ def test_metered_predicted_and_hand_executed_counts_and_values_agree(scheme, bia
     metered, predicted = new_tally(1), new_tally(1)
     actual = packed.times(x, tokens, metered)[:, :rows]
     prepare_cost(Meter(predicted, 0), packed.matrix, tokens)
-    product_cost(Meter(predicted, 0), packed.matrix, rows, tokens)
+    product_cost(Meter(predicted, 0), packed.matrix, whole_load(packed.matrix), tokens)
 
     assert counts(metered) == executed
     assert np.array_equal(metered, predicted)
@@ -138,11 +138,12 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
     x = inputs(tokens, 37, seed=6)
     reference = np.concatenate([packed.times(x[t : t + 1], 1) for t in range(tokens)])
 
-    tile = make_tile(blocks, tokens, code, False)
+    tile = make_tile(TileKind(blocks, tokens, code, False))
 
     @kernel
     def call(w):
-        tile(Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13]))
+        at = Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14], w[15])
+        return tile(at, tokens)
 
     vectors, out = packed.vectors(x, tokens), Guarded((tokens, 16 * blocks))
     work = Tile(
@@ -160,8 +161,10 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
         input_scales=NO_ADDRESS,
         book=packed.weights.ctypes.data + packed.matrix.book_offset,
         ahead=0,
+        accumulator=32,
+        rows=16 * blocks,
     )
-    call(np.array(work, np.int64))
+    assert call(np.array(work, np.int64)) == 0
     out.check()
     assert np.array_equal(out.array.view(np.uint32), reference.view(np.uint32))
 
@@ -192,4 +195,4 @@ def test_without_a_meter_the_values_are_the_same():
 
 
 def test_a_loop_has_one_address():
-    assert multiply_address(formats.INT8, True) == multiply_address(formats.INT8, True) != 0
+    assert multiply_address(Loop(formats.INT8, True)) == multiply_address(Loop(formats.INT8, True)) != 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_meter.kernels import jit
 from lm_meter.kernels.formats import FLOAT32, INT8
-from lm_meter.kernels.multiply import multiply_address
+from lm_meter.kernels.multiply import Loop, multiply_address
 
 TESTS = Path(__file__).parent
 
@@ -66,6 +66,6 @@ def test_variants_kept_by_different_processes_agree_when_loaded_together(tmp_pat
 
 def test_kernels_made_by_one_def_have_different_names():
     for code in (FLOAT32, INT8):
-        multiply_address(code, False)
+        multiply_address(Loop(code))
     names = [native.__qualname__ for native in jit._natives]
     assert len(names) == len(set(names)) >= 2
