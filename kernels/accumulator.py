@@ -59,18 +59,18 @@ class OverflowCounter:
         builder.store(builder.sub(builder.load(count), changed), count)
         return held
 
-    def total(self, rows: Any, tokens: Any) -> Any:
-        """All overflows (i64) of the first ``rows`` rows and ``tokens`` tokens (i64): the others are padding."""
+    def total(self, real_rows: list[Any], tokens: Any) -> Any:
+        """All overflows (i64) of the first ``tokens`` tokens (i64): the others are padding.
+
+        ``real_rows`` says of each row block's rows (``<16 x i1>``) which are not padding.
+        """
         builder = self._builder
         add = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_I32, [_INTS]), f"llvm.vector.reduce.add.v{LANES}i32"
         )
         total = ir.Constant(_I64, 0)
-        last_row = self._all(builder.trunc(rows, _I32))
         for (block, token), count in self._counts.items():
-            number = ir.Constant(_INTS, [LANES * block + lane for lane in range(LANES)])
-            is_row = builder.icmp_signed("<", number, last_row)
-            real = builder.select(is_row, builder.load(count), ir.Constant(_INTS, None))
+            real = builder.select(real_rows[block], builder.load(count), ir.Constant(_INTS, None))
             own = builder.zext(builder.call(add, [real]), _I64)
             is_real = builder.icmp_signed("<", ir.Constant(_I64, token), tokens)
             total = builder.add(total, builder.select(is_real, own, ir.Constant(_I64, 0)))

@@ -79,7 +79,7 @@ def _prefetch_share(start, size, token, tokens):
 def _tile_of(work):
     """Tile's fields from where they lie one after the other."""
     w = work
-    return Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14], w[15])
+    return Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14])
 
 
 @inlined
@@ -102,7 +102,6 @@ def _moved(tile, blocks, token):
         book=tile.book,
         ahead=tile.ahead,
         accumulator=tile.accumulator,
-        rows=tile.rows - LANES * blocks,
     )
 
 

@@ -112,7 +112,6 @@ def _tile_at(weights, matrix, span, x, out):
         book=address(weights) + matrix.book_offset,
         ahead=ahead(matrix.block_bytes),
         accumulator=matrix.accumulator_bits,
-        rows=span.rows,
     )
 
 

@@ -209,6 +209,6 @@ def sparse_load(weights, matrix, span):
     return Load(span.rows, table[last + NUMBERS] - table[first + NUMBERS], table[last + FILLED] - table[first + FILLED])
 
 
-def sparse_bytes(matrix: Any, table: np.ndarray) -> int:
+def sparse_bytes(table: np.ndarray) -> int:
     """Bytes that a product with a pruned matrix reads, the table apart."""
     return int(table[-1, TO_DATA]) + TABLE_BYTES * (len(table) - 1) - table.nbytes

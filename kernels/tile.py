@@ -74,7 +74,6 @@ class Tile(NamedTuple):
     book: Any  # 16 int8: code-book formats only
     ahead: Any  # from where weights are read to where the cache is asked to fetch some
     accumulator: Any  # bits of an integer accumulator that overflows
-    rows: Any  # real ones from here on: the others are padding
 
 
 def _emit_prefetch(builder: Any, address: Any) -> None:
@@ -190,7 +189,18 @@ class _Emitter:
         builder.cbranch(self.is_last, done, group_loop)
 
         builder.position_at_end(done)
-        builder.ret(self.counter.total(tile.rows, self.function.args[-1]) if self.counter else ir.Constant(_I64, 0))
+        builder.ret(self._overflows(self.counter) if self.counter else ir.Constant(_I64, 0))
+
+    def _overflows(self, counter: OverflowCounter) -> Any:
+        """Overflows of the real rows, whose scales are not zero, and of the real tokens."""
+        words, places = ir.VectorType(_I16, LANES), []
+        for block in range(self.blocks):
+            address = self._at(
+                self.tile.weights, self._times(block, self.tile.block_bytes), self.tile.scales, kind=words
+            )
+            scales = self.builder.load(address, align=2)
+            places.append(self.builder.icmp_unsigned("!=", scales, ir.Constant(words, None)))
+        return counter.total(places, self.function.args[-1])
 
     def _weights_of_unit(self, address: Any) -> list[Any]:
         """Weights of a unit, in the pieces that meet one input each."""

@@ -13,12 +13,14 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .kernels.formats import CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
 from .kernels.lanes import LANES
-from .kernels.matrix import Matrix, place_matrix
+from .kernels.matrix import DENSE, Matrix, place_matrix
 from .kernels.multiply import loop_of, multiply_address
 from .kernels.packing import ALL_FINITE, exponent_mask, pack_blocks, pack_integers, packed_blocks
+from .kernels.sparse import FIELDS as TABLE_FIELDS
+from .kernels.sparse import OVERREAD, measure_sparse, pack_sparse, sparse_bytes
 from .npz import ALIGNMENT
 from .threads import ThreadTeam
-from .weight_values import check_values, raise_not_finite
+from .weight_values import check_declared_grid, check_values, raise_not_finite
 
 _HUGE_PAGE = 2 << 20
 # Bytes of a matrix that are packed before their pages of the file are given back: both copies are never resident.
@@ -65,7 +67,9 @@ def pack_weights(
     matrices, size = _layout(checkpoint, sources)
     arena = _allocate(size)
     for source, matrix in zip(sources, matrices, strict=True):
-        if is_integer(matrix.code):
+        if matrix.pruned != DENSE:
+            _pack_pruned(checkpoint, source, (arena, matrix), team)
+        elif is_integer(matrix.code):
             _pack_integers(checkpoint, source, (arena, matrix), team)
         else:
             _pack_floats(checkpoint, source.weight, source.interleaved, (arena, matrix.offset), team)
@@ -76,7 +80,11 @@ def pack_weights(
 
 def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:
     """A matrix as the cost laws want it: it lies nowhere yet."""
-    matrix = place_matrix(checkpoint.shape(source.weight), checkpoint.formats[source.weight].scheme)
+    shape, declared = checkpoint.shape(source.weight), checkpoint.formats[source.weight]
+    matrix = place_matrix(shape, declared.scheme(shape[1]))
+    if declared.block:
+        counts = checkpoint.kept(source.weight).counts
+        matrix = matrix._replace(terms=int(counts.sum()), filled=int((counts > 0).sum()))
     if source.bias is None:
         return matrix
     return matrix._replace(bias_offset=0, bias_code=checkpoint.formats[source.bias].code)
@@ -94,16 +102,24 @@ def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[li
     for source in sources:
         matrix = describe_matrix(checkpoint, source)
         blocks = packed_blocks(matrix.rows, source.interleaved)
-        matrix = matrix._replace(
-            offset=reserve(blocks * matrix.block_bytes),
-            multiply=multiply_address(loop_of(matrix)),
-        )
+        nbytes = blocks * matrix.block_bytes
+        if matrix.pruned != DENSE:
+            table, nbytes = _sparse_table(checkpoint, source, matrix)
+            matrix = matrix._replace(data_bytes=sparse_bytes(table))
+        matrix = matrix._replace(offset=reserve(nbytes), multiply=multiply_address(loop_of(matrix)))
         if "codebook" in {part.role for part in checkpoint.parts[source.weight].values()}:
             matrix = matrix._replace(book_offset=reserve(CODEBOOK_ENTRIES))
         if source.bias is not None:
             matrix = matrix._replace(bias_offset=reserve(blocks * LANES * ITEM_BYTES[matrix.bias_code]))
         matrices.append(matrix)
     return matrices, size
+
+
+def _sparse_table(checkpoint: Checkpoint, source: MatrixSource, matrix: Matrix) -> tuple[np.ndarray, int]:
+    """The table of a pruned matrix, and the bytes that it and the blocks' data take."""
+    table = np.zeros((packed_blocks(matrix.rows, source.interleaved) + 1, TABLE_FIELDS), np.int64)
+    data = measure_sparse(checkpoint.kept(source.weight).mask, matrix, source.interleaved, table)
+    return table, table.nbytes + data + OVERREAD
 
 
 def _shares(blocks: int, block_bytes: int, team: ThreadTeam) -> Iterator[list[tuple[int, int]]]:
@@ -137,6 +153,7 @@ def _pack_floats(
             if row != ALL_FINITE:
                 raise_not_finite(checkpoint, name, int(row))
         checkpoint.forget(array)
+    check_declared_grid(checkpoint, name)
 
 
 def _pack_integers(
@@ -164,3 +181,30 @@ def _pack_integers(
 
         team.run(work)
         checkpoint.forget(values)
+
+
+def _pack_pruned(
+    checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.ndarray, Matrix], team: ThreadTeam
+) -> None:
+    arena, matrix = place
+    name = source.weight
+    check_values(checkpoint, name)
+    kept, parts = checkpoint.kept(name), {part.role: key for key, part in checkpoint.parts[name].items()}
+    if "codebook" in parts:
+        book = checkpoint.bytes(parts["codebook"])
+        arena[matrix.book_offset : matrix.book_offset + len(book)] = np.frombuffer(book, np.uint8)
+    scales = np.zeros(0, np.uint16)
+    if "scales" in parts:
+        scales = checkpoint.weight_bits(checkpoint.verified(parts["scales"])).reshape(-1)
+    values = checkpoint.verified(name)
+    table, nbytes = _sparse_table(checkpoint, source, matrix)
+    target = arena[matrix.offset : matrix.offset + nbytes]
+    target[: table.nbytes] = table.reshape(-1).view(np.uint8)
+    held = (kept.mask, checkpoint.view(values).view(np.uint8), kept.starts, scales)
+    for shares in _shares(len(table) - 1, max(1, nbytes // len(table)), team):
+
+        def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
+            pack_sparse(held, matrix, source.interleaved, shares[thread], target)
+
+        team.run(work)
+    checkpoint.forget(values)

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import CheckpointError
+from .format_parser import parse_weight_format
+from .kept import Kept, read_kept
 from .npz import MappedArray, Npz
 from .strict_json import parse_json
-from .weight_format import FLOATS, Stored, WeightFormat, parse_weight_format
+from .weight_format import FLOATS, Stored, WeightFormat, entry_format
 
 FORMAT = "lm-meter/checkpoint"
 PLAIN_VERSION, VERSION = 1, 2  # version 1 knows floating-point formats only
@@ -61,6 +64,7 @@ class Checkpoint:
         path, found, declared = str(self.path), self._npz.arrays, self.config["formats"]
         self._shapes = {name: wanted.shape for name, wanted in expected.items() if wanted.is_weight}
         self.formats: dict[str, WeightFormat] = {}
+        self._kept: dict[str, Kept] = {}
         self.parts: dict[str, dict[str, Stored]] = {}
         arrays: dict[str, Stored] = {}
         for name, wanted in expected.items():
@@ -90,6 +94,16 @@ class Checkpoint:
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a weight array, whatever it is stored in."""
         return self._shapes[name]  # type: ignore[return-value]  # only arrays that hold no weights have any length
+
+    def kept(self, name: str) -> Kept:
+        """Which weights of a pruned array are kept."""
+        if name not in self._kept:
+            self._kept[name] = read_kept(self, name)
+        return self._kept[name]
+
+    def values(self, name: str) -> int:
+        """How many weights of an array the file holds: those that were pruned are not there."""
+        return self.kept(name).total if self.formats[name].block else prod(self.shape(name))
 
     def stored_shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array of the file, from its header."""
@@ -125,8 +139,7 @@ class Checkpoint:
 def _compare_array(path: str, array: MappedArray, wanted: Stored, declared: Any) -> None:
     where = f"{path}: array {array.name}"
     if array.dtype != wanted.dtype:
-        kind = declared.get("format") if isinstance(declared, Mapping) else declared
-        owner = f"its declared format {kind} is" if wanted.role == "values" else f"{wanted.role} are"
+        owner = f"its declared format {entry_format(declared)} is" if wanted.role == "values" else f"{wanted.role} are"
         raise CheckpointError(f"{where}: is stored as {array.dtype}; {owner} stored as {wanted.dtype}")
     fits = len(array.shape) == len(wanted.shape) and all(
         size is None or size == found for size, found in zip(wanted.shape, array.shape, strict=True)

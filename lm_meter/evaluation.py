@@ -12,7 +12,7 @@ from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
 from .defaults import default_checkpoint
 from .errors import ConfigError
-from .histogram import rows_of
+from .histogram import overflows_of, rows_of
 from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
 from .models.lstm import LstmRuntime
@@ -101,6 +101,7 @@ def evaluate(
             log_probs=run.log_probs[: run.done],
             partial=run.done < targets.size,
             rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
+            overflows=overflows_of(run.tallies.sum(axis=0), runtime.regions),
             regions=runtime.regions,
             speed=Speed(
                 tokens_per_second=run.done / run.seconds if run.seconds else 0.0,

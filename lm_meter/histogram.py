@@ -34,13 +34,19 @@ def rows_of(tally: np.ndarray, regions: Sequence[Region]) -> list[Row]:
     ]
 
 
-def overflows_of(tally: np.ndarray, regions: Sequence[Region]) -> list[dict[str, Any]]:
-    """How often the accumulators of each region left their range, where they did."""
+@dataclass(frozen=True)
+class Overflow:
+    """How often integer accumulators of some bits left their range in a region."""
+
+    region: str
+    accumulator: int
+    count: int
+
+
+def overflows_of(tally: np.ndarray, regions: Sequence[Region]) -> list[Overflow]:
+    """Overflows of a tally, where there were any."""
     counted = tally[:, OVERFLOW, :, UNARY]
-    return [
-        {"region": regions[r].name, "accumulator": int(bits), "count": int(counted[r, bits])}
-        for r, bits in np.argwhere(counted)
-    ]
+    return [Overflow(regions[r].name, int(bits), int(counted[r, bits])) for r, bits in np.argwhere(counted)]
 
 
 def rows_to_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from .checkpoint import Checkpoint
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
+from .levels import levels_used
 from .profiles import PROFILES, Profile
 from .report import columns, number, operations_table
 from .score import price
 from .storage import is_narrow, priced_parameters, tensors_of, tensors_to_json, total_bits
+from .weight_values import check_values
 
 
 def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Architecture, tensors, widths, and storage under each profile."""
+    """Architecture, tensors, declared and stored widths, and storage under each profile; all values are checked."""
+    for name in checkpoint.formats:
+        check_values(checkpoint, name)
     tensors = tensors_of(checkpoint)
     stored = _stored_widths(checkpoint)
-    entries = [
-        {**entry, "stored_width": stored[entry["tied_to"] or entry["name"]]} for entry in tensors_to_json(tensors)
-    ]
+    used = {name: levels_used(checkpoint, name) for name in checkpoint.formats}
+    entries = []
+    for entry in tensors_to_json(tensors):
+        source = entry["tied_to"] or entry["name"]
+        # The values of a grid are in no array of their own: the weights themselves are stored.
+        entries.append({**entry, "stored_width": stored.get(source, entry["width"]), "levels_used": used.get(source)})
     return {
         "path": str(checkpoint.path),
         "sha256": checkpoint.sha256(),
         "config": {key: value for key, value in checkpoint.config.items() if key != "formats"},
+        "formats": {name: declared.to_json() for name, declared in checkpoint.formats.items()},
         "tensors": entries,
         "bits": total_bits(tensors),
         "parameters": {name: float(priced_parameters(tensors, profile)) for name, profile in PROFILES.items()},
@@ -33,13 +40,15 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _stored_widths(checkpoint: Checkpoint) -> dict[str, int]:
-    """Bits that a number of each array takes in the file: a whole number, padding of the last half byte apart."""
+    """Bits that a number of each array takes in the file."""
     return {
-        name: array.dtype.itemsize * 8 * prod(checkpoint.stored_shape(name)) // prod(checkpoint.shape(owner))
+        part: checkpoint.formats[name].stored_bits
         if array.role == "values"
+        else 1
+        if array.role == "mask"
         else array.dtype.itemsize * 8
-        for owner, parts in checkpoint.parts.items()
-        for name, array in parts.items()
+        for name, parts in checkpoint.parts.items()
+        for part, array in parts.items()
     }
 
 
@@ -55,13 +64,13 @@ def inspection_table(found: dict[str, Any]) -> str:
     lines.append("dimensions: " + ", ".join(f"{key} {value}" for key, value in config["dimensions"].items()))
     lines.append(f"tokenizer: {config['tokenizer']['kind']}")
     lines.append("")
-    rows = [["tensor", "shape", "format", "declared", "stored", "count"]]
+    rows = [["tensor", "shape", "format", "declared", "stored", "levels", "count"]]
     for tensor in found["tensors"]:
         shape = " x ".join(str(n) for n in tensor["shape"])
         where = f"tied to {tensor['tied_to']}" if tensor["tied_to"] else number(tensor["count"])
-        rows.append(
-            [tensor["name"], shape, tensor["format"], f"{tensor['width']} bit", f"{tensor['stored_width']} bit", where]
-        )
+        levels = "-" if tensor["levels_used"] is None else f"{tensor['levels_used']} used"
+        widths = [f"{tensor['width']} bit", f"{tensor['stored_width']} bit"]
+        rows.append([tensor["name"], shape, tensor["format"], *widths, levels, where])
     lines += columns(rows)
     lines += ["", f"numbers: {number(found['numbers'])}, bits: {number(found['bits'])}", "parameters by profile"]
     lines += columns([[name, number(value)] for name, value in found["parameters"].items()])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .histogram import Row
+from .histogram import Overflow, Row
 from .regions import Region
 from .text import Text
 from .tokenizers import Encoded
@@ -44,6 +44,7 @@ class Measurement:
     log_probs: np.ndarray
     partial: bool
     rows: Sequence[Row]
+    overflows: Sequence[Overflow]
     regions: Sequence[Region]
     speed: Speed
     online: Online

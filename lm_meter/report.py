@@ -107,6 +107,10 @@ def result_table(result: Result) -> str:
     lines += operations_table(operations, region_by_kind(d))
     lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
     lines.append(f"  per piece: {number(operations['per_piece'])}")
+    lines += [
+        f"  {row['region']}: {row['accumulator']}-bit accumulators overflowed {row['count']:,} times"
+        for row in d.get("overflows", [])
+    ]
     lines += ["", "parameter storage"]
     lines += pairs(
         [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "bits_per_byte": nll / math.log(2) / size if size else None,
         },
         "histogram": rows_to_json(measured.rows),
+        "overflows": [asdict(overflow) for overflow in measured.overflows],
         "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
         "storage": {"bits": total_bits(tensors), "tensors": tensors_to_json(tensors)},
         "speed": {

@@ -12,7 +12,7 @@ from .errors import ConfigError
 from .kernels.charge import KINDS, MAX_BITS
 from .regions import ROLES
 from .run_options import FIRST_TOKEN
-from .storage import PART_FORMATS
+from .storage import ROLES as ROLES_OF_TENSORS
 from .threads import MAX_THREADS
 
 # For each field: a type, (type, None) where it may be null, the fields
@@ -54,12 +54,15 @@ _FIELDS: dict[str, Any] = {
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
 }
+# Of integer accumulators; results of versions that had none do not say it.
+_OVERFLOWS = [{"region": str, "accumulator": int, "count": int}]
 _MAX_COUNT = 2**63 - 1  # tallies are int64
 
 
 def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     _check_fields(document, _FIELDS, "", path)
+    _check_fields(document.get("overflows", []), _OVERFLOWS, "overflows.", path)
     for where, found, allowed in _limited(document):
         if found not in allowed:
             raise ConfigError(
@@ -82,7 +85,7 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"histogram.{number}.bits_b", row["bits_b"], range(MAX_BITS + 1)
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
-        yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ("values", *PART_FORMATS)
+        yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ROLES_OF_TENSORS
     for number, region in enumerate(document["regions"]):
         yield f"regions.{number}.role", region["role"], ROLES
     yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN

@@ -13,8 +13,10 @@ from .profiles import Profile
 
 # A model has "something quantised below 16 bits" if any tensor is narrower than this.
 _FREE_WIDTH = 16
-# Formats of the arrays that belong to weights, by their role.
-PART_FORMATS = {"scales": "float16", "offsets": "float16", "codebook": "int8"}
+# Formats of what belongs to weights, by its role; the values of a grid have the format of the weights themselves.
+PART_FORMATS = {"scales": "float16", "offsets": "float16", "codebook": "int8", "mask": "mask"}
+LEVELS = "levels"
+ROLES = ("values", *PART_FORMATS, LEVELS)
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,32 @@ class Tensor:
 
 def tensors_of(checkpoint: Checkpoint) -> list[Tensor]:
     """All weight tensors of a checkpoint, the tied ones included."""
-    stored = []
+    found = []
     for name, declared in checkpoint.formats.items():
-        for part, array in checkpoint.parts[name].items():
-            values = array.role == "values"
-            shape = checkpoint.shape(name) if values else checkpoint.stored_shape(part)
-            kind = declared.format if values else PART_FORMATS[array.role]
-            width = declared.bits if values else array.dtype.itemsize * 8
-            stored.append(Tensor(part, shape, kind, width, prod(shape), role=array.role))
+        found += [_part(checkpoint, name, part) for part in checkpoint.parts[name]]
+        if declared.grid is not None:
+            # What an index of so many bits refers to: the weights are stored wide, but counted as indices.
+            table = (*declared.groups(checkpoint.shape(name)), 1 << declared.grid)
+            width = declared.stored_bits
+            found.append(Tensor(f"{name}.{LEVELS}", table, declared.format, width, prod(table), role=LEVELS))
     for name, source in checkpoint.architecture.tied(checkpoint.model_config).items():
         declared = checkpoint.formats[source]
-        stored.append(Tensor(name, checkpoint.shape(source), declared.format, declared.bits, 0, source))
-    return stored
+        found.append(Tensor(name, checkpoint.shape(source), declared.format, declared.bits, 0, source))
+    return found
+
+
+def _part(checkpoint: Checkpoint, name: str, part: str) -> Tensor:
+    """One of the arrays in which a weight array is stored."""
+    declared, whole = checkpoint.formats[name], checkpoint.shape(name)
+    array = checkpoint.parts[name][part]
+    if array.role == "values":
+        shape = (checkpoint.values(name),) if declared.block else whole
+        return Tensor(part, shape, declared.format, declared.bits, prod(shape))
+    if array.role == "mask":
+        blocks = declared.blocks(whole)
+        return Tensor(part, blocks, PART_FORMATS[array.role], 1, prod(blocks), role=array.role)
+    shape, width = checkpoint.stored_shape(part), array.dtype.itemsize * 8
+    return Tensor(part, shape, PART_FORMATS[array.role], width, prod(shape), role=array.role)
 
 
 def is_narrow(tensors: Sequence[Tensor]) -> bool:

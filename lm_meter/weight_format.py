@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from .errors import CheckpointError
 from .kernels.formats import CODEBOOK4, INT8, NAMES, STORED_BITS, is_integer
-from .kernels.matrix import FLOAT_BITS, HALF_BITS, INTEGER_BITS, Scheme
+from .kernels.matrix import DENSE, EXACT, FLOAT_BITS, INTEGER_BITS, SATURATE, WRAP, Scheme
 
 CODES = {name: code for code, name in enumerate(NAMES)}
 FLOATS = tuple(name for name, code in CODES.items() if not is_integer(code))
+OVERFLOWS = {"wrap": WRAP, "saturate": SATURATE}
+# The scale group of a grid that the whole array shares.
+WHOLE = "tensor"
 _FLOAT_DTYPES = (np.dtype("<f4"), np.dtype("<f2"), np.dtype("<u2"))  # bfloat16 has no NumPy type: its bit patterns
 _HALF = np.dtype("<f2")
-# A group is a whole number of the units in which 4-bit weights are executed.
-GROUP_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -37,36 +37,53 @@ class WeightFormat:
     ----------
     format : str
         One of ``NAMES``.
-    group : int, optional
-        Columns of a row that share a scale: integer formats. None: all of them.
+    group : int or "tensor", optional
+        Columns of a row that share a scale, or the values of a grid. None: all of a row; "tensor": all of the array.
     offsets : bool
-        Whether each group has an offset too.
+        Whether each group has an offset too: integer formats.
     activations : 8, 16 or 32
         Bits of the inputs in the matrix's product: quantised, rounded to float16, or float32.
     accumulator : int
-        Bits of the accumulator of a product with 8-bit inputs: enough for every sum.
+        Bits of the accumulator of a product with 8-bit inputs.
+    overflow : "wrap" or "saturate", optional
+        What an accumulator does that is too narrow for some sums. None: it holds every sum.
+    block : (int, int), optional
+        Rows and columns of the blocks that were pruned, each kept or left out as a whole. None: nothing was.
+    grid : int, optional
+        Bits of floating-point weights that take few values: at most 2**grid different ones in a group.
     """
 
     format: str
-    group: int | None = None
+    group: int | str | None = None
     offsets: bool = False
     activations: int = FLOAT_BITS
     accumulator: int = FLOAT_BITS
+    overflow: str | None = None
+    block: tuple[int, int] | None = None
+    grid: int | None = None
 
     @property
     def code(self) -> int:
         """Number of the format in the kernels."""
         return CODES[self.format]
 
+    def scheme(self, columns: int) -> Scheme:
+        """How the kernels store and multiply such weights, in a matrix of some columns."""
+        group = self.group if is_integer(self.code) and isinstance(self.group, int) else None
+        too_narrow = self.activations == INTEGER_BITS and self.accumulator < needed_accumulator(self, columns)
+        overflow = OVERFLOWS[self.overflow] if self.overflow and too_narrow else EXACT
+        pruned = self.block[1] if self.block else DENSE
+        return Scheme(self.code, group, self.offsets, self.activations, self.accumulator, overflow, pruned)
+
     @property
-    def scheme(self) -> Scheme:
-        """How the kernels store and multiply such weights."""
-        return Scheme(self.code, self.group, self.offsets, self.activations, self.accumulator)
+    def stored_bits(self) -> int:
+        """Width of a weight in the file."""
+        return STORED_BITS[self.code]
 
     @property
     def bits(self) -> int:
         """Declared width of a weight."""
-        return STORED_BITS[self.code]
+        return self.grid or self.stored_bits
 
     @property
     def is_plain(self) -> bool:
@@ -77,87 +94,56 @@ class WeightFormat:
         """The entry of ``config.json``: the name alone, or an object with what differs from the default."""
         if self == WeightFormat(self.format):
             return self.format
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        entry = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()}
+
+    def blocks(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """How many blocks lie below and beside each other in a matrix of ``shape``, all of them counted."""
+        rows, columns = self.block or (1, 1)
+        return shape[0] // rows, shape[1] // columns
+
+    def groups(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Scale groups of an array of ``shape``: of its rows, and in each."""
+        if self.group == WHOLE or len(shape) == 1:
+            return 1, 1
+        return shape[0], shape[1] // int(self.group or shape[1])
 
     def stored(self, name: str, shape: tuple[int, ...]) -> dict[str, Stored]:
         """Arrays in which weights of a shape are stored."""
-        if not is_integer(self.code):
-            return {name: Stored(shape, _FLOAT_DTYPES[self.code], "values")}
-        rows, columns = shape
-        groups = (rows, columns // (self.group or columns))
-        if self.code == INT8:
-            arrays = {name: Stored(shape, np.dtype("i1"), "values")}
-        else:
-            arrays = {name: Stored((rows, -(-columns // 2)), np.dtype("u1"), "values")}
-        arrays[f"{name}.scale"] = Stored(groups, _HALF, "scales")
-        if self.offsets:
-            arrays[f"{name}.offset"] = Stored(groups, _HALF, "offsets")
-        if self.code == CODEBOOK4:
-            arrays[f"{name}.codebook"] = Stored((None,), np.dtype("i1"), "codebook")
+        arrays = {name: self._values(shape)}
+        if is_integer(self.code):
+            arrays[f"{name}.scale"] = Stored(self.groups(shape), _HALF, "scales")
+            if self.offsets:
+                arrays[f"{name}.offset"] = Stored(self.groups(shape), _HALF, "offsets")
+            if self.code == CODEBOOK4:
+                arrays[f"{name}.codebook"] = Stored((None,), np.dtype("i1"), "codebook")
+        if self.block:
+            down, across = self.blocks(shape)
+            arrays[f"{name}.mask"] = Stored((-(-down * across // 8),), np.dtype("u1"), "mask")
         return arrays
 
-
-def parse_weight_format(entry: Any, name: str, shape: tuple[int, ...], path: str) -> WeightFormat:
-    """Check the ``formats`` entry of the weight array ``name`` of the checkpoint at ``path``."""
-    where = f"{path}: array {name}"
-    if isinstance(entry, str):
-        entry = {"format": entry}
-    kind = entry.get("format") if isinstance(entry, Mapping) else entry
-    if not isinstance(kind, str) or kind not in NAMES:
-        raise CheckpointError(
-            f"{where}: config.json declares format {kind!r:.40}; expected one of {', '.join(NAMES)}, or an object with "
-            "one of them as its format"
-        )
-    known = {f.name: f.default for f in fields(WeightFormat)}
-    for key, value in entry.items():
-        if key not in known:
-            raise CheckpointError(f"{where}: its format has {key!r:.40}; expected {', '.join(known)}")
-        if key not in ("format", "group") and type(value) is not type(known[key]):
-            raise CheckpointError(f"{where}: {key} is {value!r:.40}; expected a {type(known[key]).__name__}")
-    found = WeightFormat(**entry)
-    _check(found, where, shape)
-    return found
-
-
-def _check(found: WeightFormat, where: str, shape: tuple[int, ...]) -> None:
-    integer = is_integer(found.code)
-    if integer and len(shape) != 2:
-        raise CheckpointError(f"{where}: is declared {found.format}, but is no matrix; expected {' or '.join(FLOATS)}")
-    group = found.group
-    if not integer and (group is not None or found.offsets):
-        raise CheckpointError(f"{where}: {found.format} has no scales; expected neither group nor offsets")
-    if group is not None and (type(group) is not int or group < 1 or group % GROUP_MULTIPLE or shape[-1] % group):
-        raise CheckpointError(
-            f"{where}: group is {group!r:.40}; expected a multiple of {GROUP_MULTIPLE} that divides its {shape[-1]} "
-            "columns"
-        )
-    allowed = (INTEGER_BITS, HALF_BITS, FLOAT_BITS) if integer else (HALF_BITS, FLOAT_BITS)
-    if found.activations not in allowed:
-        raise CheckpointError(
-            f"{where}: activations is {found.activations} for {found.format} weights; expected one of "
-            f"{', '.join(map(str, allowed))}"
-        )
-    _check_accumulator(found, where, shape)
-
-
-def _check_accumulator(found: WeightFormat, where: str, shape: tuple[int, ...]) -> None:
-    if found.activations != INTEGER_BITS:
-        if found.accumulator != FLOAT_BITS:
-            raise CheckpointError(
-                f"{where}: accumulator is {found.accumulator}; expected one only with 8-bit activations, whose sums "
-                "are integers"
-            )
-        return
-    needed = needed_accumulator(found, shape[-1])
-    if not needed <= found.accumulator <= FLOAT_BITS:
-        raise CheckpointError(
-            f"{where}: accumulator is {found.accumulator}; expected {needed} bits, which hold every sum, to "
-            f"{FLOAT_BITS}"
-        )
+    def _values(self, shape: tuple[int, ...]) -> Stored:
+        dtype: np.dtype[Any] = np.dtype("i1") if self.code == INT8 else np.dtype("u1")
+        if not is_integer(self.code):
+            dtype = _FLOAT_DTYPES[self.code]
+        if self.block:
+            return Stored((None,), dtype, "values")
+        packed = (shape[0], -(-shape[1] // 2)) if self.stored_bits == 4 else shape
+        return Stored(packed, dtype, "values")
 
 
 def needed_accumulator(found: WeightFormat, columns: int) -> int:
     """Bits of a signed accumulator that holds every sum over a group of ``columns`` columns or less."""
     largest_weight = 8 if found.format == "int4" else 128
-    largest = (found.group or columns) * largest_weight * 127
-    return largest.bit_length() + 1
+    group = found.group if isinstance(found.group, int) else columns
+    return (group * largest_weight * 127).bit_length() + 1
+
+
+def known_entries() -> dict[str, Any]:
+    """Keys of an entry of ``formats``, with their defaults."""
+    return {f.name: f.default for f in fields(WeightFormat)}
+
+
+def entry_format(entry: Any) -> Any:
+    """The format that an entry of ``formats`` names, whatever else is wrong with it."""
+    return entry.get("format") if isinstance(entry, Mapping) else entry

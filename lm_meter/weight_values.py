@@ -1,4 +1,4 @@
-"""What the numbers of a weight array must be: finite, with usable scales, inside their code book."""
+"""What the numbers of a weight array must be: finite, with usable scales, inside their code book, on their grid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
+from .grid import check_grid
 from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, STORED_BITS, is_integer
 from .kernels.packing import exponent_mask
 
@@ -17,13 +18,28 @@ _SLAB = 16 << 20  # bytes that are looked at together
 
 def check_values(checkpoint: Checkpoint, name: str) -> None:
     """Refuse a weight array whose numbers no model can have; CheckpointError names the array and the row."""
-    code = checkpoint.formats[name].code
-    if not is_integer(code):
-        bits = checkpoint.weight_bits(checkpoint.verified(name))
-        mask = exponent_mask(code)
-        for first, slab in _slabs(bits):
-            _check_finite(checkpoint, name, (slab & mask) == mask, first)
+    declared = checkpoint.formats[name]
+    if declared.block:
+        checkpoint.kept(name)
+    if is_integer(declared.code):
+        _check_integers(checkpoint, name)
         return
+    bits = checkpoint.weight_bits(checkpoint.verified(name))
+    mask = exponent_mask(declared.code)
+    for first, slab in _slabs(bits):
+        bad = (slab & mask) == mask
+        if bad.any():
+            raise_not_finite(checkpoint, name, _row_of(checkpoint, name, first, bad))
+    check_declared_grid(checkpoint, name)
+
+
+def check_declared_grid(checkpoint: Checkpoint, name: str) -> None:
+    """Refuse more different values than a declared grid has; an array without one is as it should be."""
+    if checkpoint.formats[name].grid is not None:
+        check_grid(checkpoint, name)
+
+
+def _check_integers(checkpoint: Checkpoint, name: str) -> None:
     for part, stored in checkpoint.parts[name].items():
         array = checkpoint.view(checkpoint.verified(part))
         if stored.role == "scales":
@@ -35,36 +51,49 @@ def check_values(checkpoint: Checkpoint, name: str) -> None:
                     "expected a finite number above 0"
                 )
         elif stored.role == "offsets":
-            _check_finite(checkpoint, part, ~np.isfinite(array), 0)
-    if STORED_BITS[code] == 4:
+            bad = ~np.isfinite(array)
+            if bad.any():
+                raise_not_finite(checkpoint, part, int(np.argmax(bad.any(axis=1))))
+    if STORED_BITS[checkpoint.formats[name].code] == 4:
         _check_halves(checkpoint, name)
 
 
 def _check_halves(checkpoint: Checkpoint, name: str) -> None:
-    """4-bit numbers: indices inside their code book, and nothing behind the last column."""
-    entries = CODEBOOK_ENTRIES
+    """4-bit numbers: indices inside their code book, and nothing behind the last one of a row, or of all."""
+    entries, where = CODEBOOK_ENTRIES, f"{checkpoint.path}: array {name}"
     if checkpoint.formats[name].code == CODEBOOK4:
         entries = checkpoint.stored_shape(f"{name}.codebook")[0]
         if not 1 <= entries <= CODEBOOK_ENTRIES:
-            raise CheckpointError(
-                f"{checkpoint.path}: array {name}.codebook has {entries} entries; expected 1 to {CODEBOOK_ENTRIES}"
-            )
-    columns = checkpoint.shape(name)[1]
-    for first, slab in _slabs(checkpoint.view(checkpoint.verified(name))):
-        bad = ((slab & 15) >= entries) | ((slab >> 4) >= entries)
-        if columns % 2:
-            if (slab[:, -1] >> 4).any():
-                row = first + int(np.argmax(slab[:, -1] >> 4 != 0))
+            raise CheckpointError(f"{where}.codebook has {entries} entries; expected 1 to {CODEBOOK_ENTRIES}")
+    pruned = checkpoint.formats[name].block is not None
+    numbers = checkpoint.values(name) if pruned else checkpoint.shape(name)[1]
+    packed = checkpoint.view(checkpoint.verified(name))
+    for first, slab in _slabs(packed):
+        bad = (slab & 15) >= entries
+        high = slab >> 4
+        is_last = first + len(slab) == len(packed)
+        if numbers % 2 and (is_last or not pruned):
+            last = high[-1:] if pruned else high[:, -1]
+            if last.any():
+                place = "the last row" if pruned else f"row {first + int(np.argmax(last != 0))}"
+                count = f"{numbers} kept weights" if pruned else f"{numbers} columns"
                 raise CheckpointError(
-                    f"{checkpoint.path}: array {name}: row {row} has a number behind its {columns} columns; expected 0 "
-                    "in the last half byte"
+                    f"{where}: {place} has a number behind its {count}; expected 0 in the last half byte"
                 )
-            bad[:, -1] = (slab[:, -1] & 15) >= entries
+            (bad[:-1] if pruned else bad[:, :-1])[...] |= (high[:-1] if pruned else high[:, :-1]) >= entries
+        else:
+            bad |= high >= entries
         if bad.any():
-            row = first + int(np.argmax(bad.any(axis=1)))
-            raise CheckpointError(
-                f"{checkpoint.path}: array {name}: row {row} has an index outside its code book of {entries} entries"
-            )
+            row = _row_of(checkpoint, name, 2 * first if pruned else first, bad)
+            raise CheckpointError(f"{where}: row {row} has an index outside its code book of {entries} entries")
+
+
+def _row_of(checkpoint: Checkpoint, name: str, first: int, bad: np.ndarray) -> int:
+    """Row of the first bad number of a slab that begins at row ``first``, or at number ``first`` of a pruned array."""
+    at = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+    if checkpoint.formats[name].block is None:
+        return first + at
+    return checkpoint.kept(name).row_of(first + at * (2 if checkpoint.formats[name].stored_bits == 4 else 1))
 
 
 def _slabs(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -72,11 +101,6 @@ def _slabs(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     rows = max(1, _SLAB // max(1, array[:1].nbytes))
     for first in range(0, len(array), rows):
         yield first, array[first : first + rows]
-
-
-def _check_finite(checkpoint: Checkpoint, name: str, bad: np.ndarray, first: int) -> None:
-    if bad.any():
-        raise_not_finite(checkpoint, name, first + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1))))
 
 
 def raise_not_finite(checkpoint: Checkpoint, name: str, row: int) -> NoReturn:

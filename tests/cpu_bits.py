@@ -9,9 +9,10 @@ import numpy as np
 def bits():
     """Outputs of random matrices for one vector and for several, as whole numbers."""
     from packed import PackedMatrix
+    from pruned import PrunedMatrix
 
     from lm_meter.kernels import formats
-    from lm_meter.kernels.matrix import Scheme
+    from lm_meter.kernels.matrix import SATURATE, Scheme
 
     schemes = [
         Scheme(formats.FLOAT32),
@@ -21,25 +22,29 @@ def bits():
         Scheme(formats.INT4, None, False, 8),
         Scheme(formats.INT4, 8, True),
         Scheme(formats.CODEBOOK4, None, True, 8),
+        Scheme(formats.INT8, None, False, 8, 12, SATURATE),
     ]
+    pruned = [Scheme(formats.FLOAT16), Scheme(formats.INT4, input_bits=8), Scheme(formats.CODEBOOK4)]
     x = np.random.default_rng(5).standard_normal((19, 40)).astype(np.float32)
     products = []
     for scheme in schemes:
         packed = PackedMatrix(75, 40, scheme, bias=True)
+        products += [packed.times(x[:tokens], tokens).view(np.uint32).tolist() for tokens in (1, 19)]
+    for scheme in pruned:
+        packed = PrunedMatrix((75, 40), (1, 1), scheme)
         products += [packed.times(x[:tokens], tokens).view(np.uint32).tolist() for tokens in (1, 19)]
     return products
 
 
 def main(wide):
     """Print the shape of the tiles and the bits; ``wide`` says whether to take the CPU for one with AVX-512."""
-    from llvmlite import binding
+    from lm_meter.kernels import isa
 
-    features = binding.get_host_cpu_features
+    has_feature = isa.has_feature
     if wide != "native":
-        binding.get_host_cpu_features = lambda: {**features(), "avx512f": wide == "wide"}
+        isa.has_feature = lambda name: wide == "wide" if name == "avx512f" else has_feature(name)
     from lm_meter.kernels import tile
 
-    binding.get_host_cpu_features = features
     print(json.dumps([[tile.TILE_BLOCKS, tile.TILE_TOKENS, tile.VECTOR_BLOCKS], bits()]))
 
 

@@ -48,7 +48,7 @@ class PrunedMatrix(PackedMatrix):
         self.matrix = matrix._replace(
             terms=int(self.kept.sum()),
             filled=int((counts > 0).sum()),
-            data_bytes=sparse_bytes(matrix, table),
+            data_bytes=sparse_bytes(table),
             book_offset=self.weights.size - OVERREAD,
             bias_offset=NONE,
             multiply=multiply_address(loop_of(matrix)),

@@ -255,7 +255,7 @@ class Lstm:
     """An LSTM language model.
 
     ``arrays`` as in a checkpoint, float values or ``Integers``; ``bits`` the declared width of the float ones;
-    ``inputs`` the width of the inputs of each matrix of integers.
+    ``inputs`` the width of the inputs of each matrix of integers, and what its accumulator is.
     """
 
     def __init__(self, arrays, bits, hidden, inputs):
@@ -268,7 +268,7 @@ class Lstm:
         with self.ledger.in_region(region):
             if not isinstance(matrix, Integers):
                 return product(self.ledger, matrix, self.bits[weight], x, b, self.bits.get(bias))
-            values = matrix.product(self.ledger, x, self.inputs[weight])
+            values = matrix.product(self.ledger, x, *self.inputs[weight])
             if b is None:
                 return values
             return [v + self.ledger.number(value, self.bits[bias]) for v, value in zip(values, b, strict=True)]

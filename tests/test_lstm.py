@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from guarded import Guarded
-from reference import Integers, Lstm
+from reference import Lstm
+from stored_weights import reference_weights
 from tiny import integer_parts, tiny_parts
 
 import lm_meter
@@ -26,6 +27,7 @@ CONFIGURATIONS = {
 INT8 = {"format": "int8", "activations": 8}
 INT4 = {"format": "int4", "group": 8, "offsets": True, "activations": 8}
 BOOK = {"format": "codebook4", "activations": 16}
+NARROW = {"format": "int8", "activations": 8, "accumulator": 13, "overflow": "saturate"}
 INTEGERS = {
     "int8, tied": ({"embedding": INT8, "lstm.0.weight": INT8}, {"embedding": 16, "hidden": (24,), "tied": True}),
     "int4 with offsets": ({"embedding": INT4, "lstm.0.weight": INT4}, {"embedding": 16, "tied": True}),
@@ -33,40 +35,32 @@ INTEGERS = {
         {"softmax.weight": BOOK, "lstm.1.weight": BOOK, "projection.weight": {"format": "int4"}},
         {"hidden": (9, 17), "projection": 11},
     ),
+    "pruned, tied": (
+        {
+            "embedding": {"format": "int4", "activations": 8, "block": (1, 16)},
+            "lstm.0.weight": {"format": "float16", "block": (2, 4)},
+            "projection.weight": {"format": "codebook4", "block": (1, 1)},
+        },
+        {"embedding": 32, "hidden": (20,), "projection": 32, "tied": True},
+    ),
+    "narrow accumulators": ({"lstm.0.weight": NARROW, "softmax.weight": NARROW}, {"hidden": (21,)}),
 }
 
 
-def _float_values(array, weight_format):
-    if weight_format == "bfloat16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32)
-
-
-def _integers(arrays, name, entry):
-    """A matrix of integers as the scalar reference has it, from its stored arrays."""
-    numbers, bits = arrays[name], 8
-    if entry["format"] != "int8":
-        numbers = np.stack([numbers & 15, numbers >> 4], axis=-1).reshape(len(numbers), -1).astype(int)
-        if entry["format"] == "int4":
-            numbers, bits = (numbers ^ 8) - 8, 4
-        else:
-            numbers = arrays[f"{name}.codebook"][numbers]
-    offsets = arrays.get(f"{name}.offset")
-    columns = {"projection.weight": 17, "softmax.weight": 11, "lstm.1.weight": 26}.get(name, numbers.shape[1])
-    scales = arrays[f"{name}.scale"].tolist()
-    return Integers(numbers[:, :columns].tolist(), bits, scales, None if offsets is None else offsets.tolist())
-
-
 def _reference(config, arrays):
+    hidden, shapes = config["dimensions"]["hidden"], {name: array.shape for name, array in arrays.items()}
+    widest = [config["dimensions"]["embedding"], *hidden]
+    for layer, units in enumerate(hidden):
+        shapes[f"lstm.{layer}.weight"] = (4 * units, widest[layer] + units)
+    output = config["dimensions"]["projection"] or hidden[-1]
+    shapes |= {"projection.weight": (output, hidden[-1])}
+    shapes |= {name: (len(WORDS), n) for name, n in (("softmax.weight", output), ("embedding", widest[0]))}
     values, bits, inputs = {}, {}, {}
     for name, entry in config["formats"].items():
-        if isinstance(entry, dict):
-            values[name], inputs[name] = _integers(arrays, name, entry), entry.get("activations", 32)
-        elif entry == "int4":
-            values[name], inputs[name] = _integers(arrays, name, {"format": entry}), 32
-        else:
-            values[name], bits[name] = _float_values(arrays[name], entry).tolist(), {"float32": 32}.get(entry, 16)
-    return Lstm(values, bits, config["dimensions"]["hidden"], inputs)
+        entry = {"format": entry} if isinstance(entry, str) else entry
+        values[name], bits[name] = reference_weights(arrays, name, entry, shapes[name])
+        inputs[name] = entry.get("activations", 32), (entry.get("accumulator", 32), entry.get("overflow"))
+    return Lstm(values, bits, hidden, inputs)
 
 
 def _tokens(count, vocabulary, seed=5):
@@ -111,6 +105,8 @@ def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
     np.testing.assert_allclose(result.log_probs, expected, rtol=0, atol=1e-5)
     assert metered == predicted
     assert {row[:4]: row[4] for row in metered} == dict(model.ledger.counts)
+    assert sum(row["count"] for row in result["overflows"]) == model.ledger.overflows
+    assert bool(result["overflows"]) == (name == "narrow accumulators")
 
 
 def test_probabilities_of_the_vocabulary_sum_to_one(tmp_path):

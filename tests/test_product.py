@@ -142,7 +142,7 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
 
     @kernel
     def call(w):
-        at = Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14], w[15])
+        at = Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14])
         return tile(at, tokens)
 
     vectors, out = packed.vectors(x, tokens), Guarded((tokens, 16 * blocks))
@@ -162,7 +162,6 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
         book=packed.weights.ctypes.data + packed.matrix.book_offset,
         ahead=0,
         accumulator=32,
-        rows=16 * blocks,
     )
     assert call(np.array(work, np.int64)) == 0
     out.check()

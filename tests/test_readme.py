@@ -82,7 +82,7 @@ def test_documented_fields_are_those_of_a_result(folder, capsys):
     assert documented == set(document)
     for first, content in rows:
         name = re.findall(r"`(\w+)`", first)[0]
-        inner = document[name][0] if isinstance(document[name], list) else document[name]
+        inner = (document[name] or [None])[0] if isinstance(document[name], list) else document[name]
         if isinstance(inner, dict) and name != "environment":
             mentioned = set(re.findall(r"`(\w+)`", content))
             assert set(inner) <= mentioned, name

@@ -331,7 +331,7 @@ def test_a_shape_without_end(document, refusal):
         ("histogram.0.bits_a", 4096, "1, 2, 3"),
         ("histogram.1.bits_b", 65, "0, 1, 2"),
         ("storage.tensors.0.width", 0, "1, 2, 3"),
-        ("storage.tensors.0.role", "mask", "values, scales"),
+        ("storage.tensors.0.role", "shape", "values, scales"),
         ("regions.0.role", "x", "lookup, matrix_vector"),
         ("text.first_token", "x", "score, skip"),
         ("online.block", 0, "1, 2, 3"),

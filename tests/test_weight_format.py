@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from lm_meter.errors import CheckpointError
+from lm_meter.format_parser import parse_weight_format
 from lm_meter.kernels.formats import NAMES
-from lm_meter.weight_format import WeightFormat, needed_accumulator, parse_weight_format
+from lm_meter.kernels.matrix import EXACT, WRAP
+from lm_meter.weight_format import WeightFormat, needed_accumulator
 
 SHAPE = (48, 64)
 
@@ -80,7 +82,7 @@ def test_a_group_that_does_not_divide_a_row(group):
 
 def test_a_key_that_is_not_known():
     assert refusal({"format": "int8", "grop": 8}) == (
-        "its format has 'grop'; expected format, group, offsets, activations, accumulator"
+        "its format has 'grop'; expected format, group, offsets, activations, accumulator, overflow, block, grid"
     )
 
 
@@ -103,10 +105,15 @@ def test_accumulators():
     """64 products of at most 128 * 127 are below 2**20: 21 bits with the sign."""
     assert needed_accumulator(WeightFormat("int8"), 64) == 21
     assert needed_accumulator(WeightFormat("int4", group=8), 64) == 14  # 8 * 8 * 127 < 2**13
-    assert parse_weight_format({"format": "int8", "activations": 8, "accumulator": 21}, "w", SHAPE, "").scheme[4] == 21
+    assert (
+        parse_weight_format({"format": "int8", "activations": 8, "accumulator": 21}, "w", SHAPE, "")
+        .scheme(64)
+        .accumulator_bits
+        == 21
+    )
     for bits in (20, 33):
         assert refusal({"format": "int8", "activations": 8, "accumulator": bits}) == (
-            f"accumulator is {bits}; expected 21 bits, which hold every sum, to 32"
+            f'accumulator is {bits}; expected 21 bits, which hold every sum, to 32, or overflow as "wrap" or "saturate"'
         )
     assert refusal({"format": "int8", "accumulator": 24}) == (
         "accumulator is 24; expected one only with 8-bit activations, whose sums are integers"
@@ -116,3 +123,75 @@ def test_accumulators():
 def test_every_format_has_a_type_in_the_file():
     for name in NAMES:
         assert all(isinstance(a.dtype, np.dtype) for a in WeightFormat(name).stored("w", SHAPE).values())
+
+
+def test_an_accumulator_that_overflows():
+    entry = {"format": "int8", "activations": 8, "accumulator": 16, "overflow": "wrap"}
+    assert parse_weight_format(entry, "w", SHAPE, "").scheme(64).overflow == WRAP
+    # Wide enough for 64 products: it never will.
+    assert parse_weight_format(entry | {"accumulator": 21}, "w", SHAPE, "").scheme(64).overflow == EXACT
+    assert refusal(entry | {"overflow": "clip"}) == "overflow is 'clip'; expected wrap or saturate"
+    for bits in (1, 33):
+        assert refusal(entry | {"accumulator": bits}) == f"accumulator is {bits}; expected 2 to 32 bits"
+    assert refusal(entry | {"block": [1, 1]}) == (
+        "is pruned and its accumulator overflows; expected one that holds every sum"
+    )
+    for wrong in ({"overflow": "wrap"}, {"accumulator": 16}):
+        message = refusal({"format": "int8", **wrong})
+        assert "expected one only with 8-bit activations, whose sums are integers" in message
+
+
+@pytest.mark.parametrize("block", [[1, 1], [4, 4], [1, 16], [3, 32], [48, 64]])
+def test_arrays_of_a_pruned_matrix(block):
+    entry = {"format": "int4", "block": block}
+    found = parse_weight_format(entry, "w", SHAPE, "m.npz")
+    blocks = 48 * 64 // (block[0] * block[1])
+    assert found.to_json() == entry
+    assert {name: (array.shape, array.role) for name, array in found.stored("w", SHAPE).items()} == {
+        "w": ((None,), "values"),
+        "w.scale": ((48, 1), "scales"),
+        "w.mask": ((-(-blocks // 8),), "mask"),
+    }
+
+
+@pytest.mark.parametrize("block", [4, "4x4", [4], [4, 4, 4], [0, 4], [5, 4], [4, 12], [4.0, 4], [True, 4], [-1, 4]])
+def test_a_block_that_does_not_divide_the_matrix(block):
+    assert refusal({"format": "int8", "block": block}) == (
+        f"block is {block!r}; expected [rows, columns] that divide its 48 rows and 64 columns"
+    )
+
+
+def test_blocks_that_no_kernel_has():
+    assert refusal({"format": "int8", "block": [1, 3]}, (4, 9)) == (
+        "block has 3 columns; expected 1, 2, 4, 8 or a multiple of 16"
+    )
+    assert refusal({"format": "float16", "block": [1, 1]}, (48,)) == "has a block, but is no matrix; expected none"
+    assert refusal({"format": "int8", "block": [1, 1]}, (1, 65_552)) == (
+        "is pruned and has 65552 columns; expected at most 65536"
+    )
+    assert refusal({"format": "int8", "block": [1, 1], "group": 8}) == (
+        "is pruned and has a group of 8; expected one scale a row"
+    )
+
+
+def test_grids():
+    entry = {"format": "float32", "grid": 3, "group": 5}
+    found = parse_weight_format(entry, "w", (4, 20), "m.npz")
+    assert (found.bits, found.stored_bits, found.groups((4, 20))) == (3, 32, (4, 4))
+    assert found.to_json() == entry
+    assert found.scheme(20).group is None
+    assert WeightFormat("float16", grid=9, group="tensor").groups((4, 20)) == (1, 1)
+    for grid in (0, 16, 4.0, "4", True):
+        assert refusal({"format": "float16", "grid": grid}) == (
+            f"grid is {grid!r}; expected the bits of a weight, 1 to 15 for float16"
+        )
+    assert refusal({"format": "int8", "grid": 4}) == "has a grid, but int8 is one already; expected none"
+    assert refusal({"format": "float32", "grid": 4, "offsets": True}) == (
+        "has a grid and offsets; expected a grid alone, whose values may be any"
+    )
+    assert refusal({"format": "float32", "grid": 4, "group": 7}) == (
+        'group is 7; expected "tensor" or a number that divides its 64 columns'
+    )
+    assert refusal({"format": "int8", "group": "tensor"}) == (
+        "group is 'tensor'; expected a multiple of 8 that divides its 64 columns"
+    )

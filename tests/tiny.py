@@ -2,11 +2,12 @@
 
 import functools
 import io
+import math
 
 import numpy as np
 
 from lm_meter import write_checkpoint
-from lm_meter.kernels.formats import CODEBOOK_ENTRIES
+from lm_meter.kernels.formats import CODEBOOK_ENTRIES, is_integer
 from lm_meter.weight_format import WeightFormat
 
 WORDS = ("<eos>", "<unk>", "the", "cat", "sat", "on", "mat", "a", "dog", "ran", ",", ".", "=", "Ünïcode", "1")
@@ -112,18 +113,30 @@ def tiny_parts(
 
 
 def integer_parts(formats, **options):
-    """``tiny_parts`` with some matrices as random integers of the format that ``formats`` declares for them."""
+    """``tiny_parts`` with some matrices as random numbers of the format that ``formats`` declares for them."""
     config, arrays = tiny_parts(**options)
     rng = np.random.default_rng(11)
     for name, entry in formats.items():
-        declared, columns = WeightFormat(**entry), arrays[name].shape[1]
-        parts = declared.stored(name, arrays[name].shape)
+        declared, whole = WeightFormat(**entry), arrays[name]
         config["formats"][name] = declared.to_json()
-        for part, stored_array in parts.items():
-            shape = tuple(CODEBOOK_ENTRIES if n is None else n for n in stored_array.shape)
-            arrays[part] = _random_part(rng, shape, stored_array, declared)
-        if declared.bits == 4 and columns % 2:
-            arrays[name][:, -1] &= 15
+        numbers = whole.shape[1]
+        if declared.block:
+            kept = rng.random(declared.blocks(whole.shape)) < 0.4
+            numbers = int(kept.sum()) * math.prod(declared.block)
+            arrays[f"{name}.mask"] = np.packbits(kept.reshape(-1), bitorder="little")
+        for part, array in declared.stored(name, whole.shape).items():
+            if array.role == "mask":
+                continue
+            if array.role == "values" and not is_integer(declared.code):
+                kept_values = whole.reshape(-1)[:numbers] if declared.block else whole
+                arrays[part] = stored(kept_values, declared.format)
+                continue
+            length = -(-numbers // 2) if declared.stored_bits == 4 else numbers
+            missing = length if array.role == "values" else CODEBOOK_ENTRIES
+            shape = tuple(missing if n is None else n for n in array.shape)
+            arrays[part] = _random_part(rng, shape, array, declared)
+        if declared.stored_bits == 4 and numbers % 2:
+            arrays[name][..., -1] &= 15
     return config, arrays
 
 

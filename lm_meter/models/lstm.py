@@ -21,7 +21,7 @@ from ..kernels.inputs import Narrow
 from ..kernels.lanes import LANES
 from ..kernels.log_softmax import SEGMENT_ROWS, Partials
 from ..kernels.lookup import Table
-from ..kernels.matrix import Matrix
+from ..kernels.matrix import DENSE, Matrix
 from ..kernels.readout import Buffers, Predictions
 from ..kernels.tile import TILE_TOKENS
 from ..regions import Region
@@ -154,7 +154,7 @@ class LstmRuntime:
             return self.weights, Table(softmax, 1)
         source = MatrixSource("embedding", None)
         matrix = describe_matrix(checkpoint, source)
-        if not is_integer(matrix.code):
+        if not is_integer(matrix.code) and matrix.pruned == DENSE:
             return row_major(checkpoint, "embedding"), Table(matrix, 0)
         rows, [matrix] = pack_weights(checkpoint, [source], self.team)
         return rows, Table(matrix, 1)
