@@ -19,6 +19,7 @@ from .errors import LmMeterError
 
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
+WEIGHT_NAMES = ("float32", "float16", "bfloat16", "int8", "int4", "codebook4", "keep")
 TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lm-meter {__version__}")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_eval, _add_count, _add_inspect, _add_score, _add_rescore, _add_selftest):
+    for add in (_add_eval, _add_quantize, _add_count, _add_inspect, _add_score, _add_rescore, _add_selftest):
         add(group)
     return parser
 
@@ -182,6 +183,42 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
     _add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
     parser.set_defaults(command=commands.run_eval)
+
+
+def _add_quantize(group: argparse._SubParsersAction) -> None:
+    parser = _command(
+        group,
+        "quantize",
+        "write a checkpoint with narrower, clustered or pruned weights",
+        "lm-meter quantize model.npz small.npz --weights int8 --activations 8 --tensor 'lstm.*=int4,group=32'",
+    )
+    parser.add_argument("checkpoint", type=_file_name, metavar="CKPT.npz")
+    parser.add_argument("out", type=_file_name, metavar="OUT.npz")
+    parser.add_argument(
+        "--weights", choices=WEIGHT_NAMES, required=True, help="format of the matrices; biases stay as they are"
+    )
+    parser.add_argument(
+        "--activations",
+        choices=("8", "16", "32"),
+        metavar="BITS",
+        help="inputs of their products: 8, 16 or 32 (default)",
+    )
+    parser.add_argument("--group", metavar="N", help="columns that share a scale (default: a row)")
+    parser.add_argument("--offsets", action="store_true", help="an offset for each scale")
+    parser.add_argument("--accumulator", metavar="BITS", help="of integer sums, 8-bit activations only (default: 32)")
+    parser.add_argument("--overflow", choices=("wrap", "saturate"), help="of an accumulator too narrow for some sums")
+    parser.add_argument("--prune", metavar="FRACTION", help="leave out this part of the weights, the smallest ones")
+    parser.add_argument("--block", metavar="RxC", help="prune blocks of R rows and C columns (default: 1x1)")
+    parser.add_argument(
+        "--tensor",
+        action="append",
+        default=[],
+        metavar="PATTERN=SPEC",
+        help="other choices for tensors whose name matches, the last match counts; SPEC: a format or 'keep', then "
+        "options as above, such as int4,group=64,activations=8,offsets,prune=0.5,block=1x16",
+    )
+    _add_format(parser)
+    parser.set_defaults(command=commands.run_quantize)
 
 
 def _add_count(group: argparse._SubParsersAction) -> None:

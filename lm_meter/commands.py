@@ -70,12 +70,12 @@ def _texts(options: argparse.Namespace) -> list[Path]:
     return [sample_path(), *(folder / file for folder in corpus_folders(WIKITEXT_103) for file in files)]
 
 
-def _refuse_input(output: str, inputs: Sequence[Path]) -> None:
+def _refuse_input(output: str, inputs: Sequence[Path], option: str = "--output") -> None:
     """A result must not replace what it was made from."""
     for given in inputs:
         with contextlib.suppress(OSError):  # one of them is not there, or cannot be looked at: not the same file
             if os.path.samefile(output, given):
-                raise ConfigError(f"--output {output}: is an input of this run; choose another name")
+                raise ConfigError(f"{option} {output}: is an input of this run; choose another name")
 
 
 def _check_writable(output: str) -> None:
@@ -140,6 +140,24 @@ def _print(document: dict[str, Any], table: str, kind: str) -> None:
         table = json.dumps(document, indent=2, ensure_ascii=encoding != "utf8", allow_nan=False) + "\n"
     sys.stdout.write(table)
     sys.stdout.flush()
+
+
+def run_quantize(options: argparse.Namespace) -> int:
+    """Write a smaller checkpoint and print what it cost."""
+    from dataclasses import asdict
+
+    from .quantization.convert import changes_table, quantize
+    from .quantization.specification import Plan, parse_pattern, parse_specification
+
+    keys = ("activations", "group", "accumulator", "overflow", "prune", "block")
+    chosen = [f"{key}={value}" for key in keys if (value := getattr(options, key)) is not None]
+    default = parse_specification(",".join([options.weights, *(["offsets"] if options.offsets else []), *chosen]))
+    plan = Plan(default, tuple(parse_pattern(text) for text in options.tensor))
+    checkpoint = _checkpoint(options.checkpoint)
+    _refuse_input(options.out, [checkpoint.path], "OUT")
+    done = quantize(checkpoint, options.out, plan)
+    _print(asdict(done), changes_table(done), options.format)
+    return 0
 
 
 def run_count(options: argparse.Namespace) -> int:

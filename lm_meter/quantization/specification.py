@@ -1,0 +1,114 @@
+"""What is to become of a weight array: a format and how much to prune, as ``int4,group=64,activations=8``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..errors import ConfigError
+from ..kernels.formats import is_integer
+from ..weight_format import CODES, OVERFLOWS, WeightFormat
+
+KEEP = "keep"
+_NUMBERS = ("group", "activations", "accumulator")
+_EXPECTED = {"offsets": "no value", "overflow": " or ".join(OVERFLOWS), "block": "ROWSxCOLUMNS", "prune": "a fraction"}
+_KEYS = (*_NUMBERS, "offsets", "overflow", "prune", "block")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A weight array's new declaration, and the fraction of its blocks that are pruned."""
+
+    declared: WeightFormat
+    prune: float = 0.0
+
+    def __post_init__(self) -> None:
+        where = f"weights {self}"
+        if self.declared.format not in CODES:
+            raise ConfigError(f"weights {self.declared.format!r:.40}: expected {', '.join([*CODES, KEEP])}")
+        if not is_integer(self.declared.code) and self.declared.activations == 8:
+            raise ConfigError(
+                f"{where}: 8-bit activations meet integer weights only; expected activations 16 or 32, or int8, int4 "
+                "or codebook4 weights"
+            )
+        if not 0 <= self.prune < 1:
+            raise ConfigError(f"{where}: prune is {self.prune}; expected a fraction from 0 to below 1")
+        if self.declared.block and not self.prune:
+            raise ConfigError(f"{where}: has a block, but nothing is pruned; expected prune beside it")
+
+    def __str__(self) -> str:
+        entry = self.declared.to_json()
+        parts = [self.declared.format]
+        for key, value in entry.items() if isinstance(entry, dict) else ():
+            if key == "block":
+                parts.append(f"block={value[0]}x{value[1]}")
+            elif key != "format":
+                parts.append(key if value is True else f"{key}={value}")
+        return ",".join([*parts, f"prune={self.prune:g}"] if self.prune else parts)
+
+
+def parse_specification(text: str) -> Specification | None:
+    """A specification as it is written on the command line; None for "keep"."""
+    kind, *options = text.split(",")
+    if kind == KEEP and not options:
+        return None
+    found: dict[str, Any] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in _KEYS:
+            raise ConfigError(f"weights {text!r:.60}: has {key!r:.20}; expected {', '.join(_KEYS)}")
+        if key in found:
+            raise ConfigError(f"weights {text!r:.60}: has {key} twice; expected it once")
+        found[key] = _value(text, key, value)
+    prune = found.pop("prune", 0.0)
+    if prune:
+        found.setdefault("block", (1, 1))
+    return Specification(WeightFormat(kind, **found), prune)
+
+
+def _value(text: str, key: str, value: str) -> Any:
+    if key == "offsets" and not value:
+        return True
+    if key in _NUMBERS and re.fullmatch(r"[0-9]{1,9}", value):
+        return int(value)
+    if key == "overflow" and value in OVERFLOWS:
+        return value
+    if key == "block" and re.fullmatch(r"[0-9]{1,9}x[0-9]{1,9}", value):
+        rows, columns = value.split("x")
+        return int(rows), int(columns)
+    if key == "prune" and re.fullmatch(r"[0-9]*\.?[0-9]+", value):
+        return float(value)
+    expected = _EXPECTED.get(key, "a whole number")
+    raise ConfigError(f"weights {text!r:.60}: {key} is {value!r:.20}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Specifications by name pattern: the last pattern that matches a name counts, else the default for matrices."""
+
+    default: Specification | None
+    patterns: tuple[tuple[str, Specification | None], ...] = ()
+
+    def check(self, names: list[str]) -> None:
+        """Refuse a pattern that matches no name."""
+        for pattern, _ in self.patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ConfigError(f"pattern {pattern!r:.60} matches no tensor; there are {', '.join(names)}")
+
+    def of(self, name: str, is_matrix: bool) -> Specification | None:
+        """What becomes of an array; None: nothing."""
+        found = self.default if is_matrix else None
+        for pattern, specification in self.patterns:
+            if fnmatchcase(name, pattern):
+                found = specification
+        return found
+
+
+def parse_pattern(text: str) -> tuple[str, Specification | None]:
+    """PATTERN=SPECIFICATION."""
+    pattern, equals, specification = text.partition("=")
+    if not pattern or not equals:
+        raise ConfigError(f"--tensor {text!r:.60}: expected PATTERN=FORMAT, such as 'lstm.*=int4,group=64'")
+    return pattern, parse_specification(specification)
