@@ -88,23 +88,25 @@ def _round_groups(
         offsets = _centres(parts)
         parts = parts - offsets.astype(np.float32)[..., None]
     bits = 8 if declared.code == INT8 else 4
+    most = np.float32(127 if book is not None else _LARGEST[bits])
     largest = np.abs(parts).max(axis=-1)
     best = np.full(parts.shape[:2], np.inf, np.float32)
     numbers = np.zeros(parts.shape, np.uint8 if book is not None else np.int8)
     scales = np.zeros(parts.shape[:2], np.float16)
-    for end in _ENDS[bits]:
-        with np.errstate(over="ignore"):
-            tried = (largest * np.float32(end / (127 if book is not None else _LARGEST[bits]))).astype(np.float16)
-        tried = np.maximum(tried, _SMALLEST_SCALE)
-        steps = parts / tried.astype(np.float32)[..., None]
-        found = _nearest(steps, book) if book is not None else _whole(steps, _LARGEST[bits])
-        whole = found if book is None else book[found]
-        squares = np.square(steps - whole) if kept is None else np.square(steps - whole) * kept
-        errors = squares.sum(axis=-1) * np.square(tried.astype(np.float32))
-        better = errors < best
-        best = np.where(better, errors, best)
-        scales = np.where(better, tried, scales)
-        numbers = np.where(better[..., None], found, numbers)
+    # A scale that float16 does not have makes no error that is better than none: it stays 0, for the caller to see.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for end in _ENDS[bits]:
+            tried = np.maximum((largest * (np.float32(end) / most)).astype(np.float16), _SMALLEST_SCALE)
+            steps = parts / tried.astype(np.float32)[..., None]
+            found = _nearest(steps, book) if book is not None else _whole(steps, _LARGEST[bits])
+            squares = np.square(steps - (found if book is None else book[found]))
+            if kept is not None:
+                squares *= kept
+            errors = squares.sum(axis=-1) * np.square(tried.astype(np.float32))
+            better = errors < best
+            best = np.where(better, errors, best)
+            scales = np.where(better, tried, scales)
+            numbers = np.where(better[..., None], found, numbers)
     return numbers, scales, offsets
 
 
