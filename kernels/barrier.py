@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .clock import WAITING, lap
 from .jit import kernel
 from .lanes import element_pointer
 
@@ -30,6 +31,7 @@ class Team(NamedTuple):
     sync: Any  # (SYNC_WORDS,) int64, shared
     thread: int
     threads: int
+    clock: Any  # this thread's, of clock.py; None: nothing is timed
 
 
 _I64 = ir.IntType(64)
@@ -91,6 +93,13 @@ def wait(sync, threads):
             if atomic_load(sync, ABORT) != 0:
                 return
             _sched_yield()
+
+
+@kernel
+def meet(team):
+    """``wait`` for all threads of a team; the time counts as waiting."""
+    wait(team.sync, team.threads)
+    lap(team.clock, WAITING)
 
 
 @kernel

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .barrier import share, wait
+from .barrier import meet, share
 from .charge import Meter
+from .clock import lap
+from .clock import start as start_clock
 from .inputs import Narrow, Vectors, own_row, prepare, prepare_cost
 from .jit import entry, kernel
 from .lanes import LANES
@@ -70,7 +72,8 @@ def advance(network, state, scratch, team, step, tally):
     phase = step[1]
     width = network.table.matrix.columns
     lookup(network.rows, network.table, step[0], share(width, team), state.inputs[phase], Meter(tally, EMBEDDING))
-    wait(team.sync, team.threads)
+    lap(team.clock, EMBEDDING)
+    meet(team)
     for layer in range(network.layers):
         matrix = matrix_at(network.matrices, layer)
         units = matrix.rows // GATES
@@ -92,6 +95,7 @@ def advance(network, state, scratch, team, step, tally):
             Place(scratch.gates, 0, GATES * first * LANES),
             Meter(tally, region),
         )
+        lap(team.clock, region)
         lstm_cell(scratch.gates[0], state.cells[layer], scratch.hidden, (first, last), real, Meter(tally, region + 1))
         own = matrix.columns - units
         for unit in range(first * LANES, first * LANES + real):
@@ -101,7 +105,8 @@ def advance(network, state, scratch, team, step, tally):
                 state.inputs[2 * (layer + 1) + phase, unit] = value
             else:
                 state.frozen[step[2], unit] = value
-        wait(team.sync, team.threads)
+        lap(team.clock, region + 1)
+        meet(team)
 
 
 @kernel
@@ -137,6 +142,7 @@ def run(network, state, scratch, team, text, tally):
     steps, targets, block = text.inputs.size, text.predictions.targets.size, text.block
     readout = Readout(network.weights, network.matrices[network.layers :], scratch.readout)
     seen = state.clock[0]
+    start_clock(team.clock)
     for start in range(0, max(steps, targets), block):
         for at in range(start, min(start + block, steps)):
             advance(network, state, scratch, team, (text.inputs[at], (seen + at) % 2, at - start), tally)

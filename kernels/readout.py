@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .barrier import next_item, share, wait
+from .barrier import meet, next_item, share
 from .charge import CHARGED_BY_CALLER, Meter
+from .clock import lap
 from .inputs import Narrow, Vectors, must_prepare, prepare, prepare_cost
 from .jit import kernel
 from .lanes import LANES
@@ -66,7 +67,8 @@ def _prepare(matrix, outputs, team, meter):
     tokens = share(outputs.tokens, team)
     prepare(matrix, outputs, tokens[0], tokens[1])
     prepare_cost(meter, matrix, tokens[1] - tokens[0])
-    wait(team.sync, team.threads)
+    lap(team.clock, meter.region)
+    meet(team)
 
 
 @kernel
@@ -77,6 +79,7 @@ def _project(readout, outputs, team, meter):
     span = Span(first, last, real_rows(first, last, matrix.rows))
     place = Place(readout.buffers.projected, 0, first * LANES)
     product(readout.weights, matrix, span, outputs, place, meter)
+    lap(team.clock, meter.region)
 
 
 @kernel
@@ -110,9 +113,11 @@ def _reduce_segments(readout, outputs, predictions, team, meter):
         span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
         place = Place(buffers.logits, row, 0)
         overflows += product(readout.weights, matrix, span, outputs, place, CHARGED_BY_CALLER)
+        lap(team.clock, meter.region)
         _take_logits(buffers, row, tokens, (start, rows), predictions)
         logits = Logits(buffers.logits, row, tokens, rows)
         reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
+        lap(team.clock, meter.region + 1)
         load = load_of(readout.weights, matrix, span)
         own_rows += load.rows
         own_terms += load.terms
@@ -136,6 +141,7 @@ def _combine(readout, predictions, team, meter):
         predictions.normalisers[t, 1] = log_total
         tokens += 1
     combine_cost(meter, segments, tokens)
+    lap(team.clock, meter.region)
 
 
 @kernel
@@ -160,14 +166,14 @@ def read_out(readout, frozen, predictions, team, meter):
     _prepare(matrix_at(readout.matrices, 0), outputs, team, meter)
     if readout.matrices.shape[0] == 2:
         _project(readout, outputs, team, meter)
-        wait(team.sync, team.threads)
+        meet(team)
         outputs = Vectors(readout.buffers.projected, narrow, 0, outputs.tokens)
         region += 1
         _prepare(matrix_at(readout.matrices, 1), outputs, team, Meter(meter.tally, region))
     _reduce_segments(readout, outputs, predictions, team, Meter(meter.tally, region))
-    wait(team.sync, team.threads)
+    meet(team)
     _combine(readout, predictions, team, Meter(meter.tally, region + 1))
-    wait(team.sync, team.threads)
+    meet(team)
 
 
 @kernel

@@ -126,7 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lm-meter {__version__}")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_eval, _add_quantize, _add_count, _add_inspect, _add_score, _add_rescore, _add_selftest):
+    for add in (
+        _add_eval,
+        _add_quantize,
+        _add_count,
+        _add_inspect,
+        _add_bench,
+        _add_score,
+        _add_rescore,
+        _add_selftest,
+    ):
         add(group)
     return parser
 
@@ -243,6 +252,23 @@ def _add_inspect(group: argparse._SubParsersAction) -> None:
     parser.add_argument("checkpoint", type=_file_name, metavar="CKPT.npz")
     _add_format(parser)
     parser.set_defaults(command=commands.run_inspect)
+
+
+def _add_bench(group: argparse._SubParsersAction) -> None:
+    parser = _command(
+        group,
+        "bench",
+        "speed of a checkpoint against this machine's memory, time by region, the cost of metering",
+        "lm-meter bench model.npz --block 64",
+    )
+    parser.add_argument(
+        "checkpoint", type=_file_name, nargs="?", metavar="CKPT.npz", help="default: the one that ships with lm-meter"
+    )
+    parser.add_argument("--block", type=int, default=64, metavar="N", help="compared with block 1 (default: 64)")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="of each timing (default: 7)")
+    _add_format(parser)
+    parser.set_defaults(command=commands.run_bench)
 
 
 def _add_score(group: argparse._SubParsersAction) -> None:

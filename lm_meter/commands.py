@@ -179,6 +179,16 @@ def run_inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_bench(options: argparse.Namespace) -> int:
+    """Print how fast a checkpoint runs here."""
+    from .benchmark import BenchOptions, bench, bench_table
+
+    chosen = BenchOptions(options.block, options.threads, options.repeats)
+    found = bench(_checkpoint(options.checkpoint), chosen)
+    _print(found, bench_table(found), options.format)
+    return 0
+
+
 def run_score(options: argparse.Namespace) -> int:
     """Print a score."""
     from fractions import Fraction

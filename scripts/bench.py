@@ -23,7 +23,6 @@ from pathlib import Path
 from bench_process import memory_section, start_section
 from bench_report import Section, findings_table, section_table
 from bench_speed import BLOCK, bandwidth_section, baseline_section, default_section, metering_section
-from bench_timing import Effort
 
 from lm_meter import LmMeterError, read_text
 from lm_meter.atomic_file import atomic_file
@@ -31,6 +30,7 @@ from lm_meter.corpora import WIKITEXT_103, find_split
 from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.environment import describe
 from lm_meter.threads import check_threads
+from lm_meter.timing import Effort
 
 SCHEMA = "lm-meter/bench/1"
 SECTIONS = ("bandwidth", "memory", "start", "default", "metering", "baseline")

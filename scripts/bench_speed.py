@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from bench_report import Measurement, Section
-from bench_timing import Effort, amount_for, in_turn, ratio_with_interval, rested, timed
 
 from lm_meter import Checkpoint, Text
 from lm_meter.bandwidth import stream_bytes_per_second
 from lm_meter.models.lstm import LstmRuntime
 from lm_meter.text import first_words
 from lm_meter.threads import ThreadTeam
+from lm_meter.timing import Effort, amount_for, in_turn, ratio_with_interval, rested, timed
 from lm_meter.tokenizers import load_tokenizer
 
 try:

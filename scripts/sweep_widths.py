@@ -32,7 +32,7 @@ WIDTHS = [
     ["int8"],
     ["int8,activations=16"],
     ["int8,activations=8"],
-    ["int8,activations=8,accumulator=24"],
+    ["int8,activations=8,accumulator=25"],
     ["int8,activations=8,accumulator=16,overflow=saturate"],
     ["int8,activations=8,group=32"],
     ["int4"],

@@ -23,7 +23,7 @@ from lm_meter.kernels import lstm as numba_loop
 from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
 
-COMMANDS = ("eval", "count", "inspect", "score", "rescore", "selftest")
+COMMANDS = ("eval", "quantize", "count", "inspect", "bench", "score", "rescore", "selftest")
 
 
 @pytest.fixture(autouse=True)

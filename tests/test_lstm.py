@@ -148,7 +148,7 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
     team = runtime.team
     team.run(
         lambda thread: loop.run(
-            runtime._network, state, scratch, Team(team.sync, thread, threads), text, tallies[thread]
+            runtime._network, state, scratch, Team(team.sync, thread, threads, None), text, tallies[thread]
         )
     )
 

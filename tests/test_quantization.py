@@ -169,7 +169,7 @@ def test_bfloat16_is_rounded_to_the_nearest_ties_to_even():
 
 
 def test_patterns_choose_and_the_last_match_counts(source, tmp_path):
-    plan = plan_of("int8", "*.weight=int4", "lstm.*=keep", "*.bias=float16")
+    plan = plan_of("int8", "*.weight=int4", "lstm.*=keep", "*.bias=float16", "softmax.*=int4")
     done = quantize(source, tmp_path / "out.npz", plan)
     formats = {name: found.format for name, found in Checkpoint(tmp_path / "out.npz").formats.items()}
     assert formats == {
@@ -253,8 +253,12 @@ def test_a_pattern_without_a_specification(text):
         ),
         (("int8,group=16",), ConfigError, "embedding: a group of 16 does not divide its 24 columns; choose another"),
         (("int8,prune=0.5,block=1x16",), ConfigError, "embedding is 15 x 24; blocks of 1 x 16 do not fit into it"),
-        (("keep", "*.bias=int8"), ConfigError, "lstm.0.bias is no matrix; int8 needs rows with scales"),
-        (("keep", "*.bias=float16,prune=0.5"), ConfigError, "lstm.0.bias is 64; blocks of 1 x 1 do not fit into it"),
+        (
+            ("keep", "*.bias=int8"),
+            ConfigError,
+            "pattern '*.bias' matches no matrix, which int8 is for; expected a plain",
+        ),
+        (("keep", "*.bias=float16,prune=0.5"), ConfigError, "pattern '*.bias' matches no matrix, which float16,block"),
         (("float16,group=8",), CheckpointError, "array embedding: float16 has no scales"),
         (
             ("int8,activations=8,accumulator=12",),

@@ -62,11 +62,15 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
         "P": "micronet-2019-final",
     }
     rows = re.findall(r"^\| `lm-meter (.*?)` \|", README, re.MULTILINE)
-    assert len(rows) == 6
-    for row in rows:
+    assert len(rows) == 8
+    narrowing = re.findall(r"^    lm-meter (quantize .*)$", README, re.MULTILINE)
+    assert len(narrowing) == 2
+    for row in [*rows, *narrowing]:
         arguments = [values.get(word, word) for word in shlex.split(row)]
         if arguments == ["eval"]:
             arguments += shlex.split(inline)[1:]
+        if arguments[0] == "bench":
+            arguments += ["--repeats", "1"]
         assert cli.main(arguments) == 0, row
     capsys.readouterr()
 

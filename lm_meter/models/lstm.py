@@ -16,6 +16,7 @@ from ..checkpoint import Checkpoint, Expected
 from ..kernels import lstm as loop
 from ..kernels.barrier import Team
 from ..kernels.charge import new_tallies, new_tally
+from ..kernels.clock import new_clocks
 from ..kernels.formats import is_integer
 from ..kernels.inputs import Narrow
 from ..kernels.lanes import LANES
@@ -196,7 +197,18 @@ class LstmRuntime:
         """Empty tallies, one for each thread; the sum over the first axis is the run's."""
         return new_tallies(self.team.threads, len(self.regions))
 
-    def run(self, inputs: np.ndarray, targets: np.ndarray, block: int, tallies: np.ndarray | None) -> np.ndarray:
+    def new_clocks(self) -> np.ndarray:
+        """Stopped clocks, one for each thread."""
+        return new_clocks(self.team.threads, len(self.regions))
+
+    def run(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        block: int,
+        tallies: np.ndarray | None,
+        clocks: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Let each input token enter and predict the target after it.
 
         Parameters
@@ -207,28 +219,26 @@ class LstmRuntime:
             Frozen outputs read out together, at most what was reserved.
         tallies : (threads, regions, kinds, 65, 65) int64 or None
             Modified in place. None runs kernels that are compiled without a meter, to measure what it costs.
+        clocks : (threads, regions and more) int64, optional
+            Of ``new_clocks``, modified in place: the time of each region.
 
         Returns
         -------
         (n,) float64
             Log-probability of each target, in nats.
         """
-        return self._run(inputs, targets, _NO_LOGITS, block, tallies).log_probs
+        predictions = Predictions(targets, np.zeros(targets.size), np.zeros((targets.size, 2)), _NO_LOGITS)
+        self._run(loop.Text(inputs, predictions, block), tallies, clocks)
+        return predictions.log_probs
 
-    def _run(
-        self, inputs: np.ndarray, targets: np.ndarray, logits: np.ndarray, block: int, tallies: np.ndarray | None
-    ) -> Predictions:
-        n = targets.size
-        predictions = Predictions(targets, np.zeros(n), np.zeros((n, 2)), logits)
-        text = loop.Text(inputs, predictions, block)
-
+    def _run(self, text: loop.Text, tallies: np.ndarray | None, clocks: np.ndarray | None = None) -> None:
         def work(thread: int) -> None:
-            member = Team(self.team.sync, thread, self.team.threads)
+            clock = None if clocks is None else clocks[thread]
+            member = Team(self.team.sync, thread, self.team.threads, clock)
             tally = None if tallies is None else tallies[thread]
             loop.run(self._network, self._state, self._scratch, member, text, tally)
 
         self.team.run(work)
-        return predictions
 
     def frozen(self, row: int) -> np.ndarray:
         """Copy of a frozen output of the last block: the last layer's hidden state before the token was known."""
@@ -244,6 +254,7 @@ class LstmRuntime:
         """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
         self._state.frozen[0] = frozen
         logits = np.zeros(self.config.vocabulary, np.float32)
-        predictions = self._run(_NO_TOKENS, np.zeros(1, np.int64), logits, 1, self._unused)
+        predictions = Predictions(np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 2)), logits)
+        self._run(loop.Text(_NO_TOKENS, predictions, 1), self._unused)
         top, log_total = predictions.normalisers[0]
         return (logits.astype(np.float64) - top) - log_total

@@ -96,7 +96,7 @@ def encode(name: str, weights: Weights, wanted: Specification) -> Encoded:
 
 
 def _check_block(name: str, values: np.ndarray, block: tuple[int, int]) -> None:
-    if values.ndim != 2 or values.shape[0] % block[0] or values.shape[1] % block[1]:
+    if values.shape[0] % block[0] or values.shape[1] % block[1]:
         shape = " x ".join(map(str, values.shape))
         raise ConfigError(f"{name} is {shape}; blocks of {block[0]} x {block[1]} do not fit into it; choose others")
 
@@ -118,8 +118,6 @@ def _floats(name: str, values: np.ndarray, declared: WeightFormat) -> tuple[np.n
 def _integers(
     name: str, values: np.ndarray, declared: WeightFormat, kept: np.ndarray | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    if values.ndim != 2:
-        raise ConfigError(f"{name} is no matrix; {declared.format} needs rows with scales; choose float32 or float16")
     group = declared.group
     if isinstance(group, int) and (group < 1 or values.shape[1] % group):
         raise ConfigError(f"{name}: a group of {group} does not divide its {values.shape[1]} columns; choose another")

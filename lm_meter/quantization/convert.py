@@ -66,7 +66,7 @@ def quantize(
     CheckpointError, ConfigError
     """
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    plan.check(list(source.formats))
+    plan.check({name: source.shape(name) for name in source.formats})
     config = {key: value for key, value in source.config.items() if key not in ("format", "version")}
     config["formats"] = dict(source.config["formats"])
     config["origin"] = f"lm-meter quantize, from the checkpoint with SHA-256 {source.sha256()}"
@@ -80,7 +80,7 @@ def quantize(
         if progress:
             progress(name)
         check_values(source, name)
-        wanted = plan.of(name, len(source.shape(name)) == 2)
+        wanted = plan.of(name, source.shape(name))
         before = {part: source.view(source.verified(part)) for part in source.parts[name]}
         if wanted is None:
             arrays |= before

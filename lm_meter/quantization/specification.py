@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -86,24 +87,37 @@ def _value(text: str, key: str, value: str) -> Any:
 
 @dataclass(frozen=True)
 class Plan:
-    """Specifications by name pattern: the last pattern that matches a name counts, else the default for matrices."""
+    """Specifications by name pattern: the last pattern that matches a name counts, else the default for matrices.
+
+    What is for matrices only passes by the biases that a pattern matches too.
+    """
 
     default: Specification | None
     patterns: tuple[tuple[str, Specification | None], ...] = ()
 
-    def check(self, names: list[str]) -> None:
-        """Refuse a pattern that matches no name."""
-        for pattern, _ in self.patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise ConfigError(f"pattern {pattern!r:.60} matches no tensor; there are {', '.join(names)}")
-
-    def of(self, name: str, is_matrix: bool) -> Specification | None:
-        """What becomes of an array; None: nothing."""
-        found = self.default if is_matrix else None
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse a pattern that matches none of these arrays, or none that its specification is for."""
         for pattern, specification in self.patterns:
-            if fnmatchcase(name, pattern):
+            matched = [name for name in shapes if fnmatchcase(name, pattern)]
+            if not matched:
+                raise ConfigError(f"pattern {pattern!r:.60} matches no tensor; there are {', '.join(shapes)}")
+            if not any(_is_for(specification, shapes[name]) for name in matched):
+                raise ConfigError(
+                    f"pattern {pattern!r:.60} matches no matrix, which {specification} is for; expected a plain "
+                    "floating-point format"
+                )
+
+    def of(self, name: str, shape: tuple[int, ...]) -> Specification | None:
+        """What becomes of an array; None: nothing."""
+        found = self.default if len(shape) == 2 else None
+        for pattern, specification in self.patterns:
+            if fnmatchcase(name, pattern) and _is_for(specification, shape):
                 found = specification
         return found
+
+
+def _is_for(specification: Specification | None, shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or specification is None or (specification.declared.is_plain and not specification.prune)
 
 
 def parse_pattern(text: str) -> tuple[str, Specification | None]:
