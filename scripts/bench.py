@@ -1,11 +1,12 @@
-"""Measure what lm-meter promises, in one run, beside what the machine and PyTorch can do.
+"""Measure what lm-meter promises, in one run, beside what the machine and other libraries can do.
 
     python scripts/bench.py --vocab-counts vocab_counts.tsv --work /tmp/bench --output bench.json
 
 Prints for each part medians with their spread, and at the end every promised figure with what was found; the same
 stands in a JSON file. Correctness is checked before anything is timed. The full-size baseline (638 MB in float32) is
-made by ``make_baseline.py`` in the folder ``--work`` and found there again next time. PyTorch is compared with where it
-is installed. For figures that mean something the machine should do nothing else meanwhile.
+made by ``make_baseline.py`` in the folder ``--work``, its narrower versions as ``lm-meter quantize`` makes them; both
+are found there again next time. PyTorch and ONNX Runtime are compared with where they are installed. For figures that
+mean something the machine should do nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 
 from bench_process import memory_section, start_section
 from bench_report import Section, findings_table, section_table
-from bench_speed import BLOCK, bandwidth_section, baseline_section, default_section, metering_section
+from bench_speed import BLOCK, bandwidth_section, default_section, metering_section, small_section
+from bench_widths import WIDTHS, load_section, pruned_section, version_of, width_section
 
 from lm_meter import LmMeterError, read_text
 from lm_meter.atomic_file import atomic_file
@@ -32,8 +34,9 @@ from lm_meter.environment import describe
 from lm_meter.threads import check_threads
 from lm_meter.timing import Effort
 
+WIDTH_NAMES = tuple(width.name for width in WIDTHS)
 SCHEMA = "lm-meter/bench/1"
-SECTIONS = ("bandwidth", "memory", "start", "default", "metering", "baseline")
+SECTIONS = ("bandwidth", "memory", "start", "default", "small", "metering", "load", *WIDTH_NAMES, "pruned")
 _REPEATS, _SECONDS = 9, 0.5
 _QUICK_REPEATS, _QUICK_SECONDS = 3, 0.1
 _START_REPEATS = 3  # of a whole process
@@ -78,14 +81,14 @@ class Bench:
         path.write_bytes(self.text.content.encode())
         return path
 
-    def baseline(self, weights: str) -> Path:
-        """The full-size baseline with random weights in a format, made now if it is not there."""
-        path = self.work / f"baseline-{weights}.npz"
+    def baseline(self) -> Path:
+        """The full-size baseline with random float32 weights, made now if it is not there."""
+        path = self.work / "baseline-float32.npz"
         if not path.exists():
             if self.options.vocab_counts is None:
                 raise SystemExit(f"bench: {path} does not exist; --vocab-counts FILE.tsv makes it")
             script = Path(__file__).resolve().parent / "make_baseline.py"
-            arguments = ["--dtype", weights, "--vocab-counts", str(self.options.vocab_counts), "--out", str(path)]
+            arguments = ["--dtype", "float32", "--vocab-counts", str(self.options.vocab_counts), "--out", str(path)]
             subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=sys.stderr)
         return path
 
@@ -95,18 +98,25 @@ class Bench:
         if "bandwidth" in chosen:
             yield bandwidth_section(effort)
         if "memory" in chosen:
-            for weights in ("float32", "float16"):
-                yield memory_section(self.baseline(weights), f"baseline {weights}", self.text_file(), effort.threads)
+            for width in WIDTHS:
+                path = version_of(self.baseline(), width.specification)
+                yield memory_section(path, f"baseline {width.name}", self.text_file(), effort.threads)
         if "start" in chosen:
             yield start_section(self.checkpoint, self.text_file(), effort.threads, min(effort.repeats, _START_REPEATS))
         if "default" in chosen:
             yield default_section(self.checkpoint, text, effort)
+        if "small" in chosen:
+            yield small_section(self.work, effort)
         if "metering" in chosen:
             yield metering_section(self.checkpoint, "default", (1, BLOCK), text, effort)
-            yield metering_section(self.baseline("float32"), "baseline", (1, BLOCK), text, effort)
-        if "baseline" in chosen:
-            for weights in ("float32", "float16"):
-                yield baseline_section(self.baseline(weights), weights, text, effort)
+            yield metering_section(self.baseline(), "baseline", (1, BLOCK), text, effort)
+        if "load" in chosen:
+            yield load_section(self.baseline(), effort)
+        for width in WIDTHS:
+            if width.name in chosen:
+                yield width_section(self.baseline(), width, text, effort)
+        if "pruned" in chosen:
+            yield pruned_section(self.baseline(), text, effort)
 
 
 def environment(threads: int) -> dict[str, object]:

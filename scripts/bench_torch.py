@@ -6,6 +6,7 @@ Needs PyTorch (``pip install lm-meter[train]``).
 from __future__ import annotations
 
 import os
+import warnings
 from itertools import groupby
 
 # PyTorch's memory in huge pages where the system grants them, as lm-meter's is: not doing so would slow PyTorch down.
@@ -16,21 +17,21 @@ import torch
 from torch.nn import functional
 
 from lm_meter import Checkpoint
+from lm_meter.quantization.arrays import read_weights
 
 
 def _weight(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> torch.Tensor:
     """A weight array of the checkpoint, copied, as ``dtype``."""
-    bits = checkpoint.weight_bits(checkpoint.verified(name))
-    stored = checkpoint.formats[name]
-    if stored == "bfloat16":
-        return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).to(dtype, copy=True)
-    return torch.from_numpy(bits.view(stored)).to(dtype, copy=True)
+    return torch.from_numpy(read_weights(checkpoint, name).values).to(dtype, copy=True)
 
 
 class TorchTwin:
-    """A checkpoint's weights in PyTorch modules of one dtype, and the recurrent state."""
+    """A checkpoint's weights in PyTorch modules of one dtype, and the recurrent state.
 
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, threads: int) -> None:
+    ``int8``: the modules' weights are quantised, and their inputs as they come (dynamic quantisation).
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, threads: int, int8: bool = False) -> None:
         torch.set_num_threads(threads)
         config = checkpoint.model_config
 
@@ -39,7 +40,7 @@ class TorchTwin:
 
         self.dtype = dtype
         self._embedding = weight("embedding")
-        self._layers = []
+        self._layers = torch.nn.ModuleList()
         first = 0
         # Neighbouring layers of one width are one nn.LSTM: one call instead of several.
         for units, group in groupby(config.hidden):
@@ -55,10 +56,27 @@ class TorchTwin:
                         getattr(lstm, f"bias_hh_l{layer}").zero_()
             self._layers.append(lstm)
             first += count
-        self._projection = weight("projection.weight") if config.projection is not None else None
-        self._projection_bias = weight("projection.bias") if config.projection_bias else None
-        self._softmax = self._embedding if config.tied else weight("softmax.weight")
-        self._softmax_bias = weight("softmax.bias") if config.softmax_bias else None
+
+        def linear(name: str, bias: str | None) -> torch.nn.Linear:
+            matrix = self._embedding if name == "embedding" else weight(name)
+            made = torch.nn.Linear(*reversed(matrix.shape), bias=bias is not None, device="meta")
+            made.weight = torch.nn.Parameter(matrix, requires_grad=False)
+            if bias is not None:
+                made.bias = torch.nn.Parameter(weight(bias), requires_grad=False)
+            return made
+
+        self._outputs = torch.nn.Sequential()
+        if config.projection is not None:
+            self._outputs.append(linear("projection.weight", "projection.bias" if config.projection_bias else None))
+        softmax = "embedding" if config.tied else "softmax.weight"
+        self._outputs.append(linear(softmax, "softmax.bias" if config.softmax_bias else None))
+        if int8:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that this interface will move
+                self._layers, self._outputs = (
+                    torch.ao.quantization.quantize_dynamic(part, {torch.nn.LSTM, torch.nn.Linear}, torch.qint8)
+                    for part in (self._layers, self._outputs)
+                )
         self.reset()
 
     def reset(self) -> None:
@@ -75,21 +93,19 @@ class TorchTwin:
         entering, wanted = torch.from_numpy(inputs), torch.from_numpy(targets)
         out = torch.empty(targets.size, dtype=self.dtype)
         for start in range(0, targets.size, chunk):
-            values = functional.embedding(entering[start : start + chunk], self._embedding)
+            values = functional.embedding(entering[start : start + chunk, None], self._embedding)
             for index, lstm in enumerate(self._layers):
                 values, self._states[index] = lstm(values, self._states[index])
-            if self._projection is not None:
-                values = functional.linear(values, self._projection, self._projection_bias)
-            logits = functional.linear(values, self._softmax, self._softmax_bias)
+            logits = self._outputs(values[:, 0])
             chosen = wanted[start : start + chunk, None]
             out[start : start + chunk] = torch.log_softmax(logits, dim=1).gather(1, chosen)[:, 0]
         return out.double().numpy()
 
 
-def working_twin(checkpoint: Checkpoint, dtype: torch.dtype, threads: int) -> TorchTwin | str:
+def working_twin(checkpoint: Checkpoint, dtype: torch.dtype, threads: int, int8: bool = False) -> TorchTwin | str:
     """A twin that has run once, or the reason why this dtype does not run here."""
     try:
-        twin = TorchTwin(checkpoint, dtype, threads)
+        twin = TorchTwin(checkpoint, dtype, threads, int8)
         twin.run(np.zeros(2, np.int64), np.zeros(2, np.int64), 1)
     except RuntimeError as error:
         return str(error).splitlines()[0]
