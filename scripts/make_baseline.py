@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lm_meter import LmMeterError, write_checkpoint
+from lm_meter.bfloat16 import to_bfloat16
 
 EMBEDDING, HIDDEN = 512, 2048
 _SEED = 159
@@ -43,10 +44,7 @@ def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
 
 def stored(values: np.ndarray, dtype: str) -> np.ndarray:
     """float32 values in a weight format; bfloat16 is rounded to nearest even and kept as bit patterns."""
-    if dtype != "bfloat16":
-        return values.astype(dtype)
-    bits = values.astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype)
 
 
 def random_matrix(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:

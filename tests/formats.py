@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lm_meter.bfloat16 import to_bfloat16
 from lm_meter.kernels import formats
 
 CODES = {"float32": formats.FLOAT32, "float16": formats.FLOAT16, "bfloat16": formats.BFLOAT16}
@@ -16,6 +17,5 @@ def stored(values, name):
     if name == "float16":
         rounded = values.astype(np.float16)
         return rounded.view(np.uint16), rounded.astype(np.float32)
-    bits = values.view(np.uint32)
-    halves = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    halves = to_bfloat16(values)
     return halves, (halves.astype(np.uint32) << 16).view(np.float32)

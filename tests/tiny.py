@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from lm_meter import write_checkpoint
+from lm_meter.bfloat16 import to_bfloat16
 from lm_meter.kernels.formats import CODEBOOK_ENTRIES, is_integer
 from lm_meter.weight_format import WeightFormat
 
@@ -56,10 +57,7 @@ def _tokenizer(kind, words):
 
 def stored(values, dtype):
     """float32 values as they are stored in a weight format; bfloat16 is rounded to nearest even, as bit patterns."""
-    if dtype != "bfloat16":
-        return values.astype(dtype)
-    bits = values.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype)
 
 
 def tiny_parts(

@@ -52,19 +52,15 @@ def _matrix_sources(config: LstmConfig) -> list[MatrixSource]:
 _WIDENING = "a 16-bit weight or bias on its way into its multiply or add: that operation, at both widths"
 _UNPACKING = "an integer weight on its way into its multiply: that operation, at both widths"
 _BOOK = "an entry of the code book at a weight's index: a move"
-_MOVES = {
-    "float16": [_WIDENING], "bfloat16": [_WIDENING], "int8": [_UNPACKING], "int4": [_UNPACKING], "codebook4": [_BOOK]
-}  # fmt: skip
+_SPREADING = "a kept weight of a pruned matrix to the lane of its column: a move"
+_MOVES = {"float16": _WIDENING, "bfloat16": _WIDENING, "int8": _UNPACKING, "int4": _UNPACKING, "codebook4": _BOOK}
 
 
 def _regions(config: LstmConfig, formats: Mapping[str, WeightFormat]) -> list[Region]:
     def matrix(name: str, source: MatrixSource) -> Region:
-        moves = [
-            text
-            for part in (source.weight, source.bias)
-            if part and formats[part].format in _MOVES
-            for text in _MOVES[formats[part].format]
-        ]
+        declared = [formats[part] for part in (source.weight, source.bias) if part]
+        moves = [_MOVES[each.format] for each in declared if each.format in _MOVES]
+        moves += [_SPREADING for each in declared if each.block]
         return Region(name, "matrix_vector", moves=tuple(dict.fromkeys(moves)))
 
     sources = _matrix_sources(config)
