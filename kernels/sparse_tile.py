@@ -5,9 +5,10 @@ row's accumulator sums the columns j with j % 16 = l, in their order; then the l
 
     a[l] + a[l + 8] for l < 8,    then l + 4, l + 2, l + 1
 
-for float32 inputs with one rounding each; sums over 8-bit inputs are exact. The segments of sixteen rows are one run
-without a branch between rows, where a loop for each row would mispredict its end: the accumulators are cleared by a
-mask when the row changes, stored after every segment, and the last store of a row stands.
+for float32 inputs with one rounding each; sums over 8-bit inputs are exact. The segments of sixteen rows are one run.
+Where whole segments were pruned a row may have just a few, and a branch at its end would often be mispredicted: there
+the accumulators are cleared by a mask when the row changes, stored after every segment, and the last store of a row
+stands. Where a row has most of its segments they are stored, behind a branch, when it ends.
 """
 
 from __future__ import annotations
@@ -86,14 +87,17 @@ class _Emitter:
         return self.builder.zext(self.builder.load(self._pointer(address, _I16), align=2), _I64)
 
     def _emit(self) -> None:
-        entry, loop, done = (self.function.append_basic_block(label) for label in ("entry", "segment", "done"))
+        entry, loop, change, body, done = (
+            self.function.append_basic_block(label) for label in ("entry", "segment", "change", "body", "done")
+        )
         self.builder = builder = ir.IRBuilder(entry)
         self.tile = tile = SparseTile(*self.function.args)
         tokens = self.kind.tokens
-        self.rows = builder.alloca(self.vector, tokens * LANES)
-        zero = ir.Constant(self.vector, None)
-        for number in range(tokens * LANES):
-            builder.store(zero, builder.gep(self.rows, [ir.Constant(_I64, number)]))
+        # A row more than there are: what is stored before the first one.
+        self.rows = builder.alloca(self.vector, tokens * (LANES + 1))
+        zero, no_row = ir.Constant(self.vector, None), ir.Constant(_I64, LANES)
+        for row in range(LANES):
+            self._store_sums([zero] * tokens, ir.Constant(_I64, row))
         self.book = None
         if self.kind.code == CODEBOOK4:
             self.book = builder.load(self._pointer(tile.book, BOOK), align=16)
@@ -108,31 +112,56 @@ class _Emitter:
         place = self._word(builder.add(places, self._times(2, segment)))
         this_row = builder.lshr(place, ir.Constant(_I64, ROW_SHIFT))
         column = self._times(LANES, builder.and_(place, ir.Constant(_I64, MAX_SEGMENTS - 1)))
+        same = builder.icmp_signed("==", this_row, row)
+        if self.kind.is_wide:
+            keep = builder.sext(same, _I32)
+            before = [self._kept(sums, keep) for sums in start]
+            builder.branch(body)
+            builder.position_at_end(change)
+            builder.unreachable()
+            builder.position_at_end(body)
+        else:
+            builder.cbranch(same, body, change)
+            builder.position_at_end(change)
+            self._store_sums(start, row)
+            builder.branch(body)
+            builder.position_at_end(body)
+            before = [builder.phi(self.vector) for _ in range(tokens)]
+            for phi, sums in zip(before, start, strict=True):
+                phi.add_incoming(sums, loop)
+                phi.add_incoming(zero, change)
         mask = None if self.kind.is_wide else self._word(builder.add(masks, self._times(2, segment)))
         weights, following_at = self._weights(at, mask)
-        keep = builder.sext(builder.icmp_signed("==", this_row, row), _I32)
-        sums = [
-            self._accumulate(weights, self._inputs(t, column), self._kept(before, keep))
-            for t, before in enumerate(start)
-        ]
-        for t, after in enumerate(sums):
-            slot = builder.add(this_row, ir.Constant(_I64, t * LANES))
-            builder.store(after, builder.gep(self.rows, [slot]))
+        sums = [self._accumulate(weights, self._inputs(t, column), held) for t, held in enumerate(before)]
+        if self.kind.is_wide:
+            self._store_sums(sums, this_row)
         following = builder.add(segment, ir.Constant(_I64, 1))
         for phi, first, next_one in (
             (segment, ir.Constant(_I64, 0), following),
             (at, numbers, following_at),
-            (row, ir.Constant(_I64, LANES), this_row),
+            (row, no_row, this_row),
             *zip(start, [zero] * tokens, sums, strict=True),
         ):
             phi.add_incoming(first, entry)
-            phi.add_incoming(next_one, loop)
+            phi.add_incoming(next_one, body)
         builder.cbranch(builder.icmp_signed("<", following, tile.segments), loop, done)
 
         builder.position_at_end(done)
+        if not self.kind.is_wide:
+            last_row, last = builder.phi(_I64), [builder.phi(self.vector) for _ in range(tokens)]
+            for phi, first, held in ((last_row, no_row, this_row), *zip(last, [zero] * tokens, sums, strict=True)):
+                phi.add_incoming(first, entry)
+                phi.add_incoming(held, body)
+            self._store_sums(last, last_row)
         for t in range(tokens):
             self._finish(t)
         builder.ret_void()
+
+    def _store_sums(self, sums: list[Any], row: Any) -> None:
+        """Keep the sums of a row, those of each token."""
+        for t, held in enumerate(sums):
+            slot = self.builder.add(row, ir.Constant(_I64, t * (LANES + 1)))
+            self.builder.store(held, self.builder.gep(self.rows, [slot]))
 
     def _weights(self, at: Any, mask: Any) -> tuple[Any, Any]:
         """A segment's sixteen weights, and the address behind them."""
@@ -178,7 +207,9 @@ class _Emitter:
     def _finish(self, token: int) -> None:
         """Put the rows' lanes together, apply the scales, write a token's sixteen outputs."""
         builder, tile = self.builder, self.tile
-        rows = [builder.load(builder.gep(self.rows, [ir.Constant(_I64, token * LANES + row)])) for row in range(LANES)]
+        rows = [
+            builder.load(builder.gep(self.rows, [ir.Constant(_I64, token * (LANES + 1) + row)])) for row in range(LANES)
+        ]
         total = self._tree(rows)
         if self.scaled:
             if self.kind.integer_inputs:

@@ -49,11 +49,12 @@ WIDTHS = [
     ["codebook4,activations=8", "projection.*=int8,activations=8"],
 ]
 PRUNINGS = [
-    *([f"{kind},prune={part}"] for kind in ("float16", "int8,activations=8") for part in (0.1, 0.2, 0.3, 0.5)),
-    *([f"int4,activations=8,prune={part}"] for part in (0.1, 0.2, 0.3)),
+    *([f"int8,activations=8,prune={part}"] for part in (0.1, 0.2, 0.3, 0.5)),
+    *([f"int4,activations=8,prune={part}"] for part in (0.1, 0.2)),
     *([f"int8,activations=8,prune={part},block={block}"] for block in ("4x4", "1x16") for part in (0.1, 0.2)),
-    *([f"{own}", f"lstm.*={own},prune={part}"] for own in ("int8,activations=8",) for part in (0.2, 0.3, 0.4)),
-    *([f"{own}", f"lstm.*={own},prune={part}"] for own in ("int4,activations=8",) for part in (0.2, 0.3)),
+    *(["int8,activations=8", f"lstm.*=int8,activations=8,prune={part}"] for part in (0.2, 0.4)),
+    ["int4,activations=8", "lstm.*=int4,activations=8,prune=0.2"],
+    ["float16,prune=0.2"],
 ]
 
 
