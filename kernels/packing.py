@@ -2,10 +2,10 @@
 
 In this layout sixteen rows advance together through the columns, one row a lane, so a matrix-vector product is a
 single sequential walk through memory and needs no sum across lanes. Floating-point weights are ``[R / 16][K][16]``; of
-integer weights a unit holds two or four columns of the sixteen rows (``decode.py``), and the scales and offsets follow
-the weights of their row block. A matrix of ``groups`` equal parts (the four gates
-of an LSTM layer) is interleaved: blocks 4u .. 4u + 3 hold the input, forget, cell and output gates of units
-16u .. 16u + 15, so that whoever computes them can finish those units. Rows that are missing in the last block are zero.
+integer weights a unit holds four or eight columns of the sixteen rows (``decode.py``), and the scales and offsets
+follow the weights of their row block. A matrix of ``groups`` equal parts (the four gates of an LSTM layer) is
+interleaved: blocks 4u .. 4u + 3 hold the input, forget, cell and output gates of units 16u .. 16u + 15, so that whoever
+computes them can finish those units. Rows that are missing in the last block are zero.
 """
 
 from __future__ import annotations

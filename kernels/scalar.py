@@ -22,7 +22,7 @@ def _stored_scalar(code: int) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = element_pointer(builder, context, signature.args[0], arguments[0], arguments[1], 1)
             if code == FLOAT32:
-                return builder.load(pointer, align=4)
+                return builder.load(pointer, align=2)
             half = builder.load(builder.bitcast(pointer, ir.IntType(16).as_pointer()), align=2)
             if code == FLOAT16:
                 return builder.fpext(builder.bitcast(half, ir.HalfType()), _F32)

@@ -1,4 +1,7 @@
-"""A row of a pruned matrix, filled up with zeros: what looking up a token in a pruned embedding takes."""
+"""A row of a pruned matrix, filled up with zeros: what looking up a token in a pruned embedding takes.
+
+The numbers that are kept go to their columns, zeros to the others; then the whole row is widened and scaled.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ def _word(weights, at):
 
 
 @kernel
-def _value(weights, matrix, at, inside, scale):
-    """Number ``inside`` of a segment whose numbers begin at byte ``at``."""
+def _number(weights, matrix, at, inside):
+    """Number ``inside`` of a segment whose numbers begin at byte ``at``, without its scale."""
     bits = STORED_BITS[matrix.code]
     place = at + (bits * inside >> 3)
     if matrix.code >= INT8:
-        return scale * np.float32(integer_at(weights, matrix, place, bits * inside & 7))
+        return np.float32(integer_at(weights, matrix, place, bits * inside & 7))
     return float_at(weights, matrix.code, place)
 
 
@@ -50,6 +53,9 @@ def look_up_sparse(weights, matrix, row, columns, out):
             for n in range(LANES):
                 if own >> n & 1:
                     if columns[0] <= start + n < columns[1]:
-                        out[start + n] = _value(weights, matrix, at, inside, scale)
+                        out[start + n] = _number(weights, matrix, at, inside)
                     inside += 1
         at += (STORED_BITS[matrix.code] * population(own) + 7) >> 3
+    if matrix.code >= INT8:
+        for j in range(columns[0], columns[1]):
+            out[j] = scale * out[j]

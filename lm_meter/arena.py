@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .checkpoint import Checkpoint
-from .kernels.formats import CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
+from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
 from .kernels.lanes import LANES
 from .kernels.matrix import DENSE, Matrix, place_matrix
 from .kernels.multiply import loop_of, multiply_address
@@ -64,11 +64,11 @@ def pack_weights(
     -------
     (bytes,) uint8 array, 64-byte aligned, and where each matrix lies in it
     """
-    matrices, size = _layout(checkpoint, sources)
+    matrices, tables, size = _layout(checkpoint, sources)
     arena = _allocate(size)
     for source, matrix in zip(sources, matrices, strict=True):
         if matrix.pruned != DENSE:
-            _pack_pruned(checkpoint, source, (arena, matrix), team)
+            _pack_pruned(checkpoint, source, (arena, matrix), tables[source.weight], team)
         elif is_integer(matrix.code):
             _pack_integers(checkpoint, source, (arena, matrix), team)
         else:
@@ -90,9 +90,9 @@ def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:
     return matrix._replace(bias_offset=0, bias_code=checkpoint.formats[source.bias].code)
 
 
-def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[list[Matrix], int]:
-    """Where each matrix, its code book and its bias will lie, and the size of all."""
-    matrices, size = [], 0
+def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[list[Matrix], dict[str, np.ndarray], int]:
+    """Where each matrix, its code book and its bias will lie, the tables of the pruned ones, and the size of all."""
+    matrices, tables, size = [], {}, 0
 
     def reserve(nbytes: int) -> int:
         nonlocal size
@@ -104,22 +104,18 @@ def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[li
         blocks = packed_blocks(matrix.rows, source.interleaved)
         nbytes = blocks * matrix.block_bytes
         if matrix.pruned != DENSE:
-            table, nbytes = _sparse_table(checkpoint, source, matrix)
+            table = np.zeros((blocks + 1, TABLE_FIELDS), np.int64)
+            mask = checkpoint.kept(source.weight).mask
+            nbytes = table.nbytes + measure_sparse(mask, matrix, source.interleaved, table) + OVERREAD
             matrix = matrix._replace(data_bytes=sparse_bytes(table))
+            tables[source.weight] = table
         matrix = matrix._replace(offset=reserve(nbytes), multiply=multiply_address(loop_of(matrix)))
-        if "codebook" in {part.role for part in checkpoint.parts[source.weight].values()}:
+        if matrix.code == CODEBOOK4:
             matrix = matrix._replace(book_offset=reserve(CODEBOOK_ENTRIES))
         if source.bias is not None:
             matrix = matrix._replace(bias_offset=reserve(blocks * LANES * ITEM_BYTES[matrix.bias_code]))
         matrices.append(matrix)
-    return matrices, size
-
-
-def _sparse_table(checkpoint: Checkpoint, source: MatrixSource, matrix: Matrix) -> tuple[np.ndarray, int]:
-    """The table of a pruned matrix, and the bytes that it and the blocks' data take."""
-    table = np.zeros((packed_blocks(matrix.rows, source.interleaved) + 1, TABLE_FIELDS), np.int64)
-    data = measure_sparse(checkpoint.kept(source.weight).mask, matrix, source.interleaved, table)
-    return table, table.nbytes + data + OVERREAD
+    return matrices, tables, size
 
 
 def _shares(blocks: int, block_bytes: int, team: ThreadTeam) -> Iterator[list[tuple[int, int]]]:
@@ -156,6 +152,12 @@ def _pack_floats(
     check_declared_grid(checkpoint, name)
 
 
+def _place_book(checkpoint: Checkpoint, weight: str, arena: np.ndarray, matrix: Matrix) -> None:
+    if matrix.code == CODEBOOK4:
+        book = checkpoint.bytes(f"{weight}.codebook")
+        arena[matrix.book_offset : matrix.book_offset + len(book)] = np.frombuffer(book, np.uint8)
+
+
 def _pack_integers(
     checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.ndarray, Matrix], team: ThreadTeam
 ) -> None:
@@ -163,12 +165,9 @@ def _pack_integers(
     check_values(checkpoint, source.weight)
     scales = []
     for name, part in checkpoint.parts[source.weight].items():
-        array = checkpoint.verified(name)
         if part.role in ("scales", "offsets"):
-            scales.append(checkpoint.weight_bits(array))
-        elif part.role == "codebook":
-            book = checkpoint.bytes(name)
-            arena[matrix.book_offset : matrix.book_offset + len(book)] = np.frombuffer(book, np.uint8)
+            scales.append(checkpoint.weight_bits(checkpoint.verified(name)))
+    _place_book(checkpoint, source.weight, arena, matrix)
     values = checkpoint.verified(source.weight)
     stored = checkpoint.view(values)
     halves = np.stack(scales)
@@ -184,20 +183,22 @@ def _pack_integers(
 
 
 def _pack_pruned(
-    checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.ndarray, Matrix], team: ThreadTeam
+    checkpoint: Checkpoint,
+    source: MatrixSource,
+    place: tuple[np.ndarray, Matrix],
+    table: np.ndarray,
+    team: ThreadTeam,
 ) -> None:
     arena, matrix = place
     name = source.weight
     check_values(checkpoint, name)
     kept, parts = checkpoint.kept(name), {part.role: key for key, part in checkpoint.parts[name].items()}
-    if "codebook" in parts:
-        book = checkpoint.bytes(parts["codebook"])
-        arena[matrix.book_offset : matrix.book_offset + len(book)] = np.frombuffer(book, np.uint8)
+    _place_book(checkpoint, name, arena, matrix)
     scales = np.zeros(0, np.uint16)
     if "scales" in parts:
         scales = checkpoint.weight_bits(checkpoint.verified(parts["scales"])).reshape(-1)
     values = checkpoint.verified(name)
-    table, nbytes = _sparse_table(checkpoint, source, matrix)
+    nbytes = table.nbytes + matrix.data_bytes
     target = arena[matrix.offset : matrix.offset + nbytes]
     target[: table.nbytes] = table.reshape(-1).view(np.uint8)
     held = (kept.mask, checkpoint.view(values).view(np.uint8), kept.starts, scales)

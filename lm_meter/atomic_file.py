@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-def _mode(path: Path) -> int:
+def mode_for(path: Path) -> int:
     """Permissions of the file that is replaced, or those of a new one."""
     try:
         return stat.S_IMODE(os.stat(path).st_mode)
@@ -32,7 +32,7 @@ def atomic_file(path: Path) -> Iterator[Any]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        os.chmod(temporary, _mode(path))
+        os.chmod(temporary, mode_for(path))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -17,7 +17,7 @@ from .kernels.clock import WAITING
 from .models.lstm import LstmRuntime
 from .report import columns, number, pairs
 from .threads import ThreadTeam, check_threads
-from .timing import Amount, amount_for, in_turn, ratio_with_interval, timed
+from .timing import ENOUGH_FOR_INTERVAL, Amount, amount_for, in_turn, ratio_with_interval, timed
 
 SCHEMA = "lm-meter/bench/1"
 MAX_BLOCK = 4096
@@ -67,8 +67,8 @@ class _Subject:
 def bench(checkpoint: Checkpoint, options: BenchOptions) -> dict[str, Any]:
     """Measure a checkpoint at block 1 and at ``options.block``.
 
-    Read rate, metered and unmetered steps are measured in turn, so that a disturbance meets all. Times are medians; the
-    cost of metering is the median ratio of pairs, with its 95 % interval; the limit is that of the same round.
+    Read rate, metered and unmetered steps are measured in turn, so that a disturbance meets all. Times and the read
+    rate are medians; the cost of metering is the median ratio of pairs, with its 95 % interval if these are enough.
     """
     subject = _Subject(checkpoint, options)
     blocks, rates = (1, options.block), "read rate"
@@ -102,6 +102,7 @@ def _block(
     milliseconds = statistics.median(samples[0])
     limit = 1e3 * subject.weight_bytes(block) / rate if rate else 0.0
     cost, low, high = (ratio - 1 for ratio in ratio_with_interval(*samples))
+    enough = len(samples[0]) >= ENOUGH_FOR_INTERVAL
     return {
         "block": block,
         "milliseconds_per_token": milliseconds,
@@ -109,7 +110,7 @@ def _block(
         "weight_bytes_per_token": subject.weight_bytes(block),
         "limit_milliseconds": limit,
         "share_of_limit": limit / milliseconds,
-        "metering": {"cost": cost, "low": low, "high": high},
+        "metering": {"cost": cost, "low": low, "high": high} if enough else {"cost": cost, "low": None, "high": None},
         "samples": list(samples[0]),
         "regions": _regions(subject, amount, block, milliseconds),
     }
@@ -148,7 +149,7 @@ def bench_table(found: dict[str, Any]) -> str:
         ["limit by reading them, ms", *(f"{b['limit_milliseconds']:.4f}" for b in blocks)],
         ["share of the limit", *(f"{100 * b['share_of_limit']:.1f} %" for b in blocks)],
         ["cost of metering", *(f"{100 * b['metering']['cost']:+.2f} %" for b in blocks)],
-        ["  95 % interval", *("{:+.1f} to {:+.1f} %".format(*_interval(b)) for b in blocks)],
+        ["  95 % interval", *(_interval(b["metering"]) for b in blocks)],
     ]
     lines += ["", *columns(rows), "", "where the time goes, ms a token"]
     regions = [region["region"] for region in blocks[0]["regions"]]
@@ -158,5 +159,7 @@ def bench_table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _interval(block: dict[str, Any]) -> tuple[float, float]:
-    return 100 * block["metering"]["low"], 100 * block["metering"]["high"]
+def _interval(metering: dict[str, Any]) -> str:
+    if metering["low"] is None:
+        return f"fewer than {ENOUGH_FOR_INTERVAL} pairs"
+    return f"{100 * metering['low']:+.1f} to {100 * metering['high']:+.1f} %"

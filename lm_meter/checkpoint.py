@@ -23,6 +23,10 @@ from .strict_json import parse_json
 from .weight_format import FLOATS, Stored, WeightFormat, entry_format
 
 FORMAT = "lm-meter/checkpoint"
+_OWNERS = {
+    "scales": "scales are", "offsets": "offsets are", "codebook": "a code book is", "mask": "a mask is",
+    "bytes": "bytes are",
+}  # fmt: skip
 PLAIN_VERSION, VERSION = 1, 2  # version 1 knows floating-point formats only
 
 
@@ -65,6 +69,7 @@ class Checkpoint:
         self._shapes = {name: wanted.shape for name, wanted in expected.items() if wanted.is_weight}
         self.formats: dict[str, WeightFormat] = {}
         self._kept: dict[str, Kept] = {}
+        self._verified: set[str] = set()
         self.parts: dict[str, dict[str, Stored]] = {}
         arrays: dict[str, Stored] = {}
         for name, wanted in expected.items():
@@ -112,7 +117,9 @@ class Checkpoint:
     def verified(self, name: str) -> MappedArray:
         """An array whose data have been compared with the archive's checksum."""
         array = self._npz.arrays[name]
-        self._npz.verify(array)
+        if name not in self._verified:
+            self._npz.verify(array)
+            self._verified.add(name)
         return array
 
     def view(self, array: MappedArray) -> np.ndarray:
@@ -139,7 +146,7 @@ class Checkpoint:
 def _compare_array(path: str, array: MappedArray, wanted: Stored, declared: Any) -> None:
     where = f"{path}: array {array.name}"
     if array.dtype != wanted.dtype:
-        owner = f"its declared format {entry_format(declared)} is" if wanted.role == "values" else f"{wanted.role} are"
+        owner = f"its declared format {entry_format(declared)} is" if wanted.role == "values" else _OWNERS[wanted.role]
         raise CheckpointError(f"{where}: is stored as {array.dtype}; {owner} stored as {wanted.dtype}")
     fits = len(array.shape) == len(wanted.shape) and all(
         size is None or size == found for size, found in zip(wanted.shape, array.shape, strict=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .atomic_file import mode_for
 from .checkpoint import FORMAT, PLAIN_VERSION, VERSION, Checkpoint
 from .errors import CheckpointError
 from .npz import write_npz
@@ -32,7 +33,8 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
         ``architecture``, ``dimensions``, ``tokenizer`` and what else the architecture wants
         (``checkpoints/README.md``). ``formats`` may leave out arrays whose type says it: float32 and float16.
     arrays : mapping of name to array
-        Weights as float32, float16, or uint16 with format "bfloat16"; tokenizer data as uint8; of any memory layout.
+        Weights, scales, masks and tokenizer data in the types that the specification has for them; float32 and float16
+        as they are, bfloat16 as bit patterns in uint16; of any memory layout.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
                 _check(Checkpoint(scratch))
             except CheckpointError as error:
                 raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
+            scratch.chmod(mode_for(target))
             scratch.replace(target)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
@@ -92,7 +95,7 @@ def _belongs_to_another(name: str, formats: Mapping[str, Any]) -> bool:
 
 
 def _check(checkpoint: Checkpoint) -> None:
-    """What opening a checkpoint leaves to a run: the tokenizer, and that all weights are finite."""
+    """What opening a checkpoint leaves to a run: the tokenizer, and what all weights must be."""
     load_tokenizer(checkpoint)
     for name in checkpoint.formats:
         check_values(checkpoint, name)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
-import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn
 
 from . import __version__, commands
 from .errors import LmMeterError
+from .streams import prepare_streams, silence
 
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
@@ -25,7 +24,7 @@ TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 def program() -> int:
     """The command as a process of its own."""
-    _prepare_streams()
+    prepare_streams()
     return main()
 
 
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(" ".join(str(error).splitlines()))
     except BrokenPipeError:
         # The reader of our output has gone (| head); say nothing more, not even at exit.
-        _silence(sys.stdout)
+        silence(sys.stdout)
         return 1
     except OSError as error:
         if (
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             or error.filename is not None
         ):
             raise
-        _silence(sys.stdout)
+        silence(sys.stdout)
         return _refuse(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere")
     except KeyboardInterrupt:
         print("lm-meter: interrupted, no result", file=sys.stderr)
@@ -60,47 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse(message: str) -> int:
     print(f"lm-meter: error: {message}", file=sys.stderr)
     return 2
-
-
-def _prepare_streams() -> None:
-    """Output that some other program has closed goes nowhere; a name that the terminal cannot show is escaped."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    sys.stderr = _Expendable(sys.stderr)
-
-
-class _Expendable:
-    """Standard error: where it cannot be written (its reader has gone, its disk is full), the run goes on without."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, or from now on do not."""
-        try:
-            return self._stream.write(text)
-        except OSError:
-            _silence(self._stream)
-            return len(text)
-
-    def flush(self) -> None:
-        """Flush, or from now on do not."""
-        try:
-            self._stream.flush()
-        except OSError:
-            _silence(self._stream)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _silence(stream: TextIO) -> None:
-    """Send what is still to come, and what lies in the stream's buffer, nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -223,10 +181,11 @@ def _add_quantize(group: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="PATTERN=SPEC",
-        help="other choices for tensors whose name matches, the last match counts; SPEC: a format or 'keep', then "
-        "options as above, such as int4,group=64,activations=8,offsets,prune=0.5,block=1x16",
+        help="for tensors whose name matches this instead of all the above, the last match counts; SPEC: a format or "
+        "'keep', then options as above, such as int4,group=64,activations=8,offsets or int8,prune=0.5,block=1x16",
     )
     _add_format(parser)
+    parser.add_argument("--quiet", action="store_true", help="do not name each tensor on the way")
     parser.set_defaults(command=commands.run_quantize)
 
 

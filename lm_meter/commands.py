@@ -78,24 +78,24 @@ def _refuse_input(output: str, inputs: Sequence[Path], option: str = "--output")
                 raise ConfigError(f"{option} {output}: is an input of this run; choose another name")
 
 
-def _check_writable(output: str) -> None:
+def _check_writable(output: str, option: str = "--output") -> None:
     """Find out before a long run, not after it, that its result could not be written."""
     import tempfile
 
     path = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
     try:
         if path.is_dir() or output.endswith("/"):
-            raise ConfigError(f"--output {output}: is a folder; expected the name of a file")
+            raise ConfigError(f"{option} {output}: is a folder; expected the name of a file")
         if path.exists() and not path.is_file():
-            raise ConfigError(f"--output {path}: is a device or pipe; expected the name of a file")
+            raise ConfigError(f"{option} {path}: is a device or pipe; expected the name of a file")
         if path.exists() and not os.access(path, os.W_OK):
-            raise ConfigError(f"--output {path}: is write-protected; choose another name")
+            raise ConfigError(f"{option} {path}: is write-protected; choose another name")
         if not path.parent.is_dir():
-            raise ConfigError(f"--output {path}: there is no folder {path.parent}; make it first")
+            raise ConfigError(f"{option} {path}: there is no folder {path.parent}; make it first")
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lm-meter."):
             pass
     except OSError as error:
-        raise ConfigError(f"--output {path}: cannot be written ({error.strerror}); choose another place") from None
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def _text(options: argparse.Namespace) -> Text:
@@ -147,17 +147,22 @@ def run_quantize(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from .quantization.convert import changes_table, quantize
-    from .quantization.specification import Plan, parse_pattern, parse_specification
+    from .quantization.specification import Plan, parse_pattern, specification_of
 
     keys = ("activations", "group", "accumulator", "overflow", "prune", "block")
-    chosen = [f"{key}={value}" for key in keys if (value := getattr(options, key)) is not None]
-    default = parse_specification(",".join([options.weights, *(["offsets"] if options.offsets else []), *chosen]))
+    chosen = {key: value for key in keys if (value := getattr(options, key)) is not None}
+    default = specification_of(options.weights, chosen | ({"offsets": ""} if options.offsets else {}))
     plan = Plan(default, tuple(parse_pattern(text) for text in options.tensor))
     checkpoint = _checkpoint(options.checkpoint)
+    _check_writable(options.out, "OUT")
     _refuse_input(options.out, [checkpoint.path], "OUT")
-    done = quantize(checkpoint, options.out, plan)
+    done = quantize(checkpoint, options.out, plan, None if options.quiet else _say_tensor)
     _print(asdict(done), changes_table(done), options.format)
     return 0
+
+
+def _say_tensor(name: str) -> None:
+    print(name, file=sys.stderr, flush=True)
 
 
 def run_count(options: argparse.Namespace) -> int:

@@ -24,7 +24,9 @@ GROUP_MULTIPLE = 8
 # Columns of a block that is narrower than the lanes of a register.
 NARROW_BLOCKS = (1, 2, 4, 8)
 _MAX_COLUMNS = LANES * MAX_SEGMENTS
-_NARROWEST_ACCUMULATOR = 2
+# Bits of an accumulator that overflows: one product more must fit the 32 bits in which that is found out.
+_OVERFLOWING = range(2, FLOAT_BITS)
+_TYPES = {bool: "true or false", int: "a whole number"}
 
 
 def parse_weight_format(entry: Any, name: str, shape: tuple[int, ...], path: str) -> WeightFormat:
@@ -56,7 +58,7 @@ class _Parser:
             if key not in known:
                 self._refuse(f"its format has {key!r:.40}; expected {', '.join(known)}")
             if key in ("offsets", "activations", "accumulator") and type(value) is not type(known[key]):
-                self._refuse(f"{key} is {value!r:.40}; expected a {type(known[key]).__name__}")
+                self._refuse(f"{key} is {value!r:.40}; expected {_TYPES[type(known[key])]}")
         return self._checked(WeightFormat(**{**entry, "block": self._block(entry.get("block"))}))
 
     def _block(self, block: Any) -> tuple[int, int] | None:
@@ -80,8 +82,10 @@ class _Parser:
 
     def _checked(self, found: WeightFormat) -> WeightFormat:
         integer = is_integer(found.code)
-        if integer and len(self._shape) != 2:
-            self._refuse(f"is declared {found.format}, but is no matrix; expected {' or '.join(FLOATS)}")
+        if len(self._shape) != 2:
+            self._check_vector(found, integer)
+        if found.block and found.offsets:
+            self._refuse("is pruned and has offsets; expected scales alone")
         self._check_grid(found, integer)
         if not integer and not found.grid and (found.group is not None or found.offsets):
             self._refuse(f"{found.format} has no scales; expected neither group nor offsets")
@@ -94,6 +98,13 @@ class _Parser:
             )
         self._check_accumulator(found)
         return found
+
+    def _check_vector(self, found: WeightFormat, integer: bool) -> None:
+        """A bias or the like enters no product."""
+        if integer:
+            self._refuse(f"is declared {found.format}, but is no matrix; expected {' or '.join(FLOATS)}")
+        if found.activations != FLOAT_BITS or found.accumulator != FLOAT_BITS:
+            self._refuse("has activations or an accumulator, but is no matrix; expected neither")
 
     def _check_grid(self, found: WeightFormat, integer: bool) -> None:
         if found.grid is None:
@@ -120,7 +131,7 @@ class _Parser:
             self._refuse(f"group is {group!r:.40}; expected {expected} that divides its {columns} columns")
 
     def _check_accumulator(self, found: WeightFormat) -> None:
-        if found.overflow is not None and found.overflow not in OVERFLOWS:
+        if found.overflow is not None and not (isinstance(found.overflow, str) and found.overflow in OVERFLOWS):
             self._refuse(f"overflow is {found.overflow!r:.40}; expected {' or '.join(OVERFLOWS)}")
         if found.activations != INTEGER_BITS:
             if found.accumulator != FLOAT_BITS or found.overflow:
@@ -132,8 +143,16 @@ class _Parser:
         needed = needed_accumulator(found, self._shape[-1])
         if found.overflow and found.block:
             self._refuse("is pruned and its accumulator overflows; expected one that holds every sum")
-        if found.overflow and not _NARROWEST_ACCUMULATOR <= found.accumulator <= FLOAT_BITS:
-            self._refuse(f"accumulator is {found.accumulator}; expected {_NARROWEST_ACCUMULATOR} to {FLOAT_BITS} bits")
+        if found.overflow and found.accumulator not in _OVERFLOWING:
+            self._refuse(
+                f"accumulator is {found.accumulator}; expected {_OVERFLOWING[0]} to {_OVERFLOWING[-1]} bits where it "
+                "may overflow"
+            )
+        if not found.overflow and needed > FLOAT_BITS:
+            self._refuse(
+                f"sums over {self._shape[-1]} columns need {needed} bits; expected groups of fewer columns, or an "
+                "accumulator with overflow"
+            )
         if not found.overflow and not needed <= found.accumulator <= FLOAT_BITS:
             self._refuse(
                 f"accumulator is {found.accumulator}; expected {needed} bits, which hold every sum, to {FLOAT_BITS}, "

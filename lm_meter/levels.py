@@ -15,7 +15,7 @@ def levels_used(checkpoint: Checkpoint, name: str) -> int | None:
     """Different numbers in an array of integers, or in a group of the grid that has most; None for other arrays."""
     declared = checkpoint.formats[name]
     if declared.grid is not None:
-        return max(found for _, _, found in levels(checkpoint, name))
+        return max((found for _, _, found in levels(checkpoint, name)), default=0)
     if not is_integer(declared.code):
         return None
     packed = checkpoint.view(checkpoint.verified(name))

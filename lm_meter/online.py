@@ -54,8 +54,8 @@ class OnlinePass:
         if not np.isfinite(values).all():
             position = first + int(np.argmin(np.isfinite(values)))
             raise MeterError(
-                f"the log-probability at position {position} is {values[position - first]}; the model overflows "
-                "float32 there, so no perplexity exists; check the checkpoint's weights"
+                f"the log-probability at position {position} is {values[position - first]}: the model overflows "
+                "float32, or float16 in its 16-bit activations; there is no perplexity; check the checkpoint's weights"
             )
         self.log_probs[first:last] = values
         self.done = last

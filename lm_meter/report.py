@@ -109,17 +109,27 @@ def result_table(result: Result) -> str:
     lines.append(f"  per piece: {number(operations['per_piece'])}")
     lines += [
         f"  {row['region']}: {row['accumulator']}-bit accumulators overflowed {row['count']:,} times"
-        for row in d.get("overflows", [])
+        for row in d["overflows"]
     ]
     lines += ["", "parameter storage"]
     lines += pairs(
         [
             ("parameters (profile's unit)", number(d["storage"]["parameters"])),
             ("bits", number(d["storage"]["bits"])),
+            *_bits_by_role(d["storage"]["tensors"]),
         ]
     )
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
     return "\n".join(lines) + "\n"
+
+
+def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Bits of each kind of number, where there are others than the weights' own."""
+    bits: dict[str, int] = {}
+    for tensor in tensors:
+        role = tensor.get("role", "values")
+        bits[role] = bits.get(role, 0) + tensor["count"] * tensor["width"]
+    return [(f"  {role}", number(count)) for role, count in bits.items()] if len(bits) > 1 else []
 
 
 def _ppl(value: float | None) -> str:

@@ -62,7 +62,8 @@ _MAX_COUNT = 2**63 - 1  # tallies are int64
 def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     _check_fields(document, _FIELDS, "", path)
-    _check_fields(document.get("overflows", []), _OVERFLOWS, "overflows.", path)
+    document.setdefault("overflows", [])
+    _check_fields(document["overflows"], _OVERFLOWS, "overflows.", path)
     for where, found, allowed in _limited(document):
         if found not in allowed:
             raise ConfigError(
@@ -83,6 +84,10 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"histogram.{number}.kind", row["kind"], KINDS
         yield f"histogram.{number}.bits_a", row["bits_a"], range(1, MAX_BITS + 1)
         yield f"histogram.{number}.bits_b", row["bits_b"], range(MAX_BITS + 1)
+    names = [region["name"] for region in document["regions"]]
+    for number, row in enumerate(document["overflows"]):
+        yield f"overflows.{number}.region", row["region"], names
+        yield f"overflows.{number}.accumulator", row["accumulator"], range(1, MAX_BITS + 1)
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
         yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ROLES_OF_TENSORS
@@ -105,6 +110,7 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for name, keys in (
         ("histogram", [(row["region"], row["kind"], row["bits_a"], row["bits_b"]) for row in document["histogram"]]),
         ("regions", [region["name"] for region in document["regions"]]),
+        ("overflows", [(row["region"], row["accumulator"]) for row in document["overflows"]]),
     ):
         yield f"number of {name}", len(keys), len(set(keys))
     text, perplexity, nats = document["text"], document["perplexity"], document["nll_nats"]

@@ -80,8 +80,15 @@ def in_turn(samplers: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
     return samples
 
 
+# With fewer samples not even the smallest and the largest enclose the median with a probability of 95 %.
+ENOUGH_FOR_INTERVAL = 6
+
+
 def ratio_with_interval(samples: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
-    """Median of the ratios of pairs, and its 95 % interval from the order statistics: ranks n / 2 -+ 0.98 sqrt(n)."""
+    """Median of the ratios of pairs, and its 95 % interval from the order statistics: ranks n / 2 -+ 0.98 sqrt(n).
+
+    Of fewer than ENOUGH_FOR_INTERVAL pairs it is the smallest and the largest, which is no such interval.
+    """
     ratios = sorted(a / b for a, b in zip(samples, others, strict=True))
     n = len(ratios)
     reach = math.ceil(0.98 * math.sqrt(n))

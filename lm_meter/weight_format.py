@@ -97,6 +97,14 @@ class WeightFormat:
         entry = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in entry.items()}
 
+    def words(self) -> list[str]:
+        """The declaration as it is written on a command line: the format, then what differs from the default."""
+        entry = self.to_json()
+        options = {} if isinstance(entry, str) else entry
+        if self.block:
+            options = options | {"block": f"{self.block[0]}x{self.block[1]}"}
+        return [self.format, *(k if v is True else f"{k}={v}" for k, v in options.items() if k != "format")]
+
     def blocks(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """How many blocks lie below and beside each other in a matrix of ``shape``, all of them counted."""
         rows, columns = self.block or (1, 1)
@@ -104,9 +112,9 @@ class WeightFormat:
 
     def groups(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Scale groups of an array of ``shape``: of its rows, and in each."""
-        if self.group == WHOLE or len(shape) == 1:
+        if self.group == WHOLE:
             return 1, 1
-        return shape[0], shape[1] // int(self.group or shape[1])
+        return (shape[0] if len(shape) == 2 else 1), shape[-1] // int(self.group or shape[-1])
 
     def stored(self, name: str, shape: tuple[int, ...]) -> dict[str, Stored]:
         """Arrays in which weights of a shape are stored."""

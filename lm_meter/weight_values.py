@@ -69,7 +69,7 @@ def _check_halves(checkpoint: Checkpoint, name: str) -> None:
     numbers = checkpoint.values(name) if pruned else checkpoint.shape(name)[1]
     packed = checkpoint.view(checkpoint.verified(name))
     for first, slab in _slabs(packed):
-        bad = (slab & 15) >= entries
+        low = (slab & 15) >= entries
         high = slab >> 4
         is_last = first + len(slab) == len(packed)
         if numbers % 2 and (is_last or not pruned):
@@ -80,9 +80,9 @@ def _check_halves(checkpoint: Checkpoint, name: str) -> None:
                 raise CheckpointError(
                     f"{where}: {place} has a number behind its {count}; expected 0 in the last half byte"
                 )
-            (bad[:-1] if pruned else bad[:, :-1])[...] |= (high[:-1] if pruned else high[:, :-1]) >= entries
-        else:
-            bad |= high >= entries
+            high = high.copy()
+            (high[-1:] if pruned else high[:, -1])[...] = 0
+        bad = np.stack([low, high >= entries], axis=-1).reshape(*slab.shape[:-1], -1)
         if bad.any():
             row = _row_of(checkpoint, name, 2 * first if pruned else first, bad)
             raise CheckpointError(f"{where}: row {row} has an index outside its code book of {entries} entries")
@@ -93,7 +93,7 @@ def _row_of(checkpoint: Checkpoint, name: str, first: int, bad: np.ndarray) -> i
     at = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
     if checkpoint.formats[name].block is None:
         return first + at
-    return checkpoint.kept(name).row_of(first + at * (2 if checkpoint.formats[name].stored_bits == 4 else 1))
+    return checkpoint.kept(name).row_of(first + at)
 
 
 def _slabs(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

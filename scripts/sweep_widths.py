@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lm_meter import LmMeterError, evaluate
+from lm_meter import Checkpoint, LmMeterError, evaluate
 from lm_meter.defaults import default_checkpoint
 from lm_meter.profiles import profile_named
 from lm_meter.quantization.convert import quantize
@@ -63,14 +64,24 @@ def result_of(entry: Sequence[str], options: argparse.Namespace) -> Result:
     name = "+".join(entry).replace("*", "").replace("=", "").replace(",", "-")
     saved = options.work / f"{name}.json"
     if saved.exists():
-        return load_result(saved)
+        return _found_again(saved, options)
     checkpoint = options.checkpoint
     if entry != ["keep"]:
         checkpoint = options.work / "entry.npz"
         plan = Plan(parse_specification(entry[0]), tuple(map(parse_pattern, entry[1:])))
         quantize(options.checkpoint, checkpoint, plan)
     result = evaluate(checkpoint, text=options.text)
+    if result["partial"]:
+        raise SystemExit(f"{' '.join(entry)}: interrupted; what is done so far is in {options.work}")
     result.save(saved)
+    return result
+
+
+def _found_again(saved: Path, options: argparse.Namespace) -> Result:
+    """A kept result, if it is one of the text that is asked for."""
+    result = load_result(saved)
+    if result["text"]["sha256"] != hashlib.sha256(options.text.read_bytes()).hexdigest():
+        raise SystemExit(f"{saved}: is of another text; choose another --work")
     return result
 
 
@@ -132,6 +143,8 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--plot", type=Path, metavar="FILE.png")
     options = parser.parse_args()
+    # A folder for each checkpoint: an entry's name says nothing of what it was made from.
+    options.work = options.work / Checkpoint(options.checkpoint).sha256()[:16]
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
     for entry in [*WIDTHS, *PRUNINGS]:

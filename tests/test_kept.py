@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiny import integer_parts
 
-from lm_meter import Checkpoint, CheckpointError, write_checkpoint
+from lm_meter import Checkpoint, CheckpointError, Model, write_checkpoint
+from lm_meter.inspection import inspect_checkpoint
 from lm_meter.profiles import PROFILES
 from lm_meter.storage import priced_parameters, tensors_of
 
@@ -69,6 +70,29 @@ def test_an_index_outside_its_code_book_is_named_by_its_row(tmp_path):
     assert refusal(tmp_path, (config, arrays)) == (
         f"array {LAYER}: row {row} has an index outside its code book of 10 entries"
     )
+
+
+@pytest.mark.parametrize("high", [False, True])
+def test_the_row_of_a_bad_index_is_that_of_its_half_byte(high, tmp_path):
+    config, arrays = parts_of(format="codebook4", block=(1, 1))
+    arrays[f"{LAYER}.mask"] = np.packbits(np.arange(48 * 24) % 24 == 0, bitorder="little")  # one weight a row
+    arrays[f"{LAYER}.codebook"] = arrays[f"{LAYER}.codebook"][:10]
+    arrays[LAYER] = np.zeros(24, np.uint8)
+    arrays[LAYER][3] = 0xA0 if high else 0x0A
+    assert refusal(tmp_path, (config, arrays)) == (
+        f"array {LAYER}: row {6 + high} has an index outside its code book of 10 entries"
+    )
+
+
+@pytest.mark.parametrize("entry", [{"format": "int4"}, {"format": "float32", "grid": 1, "group": "tensor"}])
+def test_a_matrix_of_which_nothing_is_kept(entry, tmp_path):
+    config, arrays = parts_of(**entry, block=(1, 1))
+    arrays[f"{LAYER}.mask"][...] = 0
+    arrays[LAYER] = arrays[LAYER][:0]
+    write_checkpoint(tmp_path / "m.npz", config, arrays)
+    found = {t["name"]: t for t in inspect_checkpoint(Checkpoint(tmp_path / "m.npz"))["tensors"]}
+    assert (found[LAYER]["count"], found[LAYER]["levels_used"]) == (0, 0)
+    assert Model(tmp_path / "m.npz", threads=1).log_prob(3) < 0
 
 
 def test_a_number_behind_the_last_kept_weight(tmp_path):

@@ -160,7 +160,10 @@ def test_weights_that_overflow_are_reported_at_their_position(tmp_path):
     arrays["softmax.weight"][5] = np.float32(3e38)
     arrays["softmax.weight"][6] = np.float32(-3e38)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
-    with pytest.raises(MeterError, match=r"log-probability at position [0-9]+ is .*overflows float32"):
+    with pytest.raises(
+        MeterError,
+        match=r"position [0-9]+ is .*: the model overflows float32, or float16 in its 16-bit activations",
+    ):
         _run(tmp_path / "model.npz", _text("word"), tmp_path)
 
 

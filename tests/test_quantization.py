@@ -148,10 +148,15 @@ def test_rows_of_zeros_and_tiny_weights_have_a_scale():
 
 @pytest.mark.parametrize("block", [(1, 1), (2, 4), (1, 16)])
 @pytest.mark.parametrize("prune", [0.1, 0.5, 0.999])
-def test_the_smallest_blocks_go_and_no_others(block, prune):
-    weights = np.random.default_rng(5).standard_normal((12, 32)).astype(np.float32)
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+def test_the_smallest_blocks_go_and_no_others(block, prune, scale):
+    weights = (scale * np.random.default_rng(5).standard_normal((12, 32))).astype(np.float32)
     kept = kept_blocks(weights, block, prune)
-    squares = np.square(weights).reshape(12 // block[0], block[0], 32 // block[1], block[1]).sum(axis=(1, 3))
+    squares = (
+        np.square(weights.astype(np.float64))
+        .reshape(12 // block[0], block[0], 32 // block[1], block[1])
+        .sum(axis=(1, 3))
+    )
     assert kept.sum() == max(1, round((1 - prune) * kept.size))
     assert squares[kept].min() > squares[~kept].max()
 
@@ -214,16 +219,20 @@ def test_storage_and_parameters_before_and_after(source, tmp_path):
     ("text", "message"),
     [
         ("int5", "weights 'int5': expected float32, float16, bfloat16, int8, int4, codebook4, keep"),
-        ("int8,grup=8", "weights 'int8,grup=8': has 'grup'; expected group, activations, accumulator, offsets, over"),
+        (
+            "int8,grup=8",
+            "weights int8: has 'grup'; expected group, activations, accumulator, offsets, overflow, prune, ",
+        ),
         ("int8,group=8,group=8", "weights 'int8,group=8,group=8': has group twice; expected it once"),
-        ("int8,group=-8", "weights 'int8,group=-8': group is '-8'; expected a whole number"),
-        ("int8,prune=half", "weights 'int8,prune=half': prune is 'half'; expected a fraction"),
+        ("int8,group=-8", "weights int8: group is '-8'; expected a whole number"),
+        ("int8,prune=half", "weights int8: prune is 'half'; expected a fraction"),
         ("int8,prune=1.0", "weights int8,block=1x1,prune=1: prune is 1.0; expected a fraction from 0 to below 1"),
-        ("int8,block=16", "weights 'int8,block=16': block is '16'; expected ROWSxCOLUMNS"),
+        ("int8,block=16", "weights int8: block is '16'; expected ROWSxCOLUMNS"),
+        ("int8,prune=0.5,block=0x4", "weights int8: block is '0x4'; expected ROWSxCOLUMNS"),
         ("int8,block=1x16", "weights int8,block=1x16: has a block, but nothing is pruned; expected prune beside it"),
-        ("int8,offsets=1", "weights 'int8,offsets=1': offsets is '1'; expected no value"),
-        ("int8,overflow=clip", "weights 'int8,overflow=clip': overflow is 'clip'; expected wrap or saturate"),
-        ("keep,group=8", "weights 'keep': expected float32"),
+        ("int8,offsets=1", "weights int8: offsets is '1'; expected no value"),
+        ("int8,overflow=clip", "weights int8: overflow is 'clip'; expected wrap or saturate"),
+        ("keep,group=8", "weights keep: has group; expected no option where all stays as it is"),
         (
             "float16,activations=8",
             "weights float16,activations=8: 8-bit activations meet integer weights only; expected activations 16 or "
@@ -239,7 +248,7 @@ def test_specifications_that_make_no_sense(text, message):
 
 @pytest.mark.parametrize("text", ["int8", "=int8", "lstm"])
 def test_a_pattern_without_a_specification(text):
-    with pytest.raises(ConfigError, match=r"--tensor .*: expected PATTERN=FORMAT, such as"):
+    with pytest.raises(ConfigError, match=r"expected PATTERN=FORMAT, as in 'lstm\.\*=int4'"):
         parse_pattern(text)
 
 
@@ -251,12 +260,21 @@ def test_a_pattern_without_a_specification(text):
             ConfigError,
             "pattern 'lstm.9*' matches no tensor; there are embedding, lstm.0.w",
         ),
-        (("int8,group=16",), ConfigError, "embedding: a group of 16 does not divide its 24 columns; choose another"),
-        (("int8,prune=0.5,block=1x16",), ConfigError, "embedding is 15 x 24; blocks of 1 x 16 do not fit into it"),
+        (
+            ("int8,group=16",),
+            CheckpointError,
+            "embedding: group is 16; expected a multiple of 8 that divides its 24 col",
+        ),
+        (
+            ("int8,prune=0.5,block=1x16",),
+            CheckpointError,
+            "array embedding: block is [1, 16]; expected [rows, columns]",
+        ),
+        (("int4,prune=0.5,offsets",), CheckpointError, "embedding: is pruned and has offsets; expected scales alone"),
         (
             ("keep", "*.bias=int8"),
             ConfigError,
-            "pattern '*.bias' matches no matrix, which int8 is for; expected a plain",
+            "pattern '*.bias' matches no matrix, which int8 is for; expected a plain floating-point format",
         ),
         (("keep", "*.bias=float16,prune=0.5"), ConfigError, "pattern '*.bias' matches no matrix, which float16,block"),
         (("float16,group=8",), CheckpointError, "array embedding: float16 has no scales"),
@@ -276,11 +294,13 @@ def test_plans_that_do_not_fit_the_checkpoint(plan, error, message, source, tmp_
 
 def test_weights_that_no_float16_can_hold(tmp_path):
     config, arrays = tiny_parts(**OPTIONS)
-    arrays[LAYER][3, 4] = 1e30
+    arrays[LAYER][3, 4] = 3.4e38
     write_checkpoint(tmp_path / "source.npz", config, arrays)
     for kind, message in (
-        ("float16", "a weight of 1e+30 does not fit float16; choose bfloat16 or float32"),
-        ("int8", "a weight of 1e+30 needs a scale that float16 does not have; choose float32"),
+        ("float16", "a weight of 3.4e+38 does not fit float16; choose bfloat16 or float32"),
+        ("bfloat16", "a weight of 3.4e+38 does not fit bfloat16; choose float32"),
+        ("int8", "a weight of 3.4e+38 needs a scale that float16 does not have; choose float32"),
+        ("codebook4,offsets", "weights around 3.4e+38 need an offset that float16 does not have; choose float32"),
     ):
         with pytest.raises(ConfigError) as caught:
             quantize(tmp_path / "source.npz", tmp_path / "out.npz", plan_of(kind))

@@ -42,8 +42,18 @@ def test_a_row_is_a_run_of_the_quantised_checkpoint(options, tmp_path):
 
 def test_a_sweep_that_was_cut_goes_on_where_it_stood(options):
     first = sweep_widths.result_of(["keep"], options)
-    options.text.unlink()  # a second run would fail
+    options.checkpoint.unlink()  # a second run would fail
     assert sweep_widths.result_of(["keep"], options).perplexity == first.perplexity
+    options.text.write_text("the cat", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"keep.json: is of another text; choose another --work"):
+        sweep_widths.result_of(["keep"], options)
+
+
+def test_an_interrupted_run_is_not_kept(options, monkeypatch):
+    monkeypatch.setattr(sweep_widths, "evaluate", lambda *_, **__: {"partial": True})
+    with pytest.raises(SystemExit, match="keep: interrupted; what is done so far is in"):
+        sweep_widths.result_of(["keep"], options)
+    assert not list(options.work.iterdir())
 
 
 def test_the_front_has_no_row_that_another_beats_in_both():

@@ -88,8 +88,17 @@ def test_a_key_that_is_not_known():
 
 @pytest.mark.parametrize(("key", "value"), [("offsets", 1), ("activations", "8"), ("accumulator", None)])
 def test_an_option_of_the_wrong_type(key, value):
-    kind = "bool" if key == "offsets" else "int"
-    assert refusal({"format": "int8", key: value}) == f"{key} is {value!r}; expected a {kind}"
+    kind = "true or false" if key == "offsets" else "a whole number"
+    assert refusal({"format": "int8", key: value}) == f"{key} is {value!r}; expected {kind}"
+
+
+@pytest.mark.parametrize("key", ["group", "overflow", "block", "grid", "activations", "offsets", "accumulator"])
+@pytest.mark.parametrize("value", [[], {}, "x", 1.5, [1], True, -1])
+@pytest.mark.parametrize("kind", ["float16", "int4"])
+def test_a_value_of_any_wrong_kind_is_refused_in_one_line(kind, key, value):
+    if (key, value) == ("offsets", True) and kind == "int4":
+        return
+    assert "\n" not in refusal({"format": kind, key: value})
 
 
 def test_activations_that_no_kernel_has():
@@ -131,8 +140,13 @@ def test_an_accumulator_that_overflows():
     # Wide enough for 64 products: it never will.
     assert parse_weight_format(entry | {"accumulator": 21}, "w", SHAPE, "").scheme(64).overflow == EXACT
     assert refusal(entry | {"overflow": "clip"}) == "overflow is 'clip'; expected wrap or saturate"
-    for bits in (1, 33):
-        assert refusal(entry | {"accumulator": bits}) == f"accumulator is {bits}; expected 2 to 32 bits"
+    for bits in (1, 32):
+        assert refusal(entry | {"accumulator": bits}) == (
+            f"accumulator is {bits}; expected 2 to 31 bits where it may overflow"
+        )
+    assert refusal({"format": "int8", "activations": 8}, (4, 140_000)) == (
+        "sums over 140000 columns need 33 bits; expected groups of fewer columns, or an accumulator with overflow"
+    )
     assert refusal(entry | {"block": [1, 1]}) == (
         "is pruned and its accumulator overflows; expected one that holds every sum"
     )
@@ -169,6 +183,12 @@ def test_blocks_that_no_kernel_has():
     assert refusal({"format": "int8", "block": [1, 1]}, (1, 65_552)) == (
         "is pruned and has 65552 columns; expected at most 65536"
     )
+    assert refusal({"format": "int8", "block": [1, 1], "offsets": True}) == (
+        "is pruned and has offsets; expected scales alone"
+    )
+    assert refusal({"format": "float32", "activations": 16}, (48,)) == (
+        "has activations or an accumulator, but is no matrix; expected neither"
+    )
     assert refusal({"format": "int8", "block": [1, 1], "group": 8}) == (
         "is pruned and has a group of 8; expected one scale a row"
     )
@@ -181,6 +201,7 @@ def test_grids():
     assert found.to_json() == entry
     assert found.scheme(20).group is None
     assert WeightFormat("float16", grid=9, group="tensor").groups((4, 20)) == (1, 1)
+    assert WeightFormat("float16", grid=9, group=5).groups((20,)) == (1, 4)  # a bias
     for grid in (0, 16, 4.0, "4", True):
         assert refusal({"format": "float16", "grid": grid}) == (
             f"grid is {grid!r}; expected the bits of a weight, 1 to 15 for float16"

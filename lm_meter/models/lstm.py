@@ -64,11 +64,12 @@ def _regions(config: LstmConfig, formats: Mapping[str, WeightFormat]) -> list[Re
         return Region(name, "matrix_vector", moves=tuple(dict.fromkeys(moves)))
 
     sources = _matrix_sources(config)
-    regions = [
-        Region(
-            "embedding", "lookup", moves=(f"copy of one row of {config.embedding} numbers: a move, not an operation",)
-        )
-    ]
+    copied, table = [f"copy of one row of {config.embedding} numbers: a move, not an operation"], formats["embedding"]
+    if table.format == "codebook4":
+        copied.append(_BOOK)
+    if table.block:
+        copied.append("the zeros that fill up a pruned row: a move")
+    regions = [Region("embedding", "lookup", moves=tuple(copied))]
     for layer in range(config.layers):
         regions.append(matrix(f"lstm.{layer}", sources[layer]))
         regions.append(Region(f"lstm.{layer}.cell", "elementwise", moves=("hidden state to its readers: a move",)))

@@ -70,13 +70,16 @@ def _numbers(checkpoint: Checkpoint, name: str, stored: np.ndarray) -> np.ndarra
     return (halves ^ 8).astype(np.int8) - np.int8(8)
 
 
+def declared_as(before: WeightFormat, wanted: Specification) -> WeightFormat:
+    """The new declaration: what was pruned before stays so, unless it is pruned anew."""
+    return wanted.declared if wanted.prune else replace(wanted.declared, block=before.block)
+
+
 def encode(name: str, weights: Weights, wanted: Specification) -> Encoded:
-    """Prune and round weights as specified. What was pruned before stays so, unless it is pruned anew."""
+    """Prune and round weights as specified."""
     declared, values, blocks = wanted.declared, weights.values, weights.kept
     if wanted.prune:
-        block = declared.block or (1, 1)
-        _check_block(name, values, block)
-        blocks = kept_blocks(values, block, wanted.prune)
+        blocks = kept_blocks(values, declared.block or (1, 1), wanted.prune)
     elif blocks is not None:
         declared = replace(declared, block=weights.block)
     arrays, kept = {}, None
@@ -95,16 +98,13 @@ def encode(name: str, weights: Weights, wanted: Specification) -> Encoded:
     return Encoded(declared, arrays, after)
 
 
-def _check_block(name: str, values: np.ndarray, block: tuple[int, int]) -> None:
-    if values.shape[0] % block[0] or values.shape[1] % block[1]:
-        shape = " x ".join(map(str, values.shape))
-        raise ConfigError(f"{name} is {shape}; blocks of {block[0]} x {block[1]} do not fit into it; choose others")
-
-
 def _floats(name: str, values: np.ndarray, declared: WeightFormat) -> tuple[np.ndarray, np.ndarray]:
     if declared.code == BFLOAT16:
         stored = to_bfloat16(values)
-        return stored, from_bfloat16(stored)
+        after = from_bfloat16(stored)
+        if not np.isfinite(after).all():
+            raise ConfigError(f"{name}: a weight of {np.abs(values).max():g} does not fit bfloat16; choose float32")
+        return stored, after
     if declared.code != FLOAT16:
         return values, values
     with np.errstate(over="ignore"):
@@ -118,10 +118,14 @@ def _floats(name: str, values: np.ndarray, declared: WeightFormat) -> tuple[np.n
 def _integers(
     name: str, values: np.ndarray, declared: WeightFormat, kept: np.ndarray | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    group = declared.group
-    if isinstance(group, int) and (group < 1 or values.shape[1] % group):
-        raise ConfigError(f"{name}: a group of {group} does not divide its {values.shape[1]} columns; choose another")
-    rounded = round_weights(values, declared, kept)
+    # What float16 cannot hold is looked for below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = round_weights(values, declared, kept)
+    if rounded.offsets is not None and not np.isfinite(rounded.offsets).all():
+        largest = np.abs(values).max()
+        raise ConfigError(
+            f"{name}: weights around {largest:g} need an offset that float16 does not have; choose float32"
+        )
     if not (np.isfinite(rounded.scales) & (rounded.scales > 0)).all():
         largest = np.abs(values).max()
         raise ConfigError(f"{name}: a weight of {largest:g} needs a scale that float16 does not have; choose float32")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..checkpoint import Checkpoint
 from ..checkpoint_writer import write_checkpoint
+from ..format_parser import parse_weight_format
 from ..profiles import DEFAULT_PROFILE, PROFILES
 from ..report import columns, number
 from ..storage import priced_parameters, tensors_of, total_bits
 from ..weight_values import check_values
-from .arrays import encode, read_weights
+from .arrays import declared_as, encode, read_weights
 from .specification import Plan
 
 _SLAB = 1 << 22
@@ -67,6 +67,7 @@ def quantize(
     """
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     plan.check({name: source.shape(name) for name in source.formats})
+    _check_declarations(source, plan, out)
     config = {key: value for key, value in source.config.items() if key not in ("format", "version")}
     config["formats"] = dict(source.config["formats"])
     config["origin"] = f"lm-meter quantize, from the checkpoint with SHA-256 {source.sha256()}"
@@ -92,8 +93,8 @@ def quantize(
         changes.append(
             Change(
                 name,
-                _shown(source.formats[name].to_json()),
-                _shown(encoded.declared.to_json()),
+                " ".join(source.formats[name].words()),
+                " ".join(encoded.declared.words()),
                 sum(array.nbytes for array in before.values()),
                 sum(array.nbytes for array in encoded.arrays.values()),
                 *_errors(weights.values, encoded.values),
@@ -114,13 +115,13 @@ def quantize(
     )
 
 
-def _shown(entry: str | dict[str, Any]) -> str:
-    if isinstance(entry, str):
-        return entry
-    options = {key: value for key, value in entry.items() if key != "format"}
-    if "block" in options:
-        options["block"] = "{}x{}".format(*options["block"])
-    return " ".join([entry["format"], *(key if value is True else f"{key}={value}" for key, value in options.items())])
+def _check_declarations(source: Checkpoint, plan: Plan, out: str | Path) -> None:
+    """Refuse what the new file would be refused for, before any weight is worked on."""
+    for name, before in source.formats.items():
+        wanted = plan.of(name, source.shape(name))
+        if wanted is not None:
+            declared = declared_as(before, wanted)
+            parse_weight_format(declared.to_json(), name, source.shape(name), str(out))
 
 
 def _errors(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:

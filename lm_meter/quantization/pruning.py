@@ -25,7 +25,7 @@ def kept_blocks(weights: np.ndarray, block: tuple[int, int], prune: float) -> np
     """
     rows, columns = block
     down, across = weights.shape[0] // rows, weights.shape[1] // columns
-    squares = np.square(weights).reshape(down, rows, across, columns).sum(axis=(1, 3)).reshape(-1)
+    squares = np.square(weights, dtype=np.float64).reshape(down, rows, across, columns).sum(axis=(1, 3)).reshape(-1)
     wanted = max(1, round((1 - prune) * squares.size))
     threshold = np.partition(squares, squares.size - wanted)[squares.size - wanted]
     kept = squares > threshold

@@ -94,19 +94,18 @@ def _round_groups(
     numbers = np.zeros(parts.shape, np.uint8 if book is not None else np.int8)
     scales = np.zeros(parts.shape[:2], np.float16)
     # A scale that float16 does not have makes no error that is better than none: it stays 0, for the caller to see.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for end in _ENDS[bits]:
-            tried = np.maximum((largest * (np.float32(end) / most)).astype(np.float16), _SMALLEST_SCALE)
-            steps = parts / tried.astype(np.float32)[..., None]
-            found = _nearest(steps, book) if book is not None else _whole(steps, _LARGEST[bits])
-            squares = np.square(steps - (found if book is None else book[found]))
-            if kept is not None:
-                squares *= kept
-            errors = squares.sum(axis=-1) * np.square(tried.astype(np.float32))
-            better = errors < best
-            best = np.where(better, errors, best)
-            scales = np.where(better, tried, scales)
-            numbers = np.where(better[..., None], found, numbers)
+    for end in _ENDS[bits]:
+        tried = np.maximum((largest * (np.float32(end) / most)).astype(np.float16), _SMALLEST_SCALE)
+        steps = parts / tried.astype(np.float32)[..., None]
+        found = _nearest(steps, book) if book is not None else _whole(steps, _LARGEST[bits])
+        squares = np.square(steps - (found if book is None else book[found]))
+        if kept is not None:
+            squares *= kept
+        errors = squares.sum(axis=-1) * np.square(tried.astype(np.float32))
+        better = errors < best
+        best = np.where(better, errors, best)
+        scales = np.where(better, tried, scales)
+        numbers = np.where(better[..., None], found, numbers)
     return numbers, scales, offsets
 
 

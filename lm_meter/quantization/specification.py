@@ -40,49 +40,52 @@ class Specification:
             raise ConfigError(f"{where}: has a block, but nothing is pruned; expected prune beside it")
 
     def __str__(self) -> str:
-        entry = self.declared.to_json()
-        parts = [self.declared.format]
-        for key, value in entry.items() if isinstance(entry, dict) else ():
-            if key == "block":
-                parts.append(f"block={value[0]}x{value[1]}")
-            elif key != "format":
-                parts.append(key if value is True else f"{key}={value}")
-        return ",".join([*parts, f"prune={self.prune:g}"] if self.prune else parts)
+        return ",".join([*self.declared.words(), *([f"prune={self.prune:g}"] if self.prune else [])])
 
 
 def parse_specification(text: str) -> Specification | None:
-    """A specification as it is written on the command line; None for "keep"."""
+    """A specification as ``--tensor`` has it, FORMAT[,key=value ...]; None for "keep"."""
     kind, *options = text.split(",")
-    if kind == KEEP and not options:
-        return None
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     for option in options:
         key, _, value = option.partition("=")
-        if key not in _KEYS:
-            raise ConfigError(f"weights {text!r:.60}: has {key!r:.20}; expected {', '.join(_KEYS)}")
         if key in found:
             raise ConfigError(f"weights {text!r:.60}: has {key} twice; expected it once")
-        found[key] = _value(text, key, value)
+        found[key] = value
+    return specification_of(kind, found)
+
+
+def specification_of(kind: str, options: Mapping[str, str]) -> Specification | None:
+    """A specification from a format, or "keep", and the options with their values as text; None for "keep"."""
+    if kind == KEEP:
+        if options:
+            raise ConfigError(f"weights {KEEP}: has {', '.join(options)}; expected no option where all stays as it is")
+        return None
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        if key not in _KEYS:
+            raise ConfigError(f"weights {kind}: has {key!r:.20}; expected {', '.join(_KEYS)}")
+        found[key] = _value(kind, key, value)
     prune = found.pop("prune", 0.0)
     if prune:
         found.setdefault("block", (1, 1))
     return Specification(WeightFormat(kind, **found), prune)
 
 
-def _value(text: str, key: str, value: str) -> Any:
+def _value(kind: str, key: str, value: str) -> Any:
     if key == "offsets" and not value:
         return True
     if key in _NUMBERS and re.fullmatch(r"[0-9]{1,9}", value):
         return int(value)
     if key == "overflow" and value in OVERFLOWS:
         return value
-    if key == "block" and re.fullmatch(r"[0-9]{1,9}x[0-9]{1,9}", value):
+    if key == "block" and re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", value):
         rows, columns = value.split("x")
         return int(rows), int(columns)
     if key == "prune" and re.fullmatch(r"[0-9]*\.?[0-9]+", value):
         return float(value)
     expected = _EXPECTED.get(key, "a whole number")
-    raise ConfigError(f"weights {text!r:.60}: {key} is {value!r:.20}; expected {expected}")
+    raise ConfigError(f"weights {kind:.20}: {key} is {value!r:.20}; expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -124,5 +127,5 @@ def parse_pattern(text: str) -> tuple[str, Specification | None]:
     """PATTERN=SPECIFICATION."""
     pattern, equals, specification = text.partition("=")
     if not pattern or not equals:
-        raise ConfigError(f"--tensor {text!r:.60}: expected PATTERN=FORMAT, such as 'lstm.*=int4,group=64'")
+        raise ConfigError(f"--tensor {text!r:.60}: expected PATTERN=FORMAT, as in 'lstm.*=int4'")
     return pattern, parse_specification(specification)
