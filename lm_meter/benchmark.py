@@ -86,7 +86,7 @@ def bench(checkpoint: Checkpoint, options: BenchOptions) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "checkpoint": {"path": str(checkpoint.path), "sha256": checkpoint.sha256()},
-        "environment": describe(subject.team.threads),
+        "environment": describe(subject.runtime.threads),
         "memory": {"bytes": subject.runtime.weights.size, "read_bytes_per_second": rate},
         "blocks": [
             _block(subject, amounts[block], block, (samples[f"{block}"], samples[f"{block} bare"]), rate)

@@ -112,7 +112,7 @@ def evaluate(
                 stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team),
             ),
             online=Online(options.block, run.rechecked, True),
-            threads=team.threads,
+            threads=runtime.threads,
         )
         return build_result(opened, measurement, chosen)
 

@@ -62,8 +62,8 @@ class ThreadTeam:
         finally:
             concurrent.futures.wait(futures)
 
-    def run(self, work: Callable[[int], object]) -> None:
-        """Call ``work(thread)`` once in every thread and wait for all of them.
+    def run(self, work: Callable[[int], object], threads: int | None = None) -> None:
+        """Call ``work(thread)`` once in every thread, or in the first ``threads`` of them, and wait for all of these.
 
         If one of them raises, or cannot be started, the others are released from their barriers.
         """
@@ -71,7 +71,7 @@ class ThreadTeam:
         futures = []
         try:
             if self._pool:
-                for thread in range(1, self.threads):
+                for thread in range(1, self.threads if threads is None else threads):
                     futures.append(self._pool.submit(self._releasing, work, thread))
             self._releasing(work, 0)
         except BaseException:

@@ -14,6 +14,14 @@ def pytest_configure():
     os.environ["LM_METER_CACHE"] = str(Path(os.environ.get("LM_METER_CACHE") or user_cache / "lm-meter").absolute())
 
 
+@pytest.fixture(autouse=True)
+def every_thread_works(monkeypatch):
+    """The models of tests are small, but are shared by all the threads that a test asks for."""
+    from lm_meter.models import lstm
+
+    monkeypatch.setattr(lstm, "SHARE_BYTES", 1)
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real texts and checkpoints; a test that needs it is skipped where it is absent."""
