@@ -11,7 +11,7 @@ from lm_meter.benchmark import BenchOptions, bench, bench_table
 from lm_meter.kernels.clock import MARK, WAITING
 from lm_meter.threads import ThreadTeam
 
-OPTIONS = BenchOptions(block=4, threads=2, repeats=2, seconds=0.002)
+OPTIONS = BenchOptions(block=4, threads=2, repeats=6, seconds=0.002)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,8 @@ def test_the_command_prints_the_document(checkpoint, capsys):
     assert document["schema"] == "lm-meter/bench/1"
     assert document["checkpoint"]["sha256"] == checkpoint.sha256()
     assert document["environment"]["threads"] == 1
+    assert document["blocks"][1]["metering"]["low"] is None
+    assert bench_table(document).count("fewer than 6 pairs") == 2
 
 
 @pytest.mark.parametrize(
