@@ -15,7 +15,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .formats import BFLOAT16, CODEBOOK4, CODEBOOK_ENTRIES, FLOAT16, FLOAT32, STORED_BITS, UNIT_BYTES
+from .formats import (
+    BFLOAT16,
+    CODEBOOK4,
+    CODEBOOK_ENTRIES,
+    FIELD_BIAS,
+    FLOAT16,
+    FLOAT32,
+    STORED_BITS,
+    UNIT_BYTES,
+)
 from .isa import has_feature
 from .lanes import LANES, element_pointer, float32x16
 
@@ -53,6 +62,8 @@ def load_pairs(builder: Any, pointer: Any, code: int, book: Any) -> list[Any]:
     raw = builder.load(builder.bitcast(pointer, PAIRS.as_pointer()), align=UNIT_BYTES[code])
     if code != CODEBOOK4:
         bits = STORED_BITS[code]
+        lower = sum(FIELD_BIAS[code] << bits * i for i in range(16 // bits - 1))
+        raw = builder.xor(raw, all_lanes(PAIRS, lower))
         return [_field(builder, raw, bits, bits * i) for i in range(16 // bits)]
     # The low half bytes hold the indices of pairs 0 and 2, the high ones those of 1 and 3.
     even, odd = (
@@ -62,6 +73,24 @@ def load_pairs(builder: Any, pointer: Any, code: int, book: Any) -> list[Any]:
         for half in (raw, builder.lshr(raw, all_lanes(PAIRS, 4)))
     )
     return [_field(builder, half, 8, at) for at in (0, 8) for half in (even, odd)]
+
+
+def nested_pairs(builder: Any, pointer: Any, code: int) -> list[Any]:
+    """The 16-bit halves of one unit, whole and shifted right by one field after the other: ``<32 x i16>`` each.
+
+    Taking fields of b bits out one by one costs two shifts each. Here they stay nested: of a half whose highest field
+    is signed and whose others are not,
+
+        h[0] = f[0] + 2**b h[1],  h[1] = f[1] + 2**b h[2],  ...
+
+    so that the sum of f[i] x[i] is the sum of h[i] (x[i] - 2**b x[i - 1]), one shift for each field but the first. The
+    inputs are so prepared once for all rows (``inputs.py``), and the lower fields' bias is taken away with their sum.
+    All this is exact modulo 2**32, and so the result is exact. Measured on two threads that share a Zen 3 core, sums of
+    512 columns in the cache: 20 GB/s of 8-bit weights instead of 15, 9 GB/s of 4-bit ones instead of 6.
+    """
+    raw = builder.load(builder.bitcast(pointer, PAIRS.as_pointer()), align=UNIT_BYTES[code])
+    bits = STORED_BITS[code]
+    return [builder.ashr(raw, all_lanes(PAIRS, bits * i)) if i else raw for i in range(16 // bits)]
 
 
 def _field(builder: Any, words: Any, bits: int, at: int) -> Any:

@@ -18,6 +18,10 @@ OPERAND_BITS = (32, 16, 16, 8, 4, 8)
 UNIT_COLUMNS = (1, 1, 1, 4, 8, 8)
 UNIT_BYTES = (64, 32, 32, 64, 64, 64)
 
+# Added to what is packed in all fields of a 16-bit half but the highest, for which they are then unsigned: see
+# ``decode.nested_pairs``. Zero: fields are signed as they are, or indices.
+FIELD_BIAS = (0, 0, 0, 128, 8, 0)
+
 # Bytes of one floating-point weight.
 ITEM_BYTES = (4, 2, 2)
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .charge import ADD, BITWISE, COMPARE, CONVERT, DIVIDE, MULTIPLY, UNARY, charge
+from .formats import FIELD_BIAS, UNIT_COLUMNS
 from .jit import kernel
 from .lanes import LANES, broadcast, fma, load, store
-from .matrix import FLOAT_BITS, HALF_BITS, INTEGER_BITS, groups_of
+from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, groups_of
 from .rounding import ROUNDER, larger_magnitude, largest_magnitude, round_to_half, store_rounded
 
 _LARGEST = np.float32(127.0)
@@ -35,6 +36,7 @@ class Narrow(NamedTuple):
     integers: Any  # (tokens, width) int16
     scales: Any  # (tokens,) float32, the step of each token's integers
     sums: Any  # (tokens, groups) float32, sums of the inputs over each group, for matrices with offsets
+    starts: Any  # (tokens, groups) int32, what the sums of a product over nested integers begin with
 
 
 class Vectors(NamedTuple):
@@ -94,10 +96,41 @@ def _sum_groups(matrix, x, token):
 
 
 @kernel
+def is_nested(matrix):
+    """Whether the loop that multiplies a matrix leaves its integers nested (``decode.nested_pairs``)."""
+    as_they_are = matrix.overflow == EXACT and matrix.pruned == DENSE
+    return as_they_are and matrix.input_bits == INTEGER_BITS and FIELD_BIAS[matrix.code] != 0
+
+
+@kernel
+def _nest(matrix, x, token):
+    """Make of a vector's integers what nested weights meet: each less 2**bits times the one in the field below it.
+
+    Part of unpacking the weights, done once for all rows: it is not charged, as no other unpacking is.
+    """
+    integers, per_unit, bias = x.narrow.integers, UNIT_COLUMNS[matrix.code], FIELD_BIAS[matrix.code]
+    for group in range(groups_of(matrix)):
+        total = 0
+        # The last unit may end behind the columns: there the integers are zero.
+        for unit in range(group * matrix.group, (group + 1) * matrix.group, per_unit):
+            for j in range(unit + per_unit - 1, unit + 1, -1):
+                lower = integers[token, j - 2]
+                total += lower
+                integers[token, j] -= 2 * bias * lower
+        x.narrow.starts[token, group] = -bias * total
+
+
+@kernel
 def own_row(narrow, row):
     """The memory of one vector."""
     end = row + 1
-    return Narrow(narrow.halves[row:end], narrow.integers[row:end], narrow.scales[row:end], narrow.sums[row:end])
+    return Narrow(
+        narrow.halves[row:end],
+        narrow.integers[row:end],
+        narrow.scales[row:end],
+        narrow.sums[row:end],
+        narrow.starts[row:end],
+    )
 
 
 @kernel
@@ -152,3 +185,5 @@ def prepare(matrix, x, first, last):
             _round_to_half(matrix, x, token)
         if matrix.has_offsets:
             _sum_groups(matrix, x, token)
+        if is_nested(matrix):
+            _nest(matrix, x, token)

@@ -11,7 +11,7 @@ from .formats import FLOAT32, INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS, SCALE_
 from .jit import kernel
 from .lanes import LANES
 from .matrix import DENSE, FLOAT_BITS, Matrix, groups_of
-from .packing import integer_place
+from .packing import field_bias, integer_place
 from .scalar import float_at, integer_at, read_float16
 from .sparse_lookup import look_up_sparse
 
@@ -42,7 +42,8 @@ def lookup_cost(meter, matrix, columns):
 def _integer(weights, matrix, row, j):
     """The integer that a packed matrix holds at ``row`` and column ``j``, from its code book if it has one."""
     at, shift = integer_place(matrix, row % LANES, j)
-    return integer_at(weights, matrix, matrix.offset + row // LANES * matrix.block_bytes + at, shift)
+    at += matrix.offset + row // LANES * matrix.block_bytes
+    return integer_at(weights, matrix, at, shift, field_bias(matrix, j))
 
 
 @kernel

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .formats import INT8, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS
+from .formats import FIELD_BIAS, INT8, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS
 from .jit import entry, kernel
 from .lanes import LANES
 from .matrix import groups_of
@@ -86,6 +86,13 @@ def integer_place(matrix, lane, j):
     return unit * UNIT_BYTES[matrix.code] + 4 * lane + 2 * (column & 1) + (bit >> 3), bit & 7
 
 
+@kernel
+def field_bias(matrix, j):
+    """What is added to the packed weight of column j (modulo its range, so that it can be taken away the same way)."""
+    per_unit = UNIT_COLUMNS[matrix.code]
+    return FIELD_BIAS[matrix.code] if j % matrix.group % per_unit < per_unit - 2 else 0
+
+
 @entry
 def pack_integers(source, scales, matrix, interleaved, blocks, target):
     """Pack some row blocks of integer weights with their scales and offsets; nothing is checked here.
@@ -109,10 +116,12 @@ def pack_integers(source, scales, matrix, interleaved, blocks, target):
         for lane in range(filled):
             for j in range(matrix.columns):
                 at, shift = integer_place(matrix, lane, j)
+                bias = field_bias(matrix, j)
                 if matrix.code == INT8:
-                    packed[at] = np.uint8(source[first + lane, j])
+                    packed[at] = np.uint8(source[first + lane, j]) ^ np.uint8(bias)
                 else:
-                    packed[at] |= np.uint8(((source[first + lane, j >> 1] >> (4 * (j & 1))) & 15) << shift)
+                    half = (source[first + lane, j >> 1] >> (4 * (j & 1))) & 15
+                    packed[at] |= np.uint8((half ^ bias) << shift)
             for kind in range(scales.shape[0]):
                 for group in range(groups_of(matrix)):
                     at = matrix.scales_at + ((kind * groups_of(matrix) + group) * LANES + lane) * SCALE_BYTES

@@ -112,6 +112,8 @@ def _tile_at(weights, matrix, span, x, out):
         book=address(weights) + matrix.book_offset,
         ahead=ahead(matrix.block_bytes),
         accumulator=matrix.accumulator_bits,
+        starts=address(narrow.starts),
+        start_bytes=4 * narrow.starts.shape[1],
     )
 
 

@@ -30,6 +30,9 @@ from .log_softmax import (
 from .matrix import Load, matrix_at, whole_load
 from .product import Place, Span, count_overflows, load_of, product, product_cost, real_rows
 
+_LONGEST_RUN = 8  # segments
+_RUNS = 8  # for each thread, at least, before runs are longer than a segment
+
 
 class Buffers(NamedTuple):
     """Memory without a meaning between calls, for B tokens: the block rounded up to whole tiles."""
@@ -96,6 +99,16 @@ def _take_logits(buffers, row, tokens, segment, predictions):
 
 
 @kernel
+def _run_length(segments, threads):
+    """How many neighbouring segments a thread takes at once.
+
+    In a run the weights are read on from segment to segment, and what was asked for ahead is its own. The last runs
+    must still come out even among the threads.
+    """
+    return max(1, min(_LONGEST_RUN, segments // (_RUNS * threads)))
+
+
+@kernel
 def _reduce_segments(readout, outputs, predictions, team, meter):
     """Logits of the segments that this thread gets, and their partial results; charges ``meter`` and its neighbour."""
     buffers, tokens = readout.buffers, outputs.tokens
@@ -104,25 +117,27 @@ def _reduce_segments(readout, outputs, predictions, team, meter):
     segments = segments_of(matrix.rows)
     row = team.thread * (buffers.logits.shape[0] // team.threads)
     own_rows, own_terms, own_filled, own_segments, overflows = 0, 0, 0, 0, 0
+    run = _run_length(segments, team.threads)
     while True:
-        segment = next_item(team.sync)
-        if segment >= segments:
+        item = next_item(team.sync)
+        if item * run >= segments:
             break
-        first, start = segment * SEGMENT_BLOCKS, segment * SEGMENT_ROWS
-        rows = min(SEGMENT_ROWS, matrix.rows - start)
-        span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
-        place = Place(buffers.logits, row, 0)
-        overflows += product(readout.weights, matrix, span, outputs, place, CHARGED_BY_CALLER)
-        lap(team.clock, meter.region)
-        _take_logits(buffers, row, tokens, (start, rows), predictions)
-        logits = Logits(buffers.logits, row, tokens, rows)
-        reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
-        lap(team.clock, meter.region + 1)
-        load = load_of(readout.weights, matrix, span)
-        own_rows += load.rows
-        own_terms += load.terms
-        own_filled += load.filled
-        own_segments += 1
+        for segment in range(item * run, min((item + 1) * run, segments)):
+            first, start = segment * SEGMENT_BLOCKS, segment * SEGMENT_ROWS
+            rows = min(SEGMENT_ROWS, matrix.rows - start)
+            span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
+            place = Place(buffers.logits, row, 0)
+            overflows += product(readout.weights, matrix, span, outputs, place, CHARGED_BY_CALLER)
+            lap(team.clock, meter.region)
+            _take_logits(buffers, row, tokens, (start, rows), predictions)
+            logits = Logits(buffers.logits, row, tokens, rows)
+            reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
+            lap(team.clock, meter.region + 1)
+            load = load_of(readout.weights, matrix, span)
+            own_rows += load.rows
+            own_terms += load.terms
+            own_filled += load.filled
+            own_segments += 1
     product_cost(meter, matrix, Load(own_rows, own_terms, own_filled), tokens)
     count_overflows(meter, matrix, overflows)
     segment_cost(Meter(meter.tally, meter.region + 1), own_rows, own_segments, tokens)

@@ -48,11 +48,11 @@ def float_at(weights, code, at):
 
 
 @kernel
-def integer_at(weights, matrix, at, shift):
-    """The integer at bit ``shift`` of byte ``at``, from the matrix's code book if it has one."""
+def integer_at(weights, matrix, at, shift, bias):
+    """The integer at bit ``shift`` of byte ``at``, less a field's bias; from the matrix's code book if it has one."""
     if matrix.code == INT8:
-        return np.int8(weights[at])
-    half = (weights[at] >> shift) & 15
+        return np.int8(weights[at] ^ np.uint8(bias))
+    half = ((weights[at] >> shift) ^ bias) & 15
     if matrix.code == INT4:
         return np.int8(half ^ 8) - 8  # two's complement of half a byte
     return np.int8(weights[matrix.book_offset + half])

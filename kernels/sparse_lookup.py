@@ -27,7 +27,7 @@ def _number(weights, matrix, at, inside):
     bits = STORED_BITS[matrix.code]
     place = at + (bits * inside >> 3)
     if matrix.code >= INT8:
-        return np.float32(integer_at(weights, matrix, place, bits * inside & 7))
+        return np.float32(integer_at(weights, matrix, place, bits * inside & 7, 0))
     return float_at(weights, matrix.code, place)
 
 

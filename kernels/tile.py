@@ -7,8 +7,8 @@ For float32 inputs, output row r of token t is
     acc = fma(w[r, j], x[t, j], acc)    for j = 0 .. K - 1, from acc = 0
 
 one lane a row, in that order whatever the tile's shape: that is why a token alone and a token in a block get the same
-bits. For 8-bit inputs the sum is one of integers, exact in 32 bits in any order. Weights with scales are summed so
-group by group of columns, and the sums put together in the order of the groups:
+bits. For 8-bit inputs the sum is one of integers, exact in 32 bits in any order and however it is put together. Weights
+with scales are summed so group by group of columns, and the sums put together in the order of the groups:
 
     out = fma(acc[g], scale[r, g], out);  out = fma(offset[r, g], sum of x[t] over g, out)    for g = 0 .. G - 1
 
@@ -20,7 +20,6 @@ Enough accumulators hide the latency of fma and reuse each loaded weight: where 
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -37,9 +36,10 @@ from .decode import (
     load_column,
     load_pairs,
     multiply_add_pairs,
+    nested_pairs,
     products_of_pairs,
 )
-from .formats import CODEBOOK4, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS, is_integer
+from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS, is_integer
 from .isa import has_feature
 from .lanes import LANES, splat, vector_fma
 from .matrix import EXACT
@@ -74,6 +74,8 @@ class Tile(NamedTuple):
     book: Any  # 16 int8: code-book formats only
     ahead: Any  # from where weights are read to where the cache is asked to fetch some
     accumulator: Any  # bits of an integer accumulator that overflows
+    starts: Any  # first token's sums to start from, one a group, int32: nested integers only
+    start_bytes: Any  # to the next token's
 
 
 def _emit_prefetch(builder: Any, address: Any) -> None:
@@ -100,6 +102,7 @@ class _Emitter:
     def __init__(self, module: Any, kind: TileKind) -> None:
         self.blocks, self.tokens, self.code, self.integer_inputs, self.overflow = kind
         self.scaled = is_integer(self.code)
+        self.nested = self.integer_inputs and self.overflow == EXACT and FIELD_BIAS[self.code] != 0
         inputs = "integer" if self.integer_inputs else "float"
         name = f"tile_{self.blocks}x{self.tokens}_{NAMES[self.code]}_{inputs}_{self.overflow}"
         self.function = module.globals.get(name)
@@ -149,13 +152,13 @@ class _Emitter:
             builder.add(builder.add(tile.inputs, inputs_at), self._times(t, tile.input_bytes))
             for t in range(self.tokens)
         ]
+        first = [self._start(t) for t in range(self.tokens)]
         builder.branch(unit_loop)
 
         builder.position_at_end(unit_loop)
         unit = builder.phi(_I64)
         unit.add_incoming(ir.Constant(_I64, 0), group_loop)
         vector = _INTS if self.integer_inputs else _FLOATS
-        zero = all_lanes(vector, 0 if self.integer_inputs else 0.0)
         start = [[builder.phi(vector) for _ in range(self.tokens)] for _ in range(self.blocks)]
         sums = [list(row) for row in start]
         weight_at = self._times(UNIT_BYTES[self.code], unit)
@@ -172,9 +175,10 @@ class _Emitter:
                 x = self._input(builder.add(builder.add(inputs[t], input_at), ir.Constant(_I64, step_bytes * step)))
                 for b in range(self.blocks):
                     sums[b][t] = self._accumulate(steps[b][step], x, sums[b][t], (b, t))
-        for before, after in zip(itertools.chain(*start), itertools.chain(*sums), strict=True):
-            before.add_incoming(zero, group_loop)
-            before.add_incoming(after, unit_loop)
+        for block, after_block in zip(start, sums, strict=True):
+            for before, value, after in zip(block, first, after_block, strict=True):
+                before.add_incoming(value, group_loop)
+                before.add_incoming(after, unit_loop)
         following = builder.add(unit, ir.Constant(_I64, 1))
         unit.add_incoming(following, unit_loop)
         builder.cbranch(builder.icmp_signed("<", following, units), unit_loop, group_end)
@@ -202,8 +206,23 @@ class _Emitter:
             places.append(self.builder.icmp_unsigned("!=", scales, ir.Constant(words, None)))
         return counter.total(places, self.function.args[-1])
 
+    def _start(self, token: int) -> Any:
+        """What a token's sums over a group begin with."""
+        if not self.nested:
+            return ir.Constant(_INTS if self.integer_inputs else _FLOATS, None)
+        address = self._at(
+            self.tile.starts, self._times(token, self.tile.start_bytes), self._times(4, self.group), kind=_I32
+        )
+        return self._every_lane(self.builder.load(address, align=4))
+
+    def _every_lane(self, scalar: Any) -> Any:
+        lanes = self.builder.insert_element(ir.Constant(_INTS, ir.Undefined), scalar, ir.Constant(_I32, 0))
+        return self.builder.shuffle_vector(lanes, lanes, all_lanes(_INTS, 0))
+
     def _weights_of_unit(self, address: Any) -> list[Any]:
         """Weights of a unit, in the pieces that meet one input each."""
+        if self.nested:
+            return nested_pairs(self.builder, self._at(address), self.code)
         if not self.scaled:
             return [load_column(self.builder, self._at(address), self.code)]
         pairs = load_pairs(self.builder, self._at(address), self.code, self.book)
@@ -216,9 +235,7 @@ class _Emitter:
         if not self.integer_inputs:
             return splat(self.builder, self.builder.load(self._at(address), align=4))
         pair = self.builder.load(self._at(address, kind=_I32), align=4)
-        lanes = self.builder.insert_element(ir.Constant(_INTS, ir.Undefined), pair, ir.Constant(_I32, 0))
-        lanes = self.builder.shuffle_vector(lanes, lanes, all_lanes(_INTS, 0))
-        return self.builder.bitcast(lanes, PAIRS)
+        return self.builder.bitcast(self._every_lane(pair), PAIRS)
 
     def _accumulate(self, weights: Any, x: Any, sums: Any, place: tuple[int, int]) -> Any:
         if self.counter:

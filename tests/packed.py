@@ -102,7 +102,8 @@ class PackedMatrix:
         data = np.zeros((rows, width), np.float32)
         data[:tokens, : self.matrix.columns] = x
         sums = np.zeros((rows, self.matrix.columns // self.matrix.group), np.float32)
-        narrow = Narrow(np.zeros_like(data), np.zeros((rows, width), np.int16), np.zeros(rows, np.float32), sums)
+        integers, steps = np.zeros((rows, width), np.int16), np.zeros(rows, np.float32)
+        narrow = Narrow(np.zeros_like(data), integers, steps, sums, np.zeros(sums.shape, np.int32))
         return Vectors(data, narrow, 0, tokens)
 
     def times(self, x, tokens, tally=None, first=0, last=None):

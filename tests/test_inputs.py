@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import ACTIVATION, Ledger, quantised
 
+from lm_meter.kernels.formats import CODEBOOK4, FIELD_BIAS, INT4, INT8, STORED_BITS, UNIT_COLUMNS
 from lm_meter.kernels.inputs import Narrow, Vectors, must_prepare, own_row, prepare
 from lm_meter.kernels.jit import kernel
 from lm_meter.kernels.matrix import Scheme, place_matrix
@@ -21,19 +22,20 @@ def _own_row(narrow, row):
     return own_row(narrow, row)
 
 
-def prepared(values, bits, group=None, has_offsets=False):
-    """What ``prepare`` makes of some vectors."""
+def prepared(values, bits, group=None, has_offsets=False, code=CODEBOOK4):
+    """What ``prepare`` makes of some vectors, for weights of a format whose integers are taken as they are."""
     tokens, columns = values.shape
     width = -(-columns // 16) * 16
     data = np.zeros((tokens, width), np.float32)
     data[:, :columns] = values
-    matrix = place_matrix((1, columns), Scheme(3, group, has_offsets, bits))
+    matrix = place_matrix((1, columns), Scheme(code, group, has_offsets, bits))
     groups = columns // matrix.group
     narrow = Narrow(
         np.ones((tokens, width), np.float32),
         np.ones((tokens, width), np.int16),
         np.ones(tokens, np.float32),
         np.ones((tokens, groups), np.float32),
+        np.ones((tokens, groups), np.int32),
     )
     _prepare(matrix, Vectors(data, narrow, 0, tokens), 0, tokens)
     return narrow
@@ -102,8 +104,35 @@ def test_float32_inputs_without_offsets_are_left_alone():
 
 
 def test_one_vector_has_its_own_memory():
-    narrow = Narrow(*(np.arange(6).reshape(3, 2).astype(t) for t in ("f4", "i2")), np.arange(3.0), np.eye(3))
+    narrow = Narrow(*(np.arange(6).reshape(3, 2).astype(t) for t in ("f4", "i2")), np.arange(3.0), np.eye(3), np.eye(3))
     row = _own_row(narrow, 1)
     row.integers[0, 0] = 9
     assert narrow.integers.tolist() == [[0, 1], [9, 3], [4, 5]]
     assert row.scales.tolist() == [1]
+
+
+@pytest.mark.parametrize("group", [None, 8])
+@pytest.mark.parametrize("code", [INT8, INT4])
+def test_nested_weights_and_inputs_have_the_sum_of_the_plain_ones(code, group):
+    rng, bits, per_unit = np.random.default_rng(4), STORED_BITS[code], UNIT_COLUMNS[code]
+    columns = 24 if group else 21  # the last unit is not full
+    values = rng.standard_normal((2, columns)).astype(np.float32)
+    plain = prepared(values, 8, group).integers.astype(int)
+    nested = prepared(values, 8, group, code=code)
+    weights = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), columns)
+    width = group or columns
+    for token in range(2):
+        for number, first in enumerate(range(0, columns, width)):
+            total = int(nested.starts[token, number])
+            for unit in range(first, first + width, per_unit):
+                for parity in (0, 1):
+                    # Fields of a 16-bit half: the highest is signed, the others are stored with their bias.
+                    places = range(unit + parity, unit + per_unit, 2)
+                    fields = [int(weights[j]) if j < columns else 0 for j in places]
+                    half = sum(
+                        (field + (FIELD_BIAS[code] if i < len(fields) - 1 else 0)) << bits * i
+                        for i, field in enumerate(fields)
+                    )
+                    total += sum((half >> bits * i) * int(nested.integers[token, j]) for i, j in enumerate(places))
+            part = slice(first, first + width)
+            assert total == int(weights[part] @ plain[token, part])

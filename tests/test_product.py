@@ -16,7 +16,7 @@ from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.inputs import prepare_cost
 from lm_meter.kernels.jit import kernel
 from lm_meter.kernels.matrix import Scheme, whole_load
-from lm_meter.kernels.multiply import Loop, multiply_address
+from lm_meter.kernels.multiply import Loop, multiply_address, stored_tile
 from lm_meter.kernels.product import Place, Span, product, product_cost
 from lm_meter.kernels.tile import NO_ADDRESS, TILE_TOKENS, Tile, TileKind, make_tile
 
@@ -142,8 +142,7 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
 
     @kernel
     def call(w):
-        at = Tile(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14])
-        return tile(at, tokens)
+        return tile(stored_tile(w), tokens)
 
     vectors, out = packed.vectors(x, tokens), Guarded((tokens, 16 * blocks))
     work = Tile(
@@ -162,6 +161,8 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
         book=packed.weights.ctypes.data + packed.matrix.book_offset,
         ahead=0,
         accumulator=32,
+        starts=NO_ADDRESS,
+        start_bytes=0,
     )
     assert call(np.array(work, np.int64)) == 0
     out.check()

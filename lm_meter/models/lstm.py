@@ -179,7 +179,8 @@ class LstmRuntime:
 
         def narrow(tokens: int, width: int) -> Narrow:
             integers = np.zeros((tokens, width), np.int16)
-            return Narrow(zeros(tokens, width), integers, zeros(tokens), zeros(tokens, self._groups))
+            starts = np.zeros((tokens, self._groups), np.int32)
+            return Narrow(zeros(tokens, width), integers, zeros(tokens), zeros(tokens, self._groups), starts)
 
         output = _padded(max(config.hidden[-1], config.output))
         buffers = Buffers(
