@@ -31,7 +31,7 @@ class Team(NamedTuple):
     sync: Any  # (SYNC_WORDS,) int64, shared
     thread: int
     threads: int
-    clock: Any  # this thread's, of clock.py; None: nothing is timed
+    clock: Any  # this thread's, of clock.py, or UNTIMED
 
 
 _I64 = ir.IntType(64)

@@ -19,9 +19,10 @@ from .formats import FLOAT32, NAMES
 from .jit import inlined, native_address
 from .lanes import LANES
 from .matrix import DENSE, EXACT, INTEGER_BITS, WRAP
-from .sparse import SEGMENTS, TO_DATA, WIDE, read_word
+from .prefetch import prefetch_line
+from .sparse import NARROW, SEGMENTS, TO_DATA, WIDE, read_word
 from .sparse_tile import SparseKind, SparseTile, make_sparse_tile
-from .tile import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind, make_tile, prefetch_line
+from .tile import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind, make_tile
 
 _I64 = ir.IntType(64)
 
@@ -39,21 +40,22 @@ class Loop(NamedTuple):
     code: int = FLOAT32
     integer_inputs: bool = False
     overflow: int = EXACT
-    pruned: int = DENSE
+    pruned: int = DENSE  # or NARROW or WIDE, the blocks that were pruned
 
     @property
     def name(self) -> str:
         """A name that no other loop has."""
         inputs = "integer" if self.integer_inputs else "float"
         if self.pruned != DENSE:
-            return f"{NAMES[self.code]}_{inputs}_pruned_{'wide' if self.pruned >= WIDE else 'narrow'}"
+            return f"{NAMES[self.code]}_{inputs}_pruned_{'wide' if self.pruned == WIDE else 'narrow'}"
         overflow = "" if self.overflow == EXACT else "_wrap" if self.overflow == WRAP else "_saturate"
         return f"{NAMES[self.code]}_{inputs}{overflow}"
 
 
 def loop_of(matrix: Any) -> Loop:
     """The loop that multiplies a Matrix, or a matrix of a Scheme."""
-    return Loop(matrix.code, matrix.input_bits == INTEGER_BITS, matrix.overflow, matrix.pruned)
+    pruned = DENSE if matrix.pruned == DENSE else WIDE if matrix.pruned >= WIDE else NARROW
+    return Loop(matrix.code, matrix.input_bits == INTEGER_BITS, matrix.overflow, pruned)
 
 
 @inlined
@@ -181,7 +183,7 @@ def _make_multiply(loop: Loop) -> Any:
 
 def _make_sparse_multiply(loop: Loop) -> Any:
     def tile_of(tokens: int) -> Any:
-        return make_sparse_tile(SparseKind(tokens, loop.code, loop.integer_inputs, loop.pruned >= WIDE))
+        return make_sparse_tile(SparseKind(tokens, loop.code, loop.integer_inputs, loop.pruned == WIDE))
 
     vector, tile = tile_of(1), tile_of(TILE_TOKENS)
 

@@ -32,6 +32,7 @@ FIELDS = 4
 OVERREAD = 64
 ALL_LANES = (1 << LANES) - 1
 WIDE = LANES  # blocks of this many columns or more are whole segments
+NARROW = 1  # stands for all that are narrower
 
 
 class Mask(NamedTuple):

@@ -43,6 +43,7 @@ from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT
 from .isa import has_feature
 from .lanes import LANES, splat, vector_fma
 from .matrix import EXACT
+from .prefetch import emit_prefetch
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
@@ -76,14 +77,6 @@ class Tile(NamedTuple):
     accumulator: Any  # bits of an integer accumulator that overflows
     starts: Any  # first token's sums to start from, one a group, int32: nested integers only
     start_bytes: Any  # to the next token's
-
-
-def _emit_prefetch(builder: Any, address: Any) -> None:
-    pointer = builder.inttoptr(address, _I8.as_pointer())
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    for_reading, into_second_level, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
-    builder.call(function, [pointer, for_reading, into_second_level, data])
 
 
 class TileKind(NamedTuple):
@@ -168,7 +161,7 @@ class _Emitter:
         steps = [self._weights_of_unit(builder.add(pointer, weight_at)) for pointer in weights]
         if self.scaled and self.tokens == 1:
             for pointer in weights:
-                _emit_prefetch(builder, builder.add(builder.add(pointer, weight_at), tile.ahead))
+                emit_prefetch(builder, builder.add(builder.add(pointer, weight_at), tile.ahead))
         step_bytes = item * columns // len(steps[0])
         for step in range(len(steps[0])):
             for t in range(self.tokens):
@@ -300,14 +293,3 @@ def make_tile(kind: TileKind) -> Any:
         return types.int64(work, types.int64), codegen
 
     return tile
-
-
-@intrinsic
-def prefetch_line(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address (int64): a hint, which may point anywhere."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_prefetch(builder, arguments[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen

@@ -11,6 +11,7 @@ import lm_meter
 from lm_meter.histogram import rows_of
 from lm_meter.kernels import lstm as loop
 from lm_meter.kernels.barrier import Team
+from lm_meter.kernels.clock import UNTIMED
 from lm_meter.kernels.readout import Predictions
 from lm_meter.models import lstm
 from lm_meter.models.lstm import LstmRuntime
@@ -150,7 +151,7 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
     team = runtime.team
     team.run(
         lambda thread: loop.run(
-            runtime._network, state, scratch, Team(team.sync, thread, threads, None), text, tallies[thread]
+            runtime._network, state, scratch, Team(team.sync, thread, threads, UNTIMED), text, tallies[thread]
         )
     )
 

@@ -16,7 +16,7 @@ from ..checkpoint import Checkpoint, Expected
 from ..kernels import lstm as loop
 from ..kernels.barrier import Team
 from ..kernels.charge import new_tallies, new_tally
-from ..kernels.clock import new_clocks
+from ..kernels.clock import UNTIMED, new_clocks
 from ..kernels.formats import is_integer
 from ..kernels.inputs import Narrow
 from ..kernels.lanes import LANES
@@ -239,7 +239,7 @@ class LstmRuntime:
 
     def _run(self, text: loop.Text, tallies: np.ndarray | None, clocks: np.ndarray | None = None) -> None:
         def work(thread: int) -> None:
-            clock = None if clocks is None else clocks[thread]
+            clock = UNTIMED if clocks is None else clocks[thread]
             member = Team(self.team.sync, thread, self.threads, clock)
             tally = None if tallies is None else tallies[thread]
             loop.run(self._network, self._state, self._scratch, member, text, tally)
