@@ -129,6 +129,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             f"{len(rows)} versions, {len(rows) - len(shown)} of them above {highest:.0f} not shown", fontsize=8
         )
         axis.grid(alpha=0.3)
+        axis.margins(x=0.12, y=0.15)  # room for the labels
     axes[0].set_ylabel("word perplexity")
     figure.tight_layout()
     figure.savefig(path, dpi=130)

@@ -14,7 +14,9 @@ import pytest
 import lm_meter
 from lm_meter import cli
 from lm_meter.defaults import default_checkpoint, sample_text
+from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
+from lm_meter.storage import priced_parameters, tensors_of, total_bits
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -111,3 +113,22 @@ def test_shipped_checkpoint_is_the_one_described():
     assert f"`{lm_meter.Checkpoint(checkpoint).sha256()}`" in page
     assert f"{checkpoint.stat().st_size:,} bytes" in page
     assert checkpoint.stat().st_size <= 8_000_000
+
+
+def test_second_checkpoint_is_what_its_command_makes_of_the_first(tmp_path):
+    folder = default_checkpoint().parent
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    shipped = lm_meter.Checkpoint(folder / "lstm-small-int8.npz")
+    assert f"`{shipped.sha256()}`" in page
+    tensors = tensors_of(shipped)
+    size = shipped.path.stat().st_size
+    assert f"{size:,} bytes; {total_bits(tensors):,} bits for inference" in page
+
+    (command,) = re.findall(r"^    lm-meter (quantize lstm-small\.npz .*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    arguments = shlex.split(command.replace("\\\n", " "))
+    arguments[1:3] = [str(default_checkpoint()), str(tmp_path / "made.npz")]
+    assert cli.main([*arguments, "--quiet"]) == 0
+    assert (tmp_path / "made.npz").read_bytes() == shipped.path.read_bytes()
+
+    (score,) = re.findall(r"test set \| ([0-9.]+) \+ [0-9.]+ = [0-9.]+ \|$", page, re.MULTILINE)
+    assert f"{float(priced_parameters(tensors, PROFILES['micronet-2019-06'])) / 159e6:.5f}" == score
