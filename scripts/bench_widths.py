@@ -221,15 +221,14 @@ def pruned_section(baseline: Path, text: Text, effort: Effort) -> Section:
 
 
 def load_section(baseline: Path, effort: Effort) -> Section:
-    """Seconds from the open file, in the system's cache, to packed weights."""
+    """Seconds from a file in the system's cache to packed weights, checksums and all."""
     section = Section(f"loading the baseline, {effort.threads} threads")
     team = ThreadTeam(effort.threads)
     for specification in [width.specification for width in WIDTHS] + [PRUNED]:
-        checkpoint = Checkpoint(version_of(baseline, specification))
-        samples = []
+        path, samples = version_of(baseline, specification), []
         for _ in range(min(effort.repeats, 3) + 1):
             started = time.perf_counter()
-            LstmRuntime(checkpoint, team)
+            LstmRuntime(Checkpoint(path), team)
             samples.append(time.perf_counter() - started)
         name = "float32" if specification == "keep" else specification
         found = section.add(name, "s", samples[1:])  # the first one brings the file into the cache

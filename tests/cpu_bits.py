@@ -14,17 +14,15 @@ def bits():
     from lm_meter.kernels import formats
     from lm_meter.kernels.matrix import SATURATE, Scheme
 
+    # One of each way to load, widen, shift and add: each is compiled once more for every processor.
     schemes = [
-        Scheme(formats.FLOAT32),
         Scheme(formats.FLOAT16, input_bits=16),
-        Scheme(formats.BFLOAT16),
         Scheme(formats.INT8, 8, True, 8),
         Scheme(formats.INT4, None, False, 8),
-        Scheme(formats.INT4, 8, True),
-        Scheme(formats.CODEBOOK4, None, True, 8),
+        Scheme(formats.CODEBOOK4, None, True),
         Scheme(formats.INT8, None, False, 8, 12, SATURATE),
     ]
-    pruned = [Scheme(formats.FLOAT16), Scheme(formats.INT4, input_bits=8), Scheme(formats.CODEBOOK4)]
+    pruned = [Scheme(formats.FLOAT16), Scheme(formats.CODEBOOK4, input_bits=8)]
     x = np.random.default_rng(5).standard_normal((19, 40)).astype(np.float32)
     products = []
     for scheme in schemes:
