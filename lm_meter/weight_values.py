@@ -13,7 +13,7 @@ from .grid import check_grid
 from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, STORED_BITS, is_integer
 from .kernels.packing import exponent_mask
 
-_SLAB = 16 << 20  # bytes that are looked at together
+_SLAB = 4 << 20  # bytes that are looked at together: some times as many are in use meanwhile
 
 
 def check_values(checkpoint: Checkpoint, name: str) -> None:
@@ -68,6 +68,8 @@ def _check_halves(checkpoint: Checkpoint, name: str) -> None:
     pruned = checkpoint.formats[name].block is not None
     numbers = checkpoint.values(name) if pruned else checkpoint.shape(name)[1]
     packed = checkpoint.view(checkpoint.verified(name))
+    if entries == CODEBOOK_ENTRIES and numbers % 2 == 0:
+        return  # every half byte is a number, and one of those there are
     for first, slab in _slabs(packed):
         low = (slab & 15) >= entries
         high = slab >> 4
