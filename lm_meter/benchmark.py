@@ -59,10 +59,6 @@ class _Subject:
         tallies = self.tallies if metered else None
         return lambda n: self.runtime.run(self.tokens[:n], self.tokens[:n], block, tallies, clocks)
 
-    def weight_bytes(self, block: int) -> float:
-        """Bytes of weights read for a token."""
-        return self.runtime.recurrent_bytes + self.runtime.readout_bytes / block
-
 
 def bench(checkpoint: Checkpoint, options: BenchOptions) -> dict[str, Any]:
     """Measure a checkpoint at block 1 and at ``options.block``.
@@ -100,14 +96,14 @@ def _block(
 ) -> dict[str, Any]:
     """Figures of one size of block; ``samples`` are milliseconds a token, metered and not, in pairs."""
     milliseconds = statistics.median(samples[0])
-    limit = 1e3 * subject.weight_bytes(block) / rate if rate else 0.0
+    limit = 1e3 * subject.runtime.weight_bytes(block) / rate if rate else 0.0
     cost, low, high = (ratio - 1 for ratio in ratio_with_interval(*samples))
     enough = len(samples[0]) >= ENOUGH_FOR_INTERVAL
     return {
         "block": block,
         "milliseconds_per_token": milliseconds,
         "tokens_per_second": 1e3 / milliseconds,
-        "weight_bytes_per_token": subject.weight_bytes(block),
+        "weight_bytes_per_token": subject.runtime.weight_bytes(block),
         "limit_milliseconds": limit,
         "share_of_limit": limit / milliseconds,
         "metering": {"cost": cost, "low": low, "high": high} if enough else {"cost": cost, "low": None, "high": None},

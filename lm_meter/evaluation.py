@@ -108,7 +108,7 @@ def evaluate(
                 seconds=run.seconds,
                 load_seconds=load_seconds,
                 compile_seconds=compile_seconds,
-                weight_bytes_per_token=runtime.recurrent_bytes + runtime.readout_bytes / options.block,
+                weight_bytes_per_token=runtime.weight_bytes(options.block),
                 stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team),
             ),
             online=Online(options.block, run.rechecked, True),

@@ -77,10 +77,6 @@ class Loaded:
         self.runtime.reset()
         return self.advance_and_read_out(block, metered)(CHECKED_TOKENS)
 
-    def weight_bytes(self, block: int) -> float:
-        """Bytes of weights that must be read for one token."""
-        return self.runtime.recurrent_bytes + self.runtime.readout_bytes / block
-
     def read_rate(self) -> float:
         """GB/s of a plain read of the packed weights."""
         return stream_bytes_per_second(self.runtime.weights, self.team) / 1e9
@@ -158,7 +154,7 @@ def _compared(loaded: Loaded, dtypes: tuple[str, ...], effort: Effort, section: 
     for name, samples in measured.items():
         notes, median = "", statistics.median(samples)
         if name in ("block 1", f"block {BLOCK}"):
-            speed = loaded.weight_bytes(1 if name == "block 1" else BLOCK) / median / 1e6
+            speed = loaded.runtime.weight_bytes(1 if name == "block 1" else BLOCK) / median / 1e6
             notes = f"{1e3 / median:,.0f} tokens/s, {speed:.1f} GB/s of weights"
         found[name] = section.add(name, "ms/token", samples, notes)
     return found

@@ -189,10 +189,10 @@ def _judge(section: Section, width: Width, loaded: Loaded, found: Mapping[str, M
     for name, measurement in found.items():
         notes = ""
         if name in ("block 1", f"block {BLOCK}"):
-            speed = loaded.weight_bytes(1 if name == "block 1" else BLOCK) / measurement.median / 1e6
+            speed = loaded.runtime.weight_bytes(1 if name == "block 1" else BLOCK) / measurement.median / 1e6
             notes = f"{1e3 / measurement.median:,.0f} tokens/s, {speed:.1f} GB/s of weights, {speed / rate:.1%} of read"
         section.add(name, measurement.unit, measurement.samples, notes)
-    share = loaded.weight_bytes(1) / found["block 1"].median / 1e6 / rate
+    share = loaded.runtime.weight_bytes(1) / found["block 1"].median / 1e6 / rate
     section.expect(f"{width.name}, block 1", f">= {width.share:.0%} of read", f"{share:.1%}", share >= width.share)
     if width.name == "int8":
         seconds = TEST_SET_TOKENS * found[f"block {BLOCK}"].median / 1e3
@@ -212,7 +212,7 @@ def pruned_section(baseline: Path, text: Text, effort: Effort) -> Section:
         samplers[name] = rested(loaded.advance_and_read_out(1), 1, loaded.targets.size, effort.seconds)
     each = {}
     for name, samples in in_turn(samplers, effort.repeats).items():
-        read = versions[name].weight_bytes(1)
+        read = versions[name].runtime.weight_bytes(1)
         measured = section.add(name, "ms/token", samples, f"{read / 1e6:.1f} MB read")
         each[name] = measured.median / read
     ratio = each[PRUNED] / each["float16"]

@@ -143,7 +143,7 @@ class LstmRuntime:
         self._network = loop.Network(self.weights, rows, table, np.array(matrices, np.int64), config.layers)
         self.recurrent_bytes = sum(matrix.nbytes for matrix in matrices[: config.layers])
         self.readout_bytes = sum(matrix.nbytes for matrix in matrices[config.layers :])
-        self.threads = max(1, min(team.threads, (self.recurrent_bytes + self.readout_bytes) // SHARE_BYTES))
+        self.threads = max(1, min(team.threads, int(self.weight_bytes(1)) // SHARE_BYTES))
         widest = _padded(max(config.layer_inputs(layer) + units for layer, units in enumerate(config.hidden)))
         self._groups = max(matrix.columns // matrix.group for matrix in matrices)
         units = _padded(max(config.hidden))
@@ -193,6 +193,10 @@ class LstmRuntime:
         )
         widest = self._inputs.shape[1]
         self._scratch = loop.Scratch(zeros(1, 4 * units), zeros(units), narrow(threads, widest), buffers)
+
+    def weight_bytes(self, block: int) -> float:
+        """Bytes of weights read for a token where ``block`` of them are read out together."""
+        return self.recurrent_bytes + self.readout_bytes / block
 
     def reset(self) -> None:
         """Back to the zero state, before any token."""

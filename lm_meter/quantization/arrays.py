@@ -70,18 +70,16 @@ def _numbers(checkpoint: Checkpoint, name: str, stored: np.ndarray) -> np.ndarra
     return (halves ^ 8).astype(np.int8) - np.int8(8)
 
 
-def declared_as(before: WeightFormat, wanted: Specification) -> WeightFormat:
-    """The new declaration: what was pruned before stays so, unless it is pruned anew."""
-    return wanted.declared if wanted.prune else replace(wanted.declared, block=before.block)
+def declared_as(block: tuple[int, int] | None, wanted: Specification) -> WeightFormat:
+    """The new declaration: what was pruned by ``block`` before stays so, unless it is pruned anew."""
+    return wanted.declared if wanted.prune else replace(wanted.declared, block=block)
 
 
 def encode(name: str, weights: Weights, wanted: Specification) -> Encoded:
     """Prune and round weights as specified."""
-    declared, values, blocks = wanted.declared, weights.values, weights.kept
+    declared, values, blocks = declared_as(weights.block, wanted), weights.values, weights.kept
     if wanted.prune:
         blocks = kept_blocks(values, declared.block or (1, 1), wanted.prune)
-    elif blocks is not None:
-        declared = replace(declared, block=weights.block)
     arrays, kept = {}, None
     if blocks is not None and declared.block is not None:
         kept = spread_blocks(blocks, declared.block)

@@ -120,7 +120,7 @@ def _check_declarations(source: Checkpoint, plan: Plan, out: str | Path) -> None
     for name, before in source.formats.items():
         wanted = plan.of(name, source.shape(name))
         if wanted is not None:
-            declared = declared_as(before, wanted)
+            declared = declared_as(before.block, wanted)
             parse_weight_format(declared.to_json(), name, source.shape(name), str(out))
 
 
