@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from .decode import all_lanes
+from .decode import all_lanes, every_lane
 from .lanes import LANES
 from .matrix import WRAP
 
@@ -30,11 +30,7 @@ class OverflowCounter:
         self._builder, self._overflow = builder, overflow
         self._counts: dict[tuple[int, int], Any] = {}
         self._entry = builder.block
-        self._unused = self._all(builder.sub(ir.Constant(_I32, 32), builder.trunc(bits, _I32)))
-
-    def _all(self, scalar: Any) -> Any:
-        first = self._builder.insert_element(ir.Constant(_INTS, ir.Undefined), scalar, ir.Constant(_I32, 0))
-        return self._builder.shuffle_vector(first, first, all_lanes(_INTS, 0))
+        self._unused = every_lane(builder, _INTS, builder.sub(ir.Constant(_I32, 32), builder.trunc(bits, _I32)))
 
     def _count_of(self, place: tuple[int, int]) -> Any:
         """Where the overflows of a row block and a token are counted."""

@@ -42,6 +42,13 @@ def all_lanes(vector: Any, value: Any) -> Any:
     return ir.Constant(vector, [value] * vector.count)
 
 
+def every_lane(builder: Any, vector: Any, scalar: Any) -> Any:
+    """A value that is known only when the code runs, in every lane."""
+    empty = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
+
+
 def load_column(builder: Any, pointer: Any, code: int) -> Any:
     """Sixteen stored floating-point weights as float32 lanes; exact for each of the formats."""
     if code == FLOAT32:

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from .decode import all_lanes, look_up
+from .decode import all_lanes, every_lane, look_up
 from .formats import BFLOAT16, CODEBOOK4, FLOAT16, FLOAT32, INT8, ITEM_BYTES
 from .isa import has_feature
 
@@ -36,10 +36,7 @@ def load_half(builder: Any, pointer: Any, first: Any, code: int, book: Any) -> A
         return builder.sext(stored, _INTS)
     both = builder.load(builder.bitcast(pointer, _I64.as_pointer()), align=1)
     word = builder.trunc(builder.lshr(both, builder.shl(first, ir.Constant(_I64, 2))), _I32)
-    empty = ir.Constant(_INTS, ir.Undefined)
-    lanes = builder.insert_element(empty, word, ir.Constant(_I32, 0))
-    lanes = builder.shuffle_vector(lanes, empty, all_lanes(_INTS, 0))
-    high = builder.shl(lanes, ir.Constant(_INTS, [28 - 4 * n for n in range(HALF)]))
+    high = builder.shl(every_lane(builder, _INTS, word), ir.Constant(_INTS, [28 - 4 * n for n in range(HALF)]))
     if code != CODEBOOK4:
         return builder.ashr(high, all_lanes(_INTS, 28))
     indices = builder.bitcast(builder.lshr(high, all_lanes(_INTS, 28)), _BYTES)
@@ -65,9 +62,7 @@ def spread(builder: Any, numbers: Any, mask: Any) -> Any:
     """Move number n of eight to the lane of the mask's (i64, 8 bits) n-th bit that is set; zero elsewhere."""
     words = builder.bitcast(numbers, _INTS)
     moved = _permuted(builder, words, mask) if has_feature("avx2") else _picked(builder, words, mask)
-    empty = ir.Constant(_INTS, ir.Undefined)
-    lanes = builder.insert_element(empty, builder.trunc(mask, _I32), ir.Constant(_I32, 0))
-    lanes = builder.shuffle_vector(lanes, empty, all_lanes(_INTS, 0))
+    lanes = every_lane(builder, _INTS, builder.trunc(mask, _I32))
     own = builder.and_(lanes, ir.Constant(_INTS, [1 << n for n in range(HALF)]))
     kept = builder.select(builder.icmp_unsigned("!=", own, all_lanes(_INTS, 0)), moved, all_lanes(_INTS, 0))
     return builder.bitcast(kept, numbers.type)

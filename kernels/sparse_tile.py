@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .decode import BOOK, all_lanes
+from .decode import BOOK, every_lane
 from .expand import HALF, load_half, spread
 from .formats import CODEBOOK4, NAMES, SCALE_BYTES, STORED_BITS, is_integer
 from .lanes import LANES, splat, vector_fma
@@ -195,8 +195,7 @@ class _Emitter:
     def _kept(self, sums: Any, keep: Any) -> Any:
         """``sums``, or zero where ``keep`` (i32, all bits or none) is zero: without a branch."""
         builder = self.builder
-        first = builder.insert_element(ir.Constant(_INTS, ir.Undefined), keep, ir.Constant(_I32, 0))
-        mask = builder.shuffle_vector(first, first, all_lanes(_INTS, 0))
+        mask = every_lane(builder, _INTS, keep)
         return builder.bitcast(builder.and_(builder.bitcast(sums, _INTS), mask), self.vector)
 
     def _accumulate(self, weights: Any, x: Any, sums: Any) -> Any:

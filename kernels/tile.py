@@ -33,6 +33,7 @@ from .decode import (
     PAIRS,
     all_lanes,
     columns_of_pairs,
+    every_lane,
     load_column,
     load_pairs,
     multiply_add_pairs,
@@ -206,11 +207,7 @@ class _Emitter:
         address = self._at(
             self.tile.starts, self._times(token, self.tile.start_bytes), self._times(4, self.group), kind=_I32
         )
-        return self._every_lane(self.builder.load(address, align=4))
-
-    def _every_lane(self, scalar: Any) -> Any:
-        lanes = self.builder.insert_element(ir.Constant(_INTS, ir.Undefined), scalar, ir.Constant(_I32, 0))
-        return self.builder.shuffle_vector(lanes, lanes, all_lanes(_INTS, 0))
+        return every_lane(self.builder, _INTS, self.builder.load(address, align=4))
 
     def _weights_of_unit(self, address: Any) -> list[Any]:
         """Weights of a unit, in the pieces that meet one input each."""
@@ -228,7 +225,7 @@ class _Emitter:
         if not self.integer_inputs:
             return splat(self.builder, self.builder.load(self._at(address), align=4))
         pair = self.builder.load(self._at(address, kind=_I32), align=4)
-        return self.builder.bitcast(self._every_lane(pair), PAIRS)
+        return self.builder.bitcast(every_lane(self.builder, _INTS, pair), PAIRS)
 
     def _accumulate(self, weights: Any, x: Any, sums: Any, place: tuple[int, int]) -> Any:
         if self.counter:
