@@ -87,9 +87,7 @@ class _Emitter:
         return self.builder.zext(self.builder.load(self._pointer(address, _I16), align=2), _I64)
 
     def _emit(self) -> None:
-        entry, loop, change, body, done = (
-            self.function.append_basic_block(label) for label in ("entry", "segment", "change", "body", "done")
-        )
+        entry, loop, done = (self.function.append_basic_block(label) for label in ("entry", "segment", "done"))
         self.builder = builder = ir.IRBuilder(entry)
         self.tile = tile = SparseTile(*self.function.args)
         tokens = self.kind.tokens
@@ -116,26 +114,14 @@ class _Emitter:
         if self.kind.is_wide:
             keep = builder.sext(same, _I32)
             before = [self._kept(sums, keep) for sums in start]
-            builder.branch(body)
-            builder.position_at_end(change)
-            builder.unreachable()
-            builder.position_at_end(body)
         else:
-            builder.cbranch(same, body, change)
-            builder.position_at_end(change)
-            self._store_sums(start, row)
-            builder.branch(body)
-            builder.position_at_end(body)
-            before = [builder.phi(self.vector) for _ in range(tokens)]
-            for phi, sums in zip(before, start, strict=True):
-                phi.add_incoming(sums, loop)
-                phi.add_incoming(zero, change)
+            before = self._stored_at_the_end(start, row, same)
         mask = None if self.kind.is_wide else self._word(builder.add(masks, self._times(2, segment)))
         weights, following_at = self._weights(at, mask)
         sums = [self._accumulate(weights, self._inputs(t, column), held) for t, held in enumerate(before)]
         if self.kind.is_wide:
             self._store_sums(sums, this_row)
-        following = builder.add(segment, ir.Constant(_I64, 1))
+        following, body = builder.add(segment, ir.Constant(_I64, 1)), builder.block
         for phi, first, next_one in (
             (segment, ir.Constant(_I64, 0), following),
             (at, numbers, following_at),
@@ -156,6 +142,21 @@ class _Emitter:
         for t in range(tokens):
             self._finish(t)
         builder.ret_void()
+
+    def _stored_at_the_end(self, sums: list[Any], row: Any, same: Any) -> list[Any]:
+        """The sums to go on with: stored, and zero, if the row changed; in a block of its own, behind a branch."""
+        builder, before = self.builder, self.builder.block
+        change, body = (self.function.append_basic_block(label) for label in ("change", "body"))
+        builder.cbranch(same, body, change)
+        builder.position_at_end(change)
+        self._store_sums(sums, row)
+        builder.branch(body)
+        builder.position_at_end(body)
+        held = [builder.phi(self.vector) for _ in sums]
+        for phi, value in zip(held, sums, strict=True):
+            phi.add_incoming(value, before)
+            phi.add_incoming(ir.Constant(self.vector, None), change)
+        return held
 
     def _store_sums(self, sums: list[Any], row: Any) -> None:
         """Keep the sums of a row, those of each token."""

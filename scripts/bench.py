@@ -24,7 +24,7 @@ from pathlib import Path
 from bench_process import memory_section, start_section
 from bench_report import Section, findings_table, section_table
 from bench_speed import BLOCK, bandwidth_section, default_section, metering_section, small_section
-from bench_widths import WIDTHS, load_section, pruned_section, version_of, width_section
+from bench_widths import VERSIONS, WIDTHS, load_section, pruned_section, version_of, width_section
 
 from lm_meter import LmMeterError, read_text
 from lm_meter.atomic_file import atomic_file
@@ -98,9 +98,9 @@ class Bench:
         if "bandwidth" in chosen:
             yield bandwidth_section(effort)
         if "memory" in chosen:
-            for width in WIDTHS:
-                path = version_of(self.baseline(), width.specification)
-                yield memory_section(path, f"baseline {width.name}", self.text_file(), effort.threads)
+            for name, specification in VERSIONS.items():
+                path = version_of(self.baseline(), specification)
+                yield memory_section(path, f"baseline {name}", self.text_file(), effort.threads)
         if "start" in chosen:
             yield start_section(self.checkpoint, self.text_file(), effort.threads, min(effort.repeats, _START_REPEATS))
         if "default" in chosen:

@@ -70,6 +70,9 @@ WIDTHS = (
     Width("int4", "int4,activations=8", 0.75),
 )  # fmt: skip
 
+# Every version that is made: its name, and how.
+VERSIONS = {**{width.name: width.specification for width in WIDTHS}, PRUNED: PRUNED}
+
 
 def version_of(baseline: Path, specification: str) -> Path:
     """The baseline in a width, made beside it if it is not there."""
@@ -224,13 +227,12 @@ def load_section(baseline: Path, effort: Effort) -> Section:
     """Seconds from a file in the system's cache to packed weights, checksums and all."""
     section = Section(f"loading the baseline, {effort.threads} threads")
     team = ThreadTeam(effort.threads)
-    for specification in [width.specification for width in WIDTHS] + [PRUNED]:
+    for name, specification in VERSIONS.items():
         path, samples = version_of(baseline, specification), []
         for _ in range(min(effort.repeats, 3) + 1):
             started = time.perf_counter()
             LstmRuntime(Checkpoint(path), team)
             samples.append(time.perf_counter() - started)
-        name = "float32" if specification == "keep" else specification
         found = section.add(name, "s", samples[1:])  # the first one brings the file into the cache
         section.expect(
             f"loading, {name}", f"< {LOAD_SECONDS:g} s", f"{found.median:.2f} s", found.median < LOAD_SECONDS

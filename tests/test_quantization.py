@@ -12,7 +12,7 @@ from lm_meter.bfloat16 import from_bfloat16, to_bfloat16
 from lm_meter.quantization.convert import quantize
 from lm_meter.quantization.pruning import kept_blocks
 from lm_meter.quantization.rounding import round_weights
-from lm_meter.quantization.specification import Plan, parse_pattern, parse_specification
+from lm_meter.quantization.specification import Plan, Specification, parse_pattern, parse_specification
 from lm_meter.weight_format import WeightFormat
 
 LAYER = "lstm.0.weight"  # (64, 40): 4 * 16 rows, 24 + 16 columns
@@ -89,6 +89,10 @@ def test_the_file_means_what_the_report_says(specification, source, tmp_path):
     text = tmp_path / "text"
     text.write_text("the cat sat on the mat\n", encoding="utf-8")
     assert evaluate(tmp_path / "out.npz", text=text)["text"]["scored"] == 7
+
+
+def test_without_a_block_weights_are_pruned_one_by_one():
+    assert Specification(WeightFormat("int8"), prune=0.5) == parse_specification("int8,prune=0.5,block=1x1")
 
 
 @pytest.mark.parametrize("specification", SPECIFICATIONS)

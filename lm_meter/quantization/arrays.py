@@ -78,8 +78,8 @@ def declared_as(block: tuple[int, int] | None, wanted: Specification) -> WeightF
 def encode(name: str, weights: Weights, wanted: Specification) -> Encoded:
     """Prune and round weights as specified."""
     declared, values, blocks = declared_as(weights.block, wanted), weights.values, weights.kept
-    if wanted.prune:
-        blocks = kept_blocks(values, declared.block or (1, 1), wanted.prune)
+    if wanted.prune and declared.block is not None:
+        blocks = kept_blocks(values, declared.block, wanted.prune)
     arrays, kept = {}, None
     if blocks is not None and declared.block is not None:
         kept = spread_blocks(blocks, declared.block)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..kernels.formats import is_integer
 from ..weight_format import CODES, OVERFLOWS, WeightFormat
 
 KEEP = "keep"
+ELEMENT = (1, 1)  # the block of what is pruned weight by weight
 _NUMBERS = ("group", "activations", "accumulator")
 _EXPECTED = {"offsets": "no value", "overflow": " or ".join(OVERFLOWS), "block": "ROWSxCOLUMNS", "prune": "a fraction"}
 _KEYS = (*_NUMBERS, "offsets", "overflow", "prune", "block")
@@ -20,7 +21,7 @@ _KEYS = (*_NUMBERS, "offsets", "overflow", "prune", "block")
 
 @dataclass(frozen=True)
 class Specification:
-    """A weight array's new declaration, and the fraction of its blocks that are pruned."""
+    """A weight array's new declaration, and the fraction of its blocks that are pruned: of its elements without one."""
 
     declared: WeightFormat
     prune: float = 0.0
@@ -38,6 +39,8 @@ class Specification:
             raise ConfigError(f"{where}: prune is {self.prune}; expected a fraction from 0 to below 1")
         if self.declared.block and not self.prune:
             raise ConfigError(f"{where}: has a block, but nothing is pruned; expected prune beside it")
+        if self.prune and not self.declared.block:
+            object.__setattr__(self, "declared", replace(self.declared, block=ELEMENT))
 
     def __str__(self) -> str:
         return ",".join([*self.declared.words(), *([f"prune={self.prune:g}"] if self.prune else [])])
@@ -67,8 +70,6 @@ def specification_of(kind: str, options: Mapping[str, str]) -> Specification | N
             raise ConfigError(f"weights {kind}: has {key!r:.20}; expected {', '.join(_KEYS)}")
         found[key] = _value(kind, key, value)
     prune = found.pop("prune", 0.0)
-    if prune:
-        found.setdefault("block", (1, 1))
     return Specification(WeightFormat(kind, **found), prune)
 
 
