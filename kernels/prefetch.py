@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 _I8, _I32 = ir.IntType(8), ir.IntType(32)
 
@@ -19,14 +17,3 @@ def emit_prefetch(builder: Any, address: Any) -> None:
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     for_reading, into_second_level, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
     builder.call(function, [pointer, for_reading, into_second_level, data])
-
-
-@intrinsic
-def prefetch_line(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address (int64): a hint, which may point anywhere."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit_prefetch(builder, arguments[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen

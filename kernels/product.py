@@ -111,6 +111,7 @@ def _tile_at(weights, matrix, span, x, out):
         input_scales=address(narrow.scales),
         book=address(weights) + matrix.book_offset,
         ahead=ahead(matrix.block_bytes),
+        pace=0,
         accumulator=matrix.accumulator_bits,
         starts=address(narrow.starts),
         start_bytes=4 * narrow.starts.shape[1],

@@ -75,6 +75,7 @@ class Tile(NamedTuple):
     input_scales: Any  # first token's scale, float32: integer inputs only
     book: Any  # 16 int8: code-book formats only
     ahead: Any  # from where weights are read to where the cache is asked to fetch some
+    pace: Any  # bytes that are asked for with each 256 that are read of the first row block: several tokens only
     accumulator: Any  # bits of an integer accumulator that overflows
     starts: Any  # first token's sums to start from, one a group, int32: nested integers only
     start_bytes: Any  # to the next token's
@@ -160,7 +161,11 @@ class _Emitter:
         # All weights first, then one input at a time: the other way round, 8 inputs and 24 accumulators leave no
         # register.
         steps = [self._weights_of_unit(builder.add(pointer, weight_at)) for pointer in weights]
-        if self.scaled and self.tokens == 1:
+        if self.tokens > 1:
+            read = builder.add(weights_at, weight_at)
+            asked = builder.lshr(builder.mul(read, tile.pace), ir.Constant(_I64, 8))
+            emit_prefetch(builder, builder.add(builder.add(tile.weights, tile.ahead), asked))
+        elif self.scaled:
             for pointer in weights:
                 emit_prefetch(builder, builder.add(builder.add(pointer, weight_at), tile.ahead))
         step_bytes = item * columns // len(steps[0])

@@ -160,6 +160,7 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
         input_scales=NO_ADDRESS,
         book=packed.weights.ctypes.data + packed.matrix.book_offset,
         ahead=0,
+        pace=0,
         accumulator=32,
         starts=NO_ADDRESS,
         start_bytes=0,

@@ -230,7 +230,7 @@ def test_storage_and_parameters_before_and_after(source, tmp_path):
         ("int8,group=8,group=8", "weights 'int8,group=8,group=8': has group twice; expected it once"),
         ("int8,group=-8", "weights int8: group is '-8'; expected a whole number"),
         ("int8,prune=half", "weights int8: prune is 'half'; expected a fraction"),
-        ("int8,prune=1.0", "weights int8,block=1x1,prune=1: prune is 1.0; expected a fraction from 0 to below 1"),
+        ("int8,prune=1.0", "weights int8,prune=1: prune is 1.0; expected a fraction from 0 to below 1"),
         ("int8,block=16", "weights int8: block is '16'; expected ROWSxCOLUMNS"),
         ("int8,prune=0.5,block=0x4", "weights int8: block is '0x4'; expected ROWSxCOLUMNS"),
         ("int8,block=1x16", "weights int8,block=1x16: has a block, but nothing is pruned; expected prune beside it"),
