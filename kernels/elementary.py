@@ -121,3 +121,40 @@ def log(x):
     # log m = 2 s (1 + series) and f = 2 s + s f, so log m = f - s (f - 2 series): the leading term is exact.
     exponent = np.float64(k)
     return exponent * _LN2_HIGH_64 + (f - (s * (f - 2.0 * series) - exponent * _LN2_LOW_64))
+
+
+# erf(x) / x as a polynomial in x**2 for |x| <= 1, and -log(1 - erf(x)) as one in x for 1 <= x <= 4: interpolated at
+# Chebyshev points, within 1.4e-9 of the first and so that erf is within 7e-10 of the second. Beyond 4 erf rounds to 1.
+_ERF_NEAR = tuple(np.float32(c) for c in (
+    1.128379166, -3.761262690e-1, 1.128359746e-1, -2.685432880e-2, 5.189311942e-3, -8.018854991e-4, 7.882497103e-5,
+))  # fmt: skip
+_ERF_FAR = tuple(np.float32(c) for c in (
+    -3.032130112e-4, 1.130166676, 6.319370934e-1, 1.099782454e-1, -2.636471748e-2, 4.740222382e-3, -5.927695461e-4,
+    4.559062339e-5, -1.614061649e-6,
+))  # fmt: skip
+_ERF_FLAT = np.float32(4.0)
+
+
+@inlined
+def erf(x):
+    """Error function per lane, within 3 units in the last place; NaN stays NaN."""
+    size = minimum(magnitude(x), broadcast(_ERF_FLAT))
+    square = size * size
+    near = broadcast(_ERF_NEAR[6])
+    near = fma(near, square, broadcast(_ERF_NEAR[5]))
+    near = fma(near, square, broadcast(_ERF_NEAR[4]))
+    near = fma(near, square, broadcast(_ERF_NEAR[3]))
+    near = fma(near, square, broadcast(_ERF_NEAR[2]))
+    near = fma(near, square, broadcast(_ERF_NEAR[1]))
+    near = fma(near, square, broadcast(_ERF_NEAR[0])) * size
+    far = broadcast(_ERF_FAR[8])
+    far = fma(far, size, broadcast(_ERF_FAR[7]))
+    far = fma(far, size, broadcast(_ERF_FAR[6]))
+    far = fma(far, size, broadcast(_ERF_FAR[5]))
+    far = fma(far, size, broadcast(_ERF_FAR[4]))
+    far = fma(far, size, broadcast(_ERF_FAR[3]))
+    far = fma(far, size, broadcast(_ERF_FAR[2]))
+    far = fma(far, size, broadcast(_ERF_FAR[1]))
+    far = fma(far, size, broadcast(_ERF_FAR[0]))
+    value = where_less(size, broadcast(_ONE), near, broadcast(_ONE) - exp(broadcast(_ZERO) - far))
+    return keep_nan(x, with_sign_of(value, x))

@@ -8,7 +8,7 @@ from numba import cfunc, types
 from lm_meter.kernels import formats
 from lm_meter.kernels.charge import KINDS, Meter, new_tally
 from lm_meter.kernels.inputs import Narrow, Vectors, prepare, prepare_cost
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import NONE, place_matrix
 from lm_meter.kernels.multiply import loop_of, multiply_address
 from lm_meter.kernels.packing import exponent_mask, pack_blocks, pack_integers, packed_blocks
@@ -16,7 +16,7 @@ from lm_meter.kernels.product import Place, Span, product
 from lm_meter.kernels.tile import TILE_TOKENS
 
 
-@kernel
+@compiled
 def _prepared_product(weights, matrix, span, x, out, meter):
     prepare(matrix, x, 0, x.tokens)
     prepare_cost(meter, matrix, x.tokens)

@@ -1,17 +1,18 @@
 """Our own exponential, logistic, hyperbolic and logarithm functions, in units in the last place."""
 
+import math
 from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
 
 from lm_meter.kernels import elementary
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.lanes import load, store
 
 
 def _on_arrays(function):
-    @kernel
+    @compiled
     def apply(x, out):
         for at in range(0, x.size, 16):
             store(out, at, function(load(x, at)))
@@ -26,7 +27,7 @@ def _on_arrays(function):
     return call
 
 
-EXP, SIGMOID, TANH = (_on_arrays(f) for f in (elementary.exp, elementary.sigmoid, elementary.tanh))
+EXP, SIGMOID, TANH, ERF = (_on_arrays(f) for f in (elementary.exp, elementary.sigmoid, elementary.tanh, elementary.erf))
 
 
 def _ulps(actual, reference):
@@ -49,6 +50,7 @@ def _points(low, high, tiny=True):
         pytest.param(EXP, np.exp, _points(-87.3, 88.3), 1.0, id="exp"),
         pytest.param(SIGMOID, lambda x: 1 / (1 + np.exp(-x)), _points(-80, 80), 3.0, id="sigmoid"),
         pytest.param(TANH, np.tanh, _points(-12, 12), 3.0, id="tanh"),
+        pytest.param(ERF, np.vectorize(math.erf), _points(-5, 5), 3.0, id="erf"),
     ],
 )
 def test_function_is_within_its_stated_units_in_the_last_place(function, reference, points, tolerance):
@@ -67,20 +69,22 @@ def test_exp_flushes_below_the_normal_range_and_saturates_above():
 
 def test_saturated_ends_are_exact():
     assert SIGMOID(np.array([-np.inf, np.inf], np.float32)).tolist() == pytest.approx([0, 1], abs=1e-37)
+    assert ERF(np.array([-np.inf, -20, 20, np.inf], np.float32)).tolist() == [-1, -1, 1, 1]
     assert TANH(np.array([-np.inf, -20, 20, np.inf], np.float32)).tolist() == [-1, -1, 1, 1]
 
 
-@pytest.mark.parametrize("function", [EXP, SIGMOID, TANH])
+@pytest.mark.parametrize("function", [EXP, SIGMOID, TANH, ERF])
 def test_nan_is_not_laundered(function):
     actual = function(np.array([np.nan, 0.0], np.float32))
     assert np.isnan(actual[0])
     assert np.isfinite(actual[1])
 
 
-def test_tanh_is_odd_and_keeps_the_sign_of_zero():
+@pytest.mark.parametrize("function", [TANH, ERF])
+def test_odd_functions_keep_the_sign_of_zero(function):
     x = _points(0, 11)
-    assert np.array_equal(TANH(-x), -TANH(x))
-    assert np.signbit(TANH(np.array([-0.0], np.float32))[0])
+    assert np.array_equal(function(-x), -function(x))
+    assert np.signbit(function(np.array([-0.0], np.float32))[0])
 
 
 def test_log_is_within_two_units_in_the_last_place():

@@ -9,7 +9,7 @@ from reference import ACTIVATION, Ledger
 from reference import log_softmax as reference_log_softmax
 
 from lm_meter.kernels.charge import KINDS, Meter, new_tally
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.log_softmax import (
     SEGMENT_ROWS,
     Logits,
@@ -21,12 +21,12 @@ from lm_meter.kernels.log_softmax import (
 )
 
 
-@kernel
+@compiled
 def _reduce(logits, segment, lanes, partials, meter):
     reduce_segment(logits, segment, lanes, partials, meter)
 
 
-@kernel
+@compiled
 def _combine(partials, token, segments, meter):
     return combine_segments(partials, token, segments, meter)
 

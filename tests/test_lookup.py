@@ -12,12 +12,12 @@ from reference import lookup as reference_lookup
 
 from lm_meter.kernels import formats
 from lm_meter.kernels.charge import Meter, new_tally
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.lookup import Table, lookup, lookup_cost
 from lm_meter.kernels.matrix import Scheme, place_matrix
 
 
-@kernel
+@compiled
 def _lookup(weights, table, row, columns, out, meter):
     lookup(weights, table, row, columns, out, meter)
 

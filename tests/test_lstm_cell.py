@@ -8,11 +8,11 @@ from reference import ACTIVATION, Ledger
 from reference import lstm_cell as reference_cell
 
 from lm_meter.kernels.charge import KINDS, Meter, new_tally
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.lstm_cell import lstm_cell, lstm_cell_cost
 
 
-@kernel
+@compiled
 def _cell(gates, cells, hidden, blocks, units, meter):
     lstm_cell(gates, cells, hidden, blocks, units, meter)
 

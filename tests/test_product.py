@@ -14,7 +14,7 @@ from reference import product as reference_product
 from lm_meter.kernels import formats
 from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.inputs import prepare_cost
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import Scheme, whole_load
 from lm_meter.kernels.multiply import Loop, multiply_address, stored_tile
 from lm_meter.kernels.product import Place, Span, product, product_cost
@@ -140,7 +140,7 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
 
     tile = make_tile(TileKind(blocks, tokens, code, False))
 
-    @kernel
+    @compiled
     def call(w):
         return tile(stored_tile(w), tokens)
 
@@ -187,7 +187,7 @@ def test_without_a_meter_the_values_are_the_same():
     x = inputs(1, 20, seed=5)
     out = np.zeros((1, 64), np.float32)
 
-    @kernel
+    @compiled
     def call(weights, matrix, x, out, meter):
         product(weights, matrix, Span(0, 4, 50), x, Place(out, 0, 0), meter)
 

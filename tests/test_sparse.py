@@ -11,7 +11,7 @@ from reference import product as reference_product
 from lm_meter.kernels import expand, formats
 from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.inputs import prepare_cost
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.lookup import Table, lookup
 from lm_meter.kernels.matrix import Scheme, whole_load
 from lm_meter.kernels.multiply import _make_sparse_multiply, loop_of
@@ -32,7 +32,7 @@ SCHEMES = {
 }
 
 
-@kernel
+@compiled
 def _look_up(weights, table, row, cut, out, meter):
     lookup(weights, table, row, (0, cut), out, meter)
     lookup(weights, table, row, (cut, table.matrix.columns), out, meter)

@@ -7,11 +7,11 @@ import pytest
 
 from lm_meter.errors import ConfigError
 from lm_meter.kernels.barrier import next_item, wait
-from lm_meter.kernels.jit import kernel
+from lm_meter.kernels.jit import compiled
 from lm_meter.threads import MAX_THREADS, ThreadTeam, check_threads, usable_cpus
 
 
-@kernel
+@compiled
 def _rounds(sync, thread, threads, board, sums):
     # Each round everybody writes, meets, and reads what the others wrote: a missed meeting shows as an old number.
     for number in range(board.shape[0]):
@@ -21,7 +21,7 @@ def _rounds(sync, thread, threads, board, sums):
         wait(sync, threads)
 
 
-@kernel
+@compiled
 def _take_items(sync, threads, taken, rounds):
     # Between two meetings each thread takes what it gets; the meeting makes all of them free again.
     for _ in range(rounds):
