@@ -20,7 +20,7 @@ from .lookup import Table, lookup, lookup_cost
 from .lstm_cell import GATES, lstm_cell, lstm_cell_cost
 from .matrix import matrix_at, whole_load
 from .product import Place, Span, product, product_cost, real_rows
-from .readout import Buffers, Predictions, Readout, read_out, readout_cost
+from .readout import Buffers, Predictions, Readout, part_of, read_out, readout_cost
 
 # Regions of the meter: the embedding, then the product and the cell of each layer, then the readout.
 EMBEDDING = 0
@@ -109,17 +109,6 @@ def advance(network, state, scratch, team, step, tally):
         meet(team)
 
 
-@kernel
-def _part(predictions, first, last):
-    """Predictions ``first`` to ``last`` - 1."""
-    return Predictions(
-        predictions.targets[first:last],
-        predictions.log_probs[first:last],
-        predictions.normalisers[first:last],
-        predictions.logits,
-    )
-
-
 @entry
 def run(network, state, scratch, team, text, tally):
     """Run one thread's share of a piece of text; every thread of the team calls this with the same arguments.
@@ -147,7 +136,7 @@ def run(network, state, scratch, team, text, tally):
         for at in range(start, min(start + block, steps)):
             advance(network, state, scratch, team, (text.inputs[at], (seen + at) % 2, at - start), tally)
         if start < targets:
-            part = _part(text.predictions, start, min(start + block, targets))
+            part = part_of(text.predictions, start, min(start + block, targets))
             read_out(readout, state.frozen, part, team, Meter(tally, 1 + 2 * network.layers))
     # Every thread has read the clock by now: it has met this one at the barriers of the first step.
     if team.thread == 0:

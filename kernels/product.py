@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .charge import ADD, CONVERT, MULTIPLY, OVERFLOW, UNARY, charge
-from .decode import load_bfloat16, load_float16, load_float32
-from .formats import FLOAT16, FLOAT32, INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS
+from .formats import INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS
 from .jit import inlined, kernel
 from .lanes import LANES, address, load, store
 from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Load, groups_of
 from .multiply import ahead, call_multiply
 from .sparse import sparse_load
 from .tile import NO_ADDRESS, Tile
+from .vector import numbers_at
 
 
 class Span(NamedTuple):
@@ -118,16 +118,6 @@ def _tile_at(weights, matrix, span, x, out):
     )
 
 
-@inlined
-def _bias_lanes(weights, matrix, block):
-    offset = matrix.bias_offset + block * LANES * ITEM_BYTES[matrix.bias_code]
-    if matrix.bias_code == FLOAT32:
-        return load_float32(weights, offset)
-    if matrix.bias_code == FLOAT16:
-        return load_float16(weights, offset)
-    return load_bfloat16(weights, offset)
-
-
 @kernel
 def product(weights, matrix, span, x, out, meter):
     """Rows ``span`` of ``matrix`` times the vectors ``x``, plus bias.
@@ -160,7 +150,7 @@ def product(weights, matrix, span, x, out, meter):
     if matrix.bias_offset != NONE:
         width = out.data.shape[1]
         for block in range(span.first, span.last):
-            bias = _bias_lanes(weights, matrix, block)
+            bias = numbers_at(weights, matrix.bias_code, matrix.bias_offset, block * LANES)
             for t in range(x.tokens):
                 at = (out.row + t) * width + out.column + (block - span.first) * LANES
                 store(out.data, at, load(out.data, at) + bias)

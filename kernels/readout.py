@@ -160,6 +160,17 @@ def _combine(readout, predictions, team, meter):
 
 
 @kernel
+def part_of(predictions, first, last):
+    """Predictions ``first`` to ``last`` - 1."""
+    return Predictions(
+        predictions.targets[first:last],
+        predictions.log_probs[first:last],
+        predictions.normalisers[first:last],
+        predictions.logits,
+    )
+
+
+@kernel
 def read_out(readout, frozen, predictions, team, meter):
     """One thread's part of the predictions from the first frozen outputs; every thread of the team calls this.
 

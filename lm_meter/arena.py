@@ -56,16 +56,23 @@ def row_major(checkpoint: Checkpoint, name: str) -> np.ndarray:
 
 
 def pack_weights(
-    checkpoint: Checkpoint, sources: Sequence[MatrixSource], team: ThreadTeam
-) -> tuple[np.ndarray, list[Matrix]]:
-    """Pack matrices and their biases into one array.
+    checkpoint: Checkpoint, sources: Sequence[MatrixSource], team: ThreadTeam, vectors: Sequence[str] = ()
+) -> tuple[np.ndarray, list[Matrix], dict[str, tuple[int, int]]]:
+    """Pack matrices with their biases, and vectors, into one array.
 
     Returns
     -------
-    (bytes,) uint8 array, 64-byte aligned, and where each matrix lies in it
+    (bytes,) uint8 array, 64-byte aligned; where each matrix lies in it; offset and format of each vector
     """
     matrices, tables, size = _layout(checkpoint, sources)
+    places = {}
+    for name in vectors:
+        code = checkpoint.formats[name].code
+        places[name] = size, code
+        size = _aligned(size + packed_blocks(checkpoint.shape(name)[0]) * LANES * ITEM_BYTES[code])
     arena = _allocate(size)
+    for name, (offset, _) in places.items():
+        _pack_floats(checkpoint, name, 1, (arena, offset), team)
     for source, matrix in zip(sources, matrices, strict=True):
         if matrix.pruned != DENSE:
             _pack_pruned(checkpoint, source, (arena, matrix), tables[source.weight], team)
@@ -75,7 +82,7 @@ def pack_weights(
             _pack_floats(checkpoint, source.weight, source.interleaved, (arena, matrix.offset), team)
         if source.bias is not None:
             _pack_floats(checkpoint, source.bias, source.interleaved, (arena, matrix.bias_offset), team)
-    return arena, matrices
+    return arena, matrices, places
 
 
 def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:

@@ -14,7 +14,7 @@ from .checkpoint import Checkpoint
 from .environment import describe
 from .errors import ConfigError
 from .kernels.clock import WAITING
-from .models.lstm import LstmRuntime
+from .models.runtime import Runtime
 from .report import columns, number, pairs
 from .threads import ThreadTeam, check_threads
 from .timing import ENOUGH_FOR_INTERVAL, Amount, amount_for, in_turn, ratio_with_interval, timed
@@ -48,7 +48,7 @@ class _Subject:
 
     def __init__(self, checkpoint: Checkpoint, options: BenchOptions) -> None:
         self.team = ThreadTeam(check_threads(options.threads))
-        self.runtime: LstmRuntime = checkpoint.architecture.load(checkpoint, self.team)
+        self.runtime: Runtime = checkpoint.architecture.load(checkpoint, self.team)
         self.runtime.reserve(options.block)
         vocabulary = checkpoint.model_config.vocabulary
         self.tokens = np.random.default_rng(_SEED).integers(0, vocabulary, _TOKENS)

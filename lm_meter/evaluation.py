@@ -15,7 +15,7 @@ from .errors import ConfigError
 from .histogram import overflows_of, rows_of
 from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
-from .models.lstm import LstmRuntime
+from .models.runtime import Runtime
 from .online import OnlinePass
 from .profiles import DEFAULT_PROFILE, profile_named
 from .progress import Progress, Silent
@@ -117,7 +117,7 @@ def evaluate(
         return build_result(opened, measurement, chosen)
 
 
-def _compile(runtime: LstmRuntime, block: int) -> float:
+def _compile(runtime: Runtime, block: int) -> float:
     """Seconds until the loop over tokens is there, compiled or read from the cache: it runs over no token."""
     nothing = np.zeros(0, np.int64)
     started = time.perf_counter()

@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import MeterError
 from .interrupt import Interruption
-from .models.lstm import LstmRuntime
+from .models.runtime import Runtime
 from .progress import Progress
 
 # A compiled call works for about this long before Python sees the progress and a Ctrl-C.
@@ -21,7 +21,7 @@ _FIRST_RECHECK = 1
 class OnlinePass:
     """One walk over the tokens, call by call."""
 
-    def __init__(self, runtime: LstmRuntime, inputs: np.ndarray, targets: np.ndarray, block: int) -> None:
+    def __init__(self, runtime: Runtime, inputs: np.ndarray, targets: np.ndarray, block: int) -> None:
         self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, block
         self.log_probs = np.zeros(targets.size)
         self.tallies = runtime.new_tallies()

@@ -17,9 +17,9 @@ def pytest_configure():
 @pytest.fixture(autouse=True)
 def every_thread_works(monkeypatch):
     """The models of tests are small, but are shared by all the threads that a test asks for."""
-    from lm_meter.models import lstm
+    from lm_meter.models import runtime
 
-    monkeypatch.setattr(lstm, "SHARE_BYTES", 1)
+    monkeypatch.setattr(runtime, "SHARE_BYTES", 1)
 
 
 @pytest.fixture(scope="session")

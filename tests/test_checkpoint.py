@@ -128,7 +128,7 @@ def test_an_unknown_format_version(version, parts, refused):
 def test_an_unknown_architecture(parts, refused):
     config, arrays = parts
     message = refused({**config, "architecture": "rwkv"}, arrays)
-    assert message == "architecture is 'rwkv'; this lm-meter knows lstm"
+    assert message == "architecture is 'rwkv'; this lm-meter knows lstm, transformer"
 
 
 @pytest.mark.parametrize(("key", "kind"), [("architecture", "str"), ("tokenizer", "dict"), ("formats", "dict")])

@@ -13,7 +13,7 @@ from lm_meter.kernels import lstm as loop
 from lm_meter.kernels.barrier import Team
 from lm_meter.kernels.clock import UNTIMED
 from lm_meter.kernels.readout import Predictions
-from lm_meter.models import lstm
+from lm_meter.models import runtime
 from lm_meter.models.lstm import LstmRuntime
 from lm_meter.threads import ThreadTeam
 
@@ -183,12 +183,12 @@ def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
 
 
 def test_a_model_that_is_too_small_to_be_shared_is_run_by_fewer_threads(tmp_path, monkeypatch):
-    monkeypatch.setattr(lstm, "SHARE_BYTES", 4096)
+    monkeypatch.setattr(runtime, "SHARE_BYTES", 4096)
     lm_meter.write_checkpoint(tmp_path / "model.npz", *tiny_parts(words=WORDS, bias=False))
     opened = lm_meter.Checkpoint(tmp_path / "model.npz")
     # 4 * 12 rows of 8 + 12 columns and 400 rows of 12, in float32: 23,040 bytes, enough for five threads.
     assert [LstmRuntime(opened, ThreadTeam(threads)).threads for threads in (1, 4, 5, 6)] == [1, 4, 5, 5]
-    monkeypatch.setattr(lstm, "SHARE_BYTES", 1 << 20)
+    monkeypatch.setattr(runtime, "SHARE_BYTES", 1 << 20)
     text = _write_text(tmp_path / "text", _tokens(5, len(WORDS)))
     result = lm_meter.evaluate(opened, text=text, options=lm_meter.RunOptions(threads=2))
     assert result["environment"]["threads"] == 1

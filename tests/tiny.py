@@ -39,7 +39,7 @@ def sentencepiece_model(words=WORDS, *, byte_fallback=True, normalization="ident
     return out.getvalue()
 
 
-def _tokenizer(kind, words):
+def tiny_tokenizer(kind, words):
     """Configuration, array name, bytes and size of a tokenizer."""
     if kind == "word":
         words = tuple(words or WORDS)
@@ -73,7 +73,7 @@ def tiny_parts(
     seed=0,
 ):
     """Configuration and arrays of ``tiny_checkpoint``, for tests that change them before they are written."""
-    tokenizer, name, raw, vocabulary = _tokenizer(kind, words)
+    tokenizer, name, raw, vocabulary = tiny_tokenizer(kind, words)
     hidden = list(hidden)
     if tied and projection is not None:
         projection = embedding
@@ -111,8 +111,12 @@ def tiny_parts(
 
 
 def integer_parts(formats, **options):
-    """``tiny_parts`` with some matrices as random numbers of the format that ``formats`` declares for them."""
-    config, arrays = tiny_parts(**options)
+    """``tiny_parts`` with some matrices in other formats: see ``narrowed``."""
+    return narrowed(*tiny_parts(**options), formats)
+
+
+def narrowed(config, arrays, formats):
+    """A checkpoint's parts with some matrices as random numbers of the format that ``formats`` declares for them."""
     rng = np.random.default_rng(11)
     for name, entry in formats.items():
         declared, whole = WeightFormat(**entry), arrays[name]

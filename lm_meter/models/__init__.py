@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..errors import CheckpointError
+from .architecture import Architecture
 from .lstm import LstmArchitecture
+from .transformer import TransformerArchitecture
 
-ARCHITECTURES = {"lstm": LstmArchitecture()}
+ARCHITECTURES: dict[str, Architecture] = {"lstm": LstmArchitecture(), "transformer": TransformerArchitecture()}
 
 
-def architecture_named(name: str, path: str) -> LstmArchitecture:
+def architecture_named(name: str, path: str) -> Architecture:
     """The architecture called ``name`` in the checkpoint at ``path``."""
     if name not in ARCHITECTURES:
         raise CheckpointError(

@@ -1,0 +1,119 @@
+"""A network as data: steps that read vectors from one buffer and write to another, and what they read and write.
+
+A step is done for all tokens of a chunk: a run of tokens that enter together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .attention import Cache, Relative
+from .inputs import Narrow
+from .jit import inlined
+from .lookup import Table
+from .norm import Norm
+from .rotary import Rotation
+
+EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE = range(7)
+# What a product does with its own rows when they are there.
+PLAIN, ADD_TO, ACTIVATE, GATE = range(4)
+NO_BUFFER = -1
+# When the threads meet behind a step.
+NEVER, SEVERAL, ALWAYS = range(3)  # SEVERAL: where the chunk has more tokens than one
+
+
+class Step(NamedTuple):
+    """One step: all int64."""
+
+    kind: int
+    region: int
+    source: int  # buffer
+    target: int  # buffer
+    matrix: int  # PRODUCT: its number; NORMALISE, FREEZE: the number of the normalisation, or -1
+    action: int  # of a product
+    other: int  # buffer: what a product is added to, or its gate; KEEP: the keys, and behind them the values
+    function: int  # activation
+    layer: int
+    last: int  # 1: only for the chunk's last token
+    meets: int  # NEVER, SEVERAL or ALWAYS
+
+
+class Options(NamedTuple):
+    """Numbers of a network that no step has for itself."""
+
+    epsilon: Any  # float32, of normalisations
+    embedding_scale: Any  # float32; 1: none
+    query_scale: Any  # float32; 1: none
+    learned_positions: int  # 1: added to the embedding
+    layers: int
+    heads: int
+    key_heads: int
+    head_width: int
+    window: int  # past tokens that a query sees, besides its own
+    readout: int  # number of the readout's first matrix
+    readout_region: int
+
+
+class Network(NamedTuple):
+    """What the steps read: weights and where they lie."""
+
+    weights: Any  # (bytes,) uint8, all packed matrices, their biases, and the vectors of normalisations
+    rows: Any  # (bytes,) uint8, the array that holds the embedding's rows
+    table: Table
+    position_rows: Any  # (bytes,) uint8, the learned positions, or none
+    position_table: Table
+    matrices: Any  # (matrices, fields of Matrix) int64
+    norms: Any  # (normalisations, fields of Norm) int64
+    steps: Any  # (steps, fields of Step) int64
+    buffers: Any  # (buffers, 3) int64: offset, width, and whether each thread has a row of its own for a single token
+    rotation: Rotation
+    relative: Relative
+    options: Options
+
+
+class Memory(NamedTuple):
+    """What the steps write to."""
+
+    buffers: Any  # float32, one after the other, each of ``rows`` rows
+    rows: int
+    narrow: Narrow
+    cache: Cache
+    scores: Any  # (threads, FRONT + capacity + 16) float32
+    lanes: Any  # (threads, 16) float32
+    frozen: Any  # (B, padded width) float32
+
+
+class Rows(NamedTuple):
+    """A buffer, one vector a row."""
+
+    data: Any  # (rows, width) float32
+
+
+class Chunk(NamedTuple):
+    """Tokens that enter together."""
+
+    tokens: Any  # (n,) int64
+    kept: int  # positions in the cache before them
+    position: int  # of the first one
+    frozen: int  # row of ``frozen`` to write
+
+
+@inlined
+def step_at(table, index):
+    """Row ``index`` of a table of steps."""
+    r = table[index]
+    return Step(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10])
+
+
+@inlined
+def norm_at(table, index):
+    """Row ``index`` of a table of normalisations."""
+    r = table[index]
+    return Norm(r[0], r[1], r[2], r[3], r[4], r[5])
+
+
+@inlined
+def buffer_of(network, memory, number):
+    """A buffer, (rows, width) float32."""
+    offset, width = network.buffers[number, 0], network.buffers[number, 1]
+    return Rows(memory.buffers[offset : offset + memory.rows * width].reshape((memory.rows, width)))

@@ -1,0 +1,96 @@
+"""The compiled loop over tokens of a network of steps: a chunk enters, its last vector is frozen, blocks are read out.
+
+Every thread runs this same code on its share of the work and meets the others at barriers. Each output is frozen before
+the next token enters, and the readout of the frozen outputs follows once for a block of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .attention import forget
+from .barrier import meet
+from .charge import Meter
+from .clock import lap
+from .clock import start as start_clock
+from .jit import entry, inlined
+from .lanes import LANES
+from .network import ALWAYS, SEVERAL, Chunk, step_at
+from .readout import Predictions, Readout, part_of, read_out
+from .steps import run_step
+
+FIRST, COUNT, FRESH = range(3)
+
+
+class Text(NamedTuple):
+    """Tokens that enter, in chunks, and those that are predicted."""
+
+    tokens: Any  # (n,) int64
+    chunks: Any  # (m, 3) int64: first token, how many, and whether the context is forgotten before them
+    predictions: Predictions  # of the same number as chunks, or none; without chunks any number
+    block: int  # predictions read out together
+
+
+@inlined
+def _run_chunk(network, memory, chunk, team, tally):
+    for number in range(network.steps.shape[0]):
+        step = step_at(network.steps, number)
+        run_step(network, memory, step, chunk, team, tally)
+        lap(team.clock, step.region)
+        if step.meets == ALWAYS or (step.meets == SEVERAL and chunk.tokens.size > 1):
+            meet(team)
+
+
+@inlined
+def _with_room(network, memory, kept, tokens, team):
+    """Positions in the cache once those that no query will see again have made room for ``tokens`` more, if need be."""
+    if kept + tokens <= memory.cache.capacity:
+        return kept
+    first = (kept - network.options.window) // LANES * LANES
+    if team.thread == 0:
+        forget(memory.cache, network.options.layers, first, kept)
+    meet(team)
+    return kept - first
+
+
+@entry
+def run(network, memory, buffers, state, team, text, tally):
+    """Run one thread's share of a piece of text; every thread of the team calls this with the same arguments.
+
+    Parameters
+    ----------
+    network : Network
+    memory : Memory
+        The cache lives from call to call; all else is overwritten.
+    buffers : Buffers
+        Of the readout; overwritten.
+    state : (2,) int64
+        Positions in the cache, and the position of the next token. Modified in place.
+    team : Team
+        The only argument, with ``tally``, in which the threads differ.
+    text : Text
+        Chunk i enters, the output behind it is frozen, and target i is predicted from it. Without chunks the targets
+        are predicted from the frozen outputs as they are; without targets nothing is predicted.
+    tally : (regions, kinds, 65, 65) int64 or None
+        This thread's tally, modified in place.
+    """
+    options = network.options
+    chunks, targets, block = text.chunks.shape[0], text.predictions.targets.size, text.block
+    readout = Readout(network.weights, network.matrices[options.readout :], buffers)
+    kept, position = state[0], state[1]
+    start_clock(team.clock)
+    for start in range(0, max(chunks, targets), block):
+        for at in range(start, min(start + block, chunks)):
+            first, count = text.chunks[at, FIRST], text.chunks[at, COUNT]
+            if text.chunks[at, FRESH]:
+                kept, position = 0, 0
+            kept = _with_room(network, memory, kept, count, team)
+            chunk = Chunk(text.tokens[first : first + count], kept, position, at - start)
+            _run_chunk(network, memory, chunk, team, tally)
+            kept, position = kept + count, position + count
+        if start < targets:
+            part = part_of(text.predictions, start, min(start + block, targets))
+            read_out(readout, memory.frozen, part, team, Meter(tally, options.readout_region))
+    meet(team)
+    if team.thread == 0:
+        state[0], state[1] = kept, position

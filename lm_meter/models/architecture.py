@@ -1,0 +1,40 @@
+"""What an architecture is to the rest: how its checkpoints are read, what they need, how they are loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import Checkpoint, Expected
+from ..regions import Region
+from ..threads import ThreadTeam
+from .runtime import Runtime
+
+
+class Architecture(ABC):
+    """How checkpoints of one architecture are read; ``config`` is what its own ``parse_config`` returned."""
+
+    name: str
+
+    @abstractmethod
+    def parse_config(self, config: Mapping[str, Any], path: str) -> Any:
+        """Check the configuration of the checkpoint at ``path``."""
+
+    @abstractmethod
+    def expected_arrays(self, config: Any, path: str) -> dict[str, Expected]:
+        """Arrays that a checkpoint with this configuration holds."""
+
+    def tied(self, config: Any) -> dict[str, str]:
+        """Tensors that are stored once and used twice: name of the second use, and of the stored one."""
+        return {"softmax.weight": "embedding"} if config.tied else {}
+
+    @abstractmethod
+    def load(self, checkpoint: Checkpoint, team: ThreadTeam) -> Runtime:
+        """Pack the weights."""
+
+    @abstractmethod
+    def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
+        """Operations of one step and one prediction, from the cost laws alone; no weight is read."""

@@ -1,0 +1,67 @@
+"""Entries of a checkpoint's configuration, each checked when it is asked for; CheckpointError names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import CheckpointError
+
+# More than any real model has; what is larger is a damaged file, refused before anything is allocated.
+MAX_SIZE = 1 << 24
+
+
+class Fields:
+    """A JSON object of the configuration, and where it stands there ("" for the whole, else with a point behind)."""
+
+    def __init__(self, entries: Mapping[str, Any], where: str, path: str) -> None:
+        self._entries, self._where, self.path = entries, where, path
+
+    def get(self, key: str) -> Any:
+        """An entry as it is; CheckpointError where there is none."""
+        if key not in self._entries:
+            raise CheckpointError(f"{self.path}: config.json has no {self._where}{key}; see checkpoints/README.md")
+        return self._entries[key]
+
+    def has(self, key: str) -> bool:
+        """Whether an entry is there and not null."""
+        return self._entries.get(key) is not None
+
+    def _refuse(self, key: str, expected: str) -> CheckpointError:
+        found = self._entries[key]
+        return CheckpointError(f"{self.path}: {self._where}{key} is {found!r:.60}; expected {expected}")
+
+    def section(self, key: str) -> Fields:
+        """A JSON object inside this one."""
+        value = self.get(key)
+        if not isinstance(value, dict):
+            raise self._refuse(key, "a JSON object")
+        return Fields(value, f"{self._where}{key}.", self.path)
+
+    def size(self, key: str, most: int = MAX_SIZE) -> int:
+        """A whole number from 1 on."""
+        value = self.get(key)
+        if type(value) is not int or not 1 <= value <= most:
+            raise self._refuse(key, f"a whole number from 1 to {most}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        value = self.get(key)
+        if type(value) is not bool:
+            raise self._refuse(key, "true or false")
+        return value
+
+    def number(self, key: str, above: float, most: float) -> float:
+        """A number above one bound and up to another."""
+        value = self.get(key)
+        if type(value) not in (int, float) or not above < value <= most:
+            raise self._refuse(key, f"a number above {above:g}, up to {most:g}")
+        return float(value)
+
+    def choice(self, key: str, known: Sequence[str]) -> str:
+        """One of some words."""
+        value = self.get(key)
+        if value not in known:
+            raise self._refuse(key, f"one of {', '.join(known)}")
+        return str(value)

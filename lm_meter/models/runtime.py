@@ -1,0 +1,188 @@
+"""A loaded model: what all architectures have in common when they run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from ..kernels.barrier import Team
+from ..kernels.charge import new_tallies
+from ..kernels.clock import UNTIMED, new_clocks
+from ..kernels.inputs import Narrow
+from ..kernels.lanes import LANES
+from ..kernels.log_softmax import SEGMENT_ROWS, Partials
+from ..kernels.matrix import Matrix
+from ..kernels.readout import Buffers, Predictions
+from ..kernels.tile import TILE_TOKENS
+from ..regions import Region
+from ..threads import ThreadTeam
+
+# Weights that a thread must have in a step to be worth the meetings. Measured on a Zen 3 server: two threads took, for
+# models of 7, 29, 65, 115, 334 and 634 KB, 1.23, 1.15, 1.06, 0.95, 0.97 and 0.72 of the time of one.
+SHARE_BYTES = 96 << 10
+_NO_TOKENS = np.zeros(0, np.int64)
+_NO_LOGITS = np.zeros(0, np.float32)
+
+
+def padded(n: int, to: int = LANES) -> int:
+    """``n`` rounded up to whole lanes, or to a multiple of ``to``."""
+    return -(-n // to) * to
+
+
+def zeros(*shape: int) -> np.ndarray:
+    """Zeroed float32 memory."""
+    return np.zeros(shape, np.float32)
+
+
+def narrow_inputs(tokens: int, width: int, groups: int) -> Narrow:
+    """Memory for the inputs of products that are not float32."""
+    integers, starts = np.zeros((tokens, width), np.int16), np.zeros((tokens, groups), np.int32)
+    return Narrow(zeros(tokens, width), integers, zeros(tokens), zeros(tokens, groups), starts)
+
+
+def most_groups(matrices: list[Matrix]) -> int:
+    """Scale groups in a row of the matrix that has most."""
+    return max(matrix.columns // matrix.group for matrix in matrices)
+
+
+def readout_rows(block: int) -> int:
+    """Rows of the buffers of a readout of ``block`` predictions: whole tiles."""
+    return 1 if block == 1 else padded(block, TILE_TOKENS)
+
+
+def readout_buffers(block: int, matrices: list[Matrix], threads: int) -> Buffers:
+    """Memory for reading out up to ``block`` predictions through these matrices: the softmax is the last one."""
+    rows, segments = readout_rows(block), padded(-(-matrices[-1].rows // SEGMENT_ROWS))
+    projected = padded(matrices[0].rows if len(matrices) == 2 else 1)
+    widest = padded(max(matrix.columns for matrix in matrices))
+    return Buffers(
+        projected=zeros(rows, projected),
+        narrow=narrow_inputs(rows, widest, most_groups(matrices)),
+        logits=zeros(threads * rows, SEGMENT_ROWS),
+        lanes=zeros(threads, LANES),
+        partials=Partials(zeros(rows, segments), zeros(rows, segments)),
+        targets=zeros(rows),
+    )
+
+
+class Runtime(ABC):
+    """Packed weights, state, and the compiled loop over tokens.
+
+    Attributes
+    ----------
+    vocabulary : int
+    team : ThreadTeam
+    threads : int
+        Threads of the team that run the model: fewer than all where it is too small to be shared among these.
+    regions : list of Region
+        What the first index of a tally means.
+    weights : (bytes,) uint8
+        All packed weights.
+    """
+
+    vocabulary: int
+    weights: np.ndarray
+
+    def __init__(self, team: ThreadTeam, regions: list[Region]) -> None:
+        self.team, self.threads, self.regions = team, team.threads, regions
+        # Where uncharged calls count: the kernels without a meter would be compiled for them alone.
+        self._unused = self.new_tallies()
+
+    @abstractmethod
+    def reserve(self, block: int) -> None:
+        """Make room for blocks of up to ``block`` tokens."""
+
+    @abstractmethod
+    def weight_bytes(self, block: int) -> float:
+        """Bytes of weights read for a token where ``block`` of them are read out together."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Back to the state before any token."""
+
+    @property
+    @abstractmethod
+    def _outputs(self) -> np.ndarray:
+        """Frozen outputs of the last block, a row each."""
+
+    @abstractmethod
+    def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Any:
+        """A function of a Team and a tally that does one thread's share of letting tokens enter and predicting."""
+
+    def _use_few_threads(self) -> None:
+        self.threads = max(1, min(self.team.threads, int(self.weight_bytes(1)) // SHARE_BYTES))
+
+    def new_tallies(self) -> np.ndarray:
+        """Empty tallies, one for each thread; the sum over the first axis is the run's."""
+        return new_tallies(self.team.threads, len(self.regions))
+
+    def new_clocks(self) -> np.ndarray:
+        """Stopped clocks, one for each thread."""
+        return new_clocks(self.team.threads, len(self.regions))
+
+    def run(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        block: int,
+        tallies: np.ndarray | None,
+        clocks: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Let each input token enter and predict the target after it.
+
+        Parameters
+        ----------
+        inputs, targets : (n,) int64
+            Tokens, 0 to V - 1. Without inputs, targets are predicted from the frozen outputs as they are.
+        block : int
+            Frozen outputs read out together, at most what was reserved.
+        tallies : (threads, regions, kinds, 65, 65) int64 or None
+            Modified in place. None runs kernels that are compiled without a meter, to measure what it costs.
+        clocks : (threads, regions and more) int64, optional
+            Of ``new_clocks``, modified in place: the time of each region.
+
+        Returns
+        -------
+        (n,) float64
+            Log-probability of each target, in nats.
+        """
+        predictions = Predictions(targets, np.zeros(targets.size), np.zeros((targets.size, 2)), _NO_LOGITS)
+        self._run(inputs, predictions, block, tallies, clocks)
+        return predictions.log_probs
+
+    def _run(
+        self,
+        inputs: np.ndarray,
+        predictions: Predictions,
+        block: int,
+        tallies: np.ndarray | None,
+        clocks: np.ndarray | None = None,
+    ) -> None:
+        call = self._call(inputs, predictions, block)
+
+        def work(thread: int) -> None:
+            clock = UNTIMED if clocks is None else clocks[thread]
+            call(Team(self.team.sync, thread, self.threads, clock), None if tallies is None else tallies[thread])
+
+        self.team.run(work, self.threads)
+
+    def frozen(self, row: int) -> np.ndarray:
+        """Copy of a frozen output of the last block: what the readout reads, before the token was known."""
+        return self._outputs[row].copy()
+
+    def read_out(self, frozen: np.ndarray, target: int, tallies: np.ndarray | None = None) -> float:
+        """Log-probability of ``target`` from one frozen output, alone; not metered without ``tallies``."""
+        self._outputs[0] = frozen
+        tallies = self._unused if tallies is None else tallies
+        return float(self.run(_NO_TOKENS, np.array([target], np.int64), 1, tallies)[0])
+
+    def distribution(self, frozen: np.ndarray) -> np.ndarray:
+        """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
+        self._outputs[0] = frozen
+        logits = np.zeros(self.vocabulary, np.float32)
+        predictions = Predictions(np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 2)), logits)
+        self._run(_NO_TOKENS, predictions, 1, self._unused)
+        top, log_total = predictions.normalisers[0]
+        return (logits.astype(np.float64) - top) - log_total

@@ -1,0 +1,222 @@
+"""Scalar reference of decoder-only transformers, on numbers that count every operation: see ``reference.py``.
+
+Nothing here is imported from the code under test.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from reference import ACTIVATION, Counted, Integers, Ledger, largest, log_softmax, lookup, product, total
+
+
+def root(value):
+    """Square root: a transcendental function."""
+    return value._unary(math.sqrt(value.value))
+
+
+def normalised(ledger, x, config, weight, bias, bits):
+    """A vector with root mean square 1, or mean 0 and variance 1, times its weights, plus its biases."""
+    share = ledger.number(1 / len(x), ACTIVATION)
+    if config["kind"] == "layer":
+        mean = total(x) * share
+        x = [value - mean for value in x]
+    square = total(value * value for value in x) * share + ledger.number(config["epsilon"], ACTIVATION)
+    scale = ledger.number(1, ACTIVATION) / root(square)
+    out = [(value * scale) * ledger.number(w, bits[0]) for value, w in zip(x, weight, strict=True)]
+    if bias is not None:
+        out = [value + ledger.number(b, bits[1]) for value, b in zip(out, bias, strict=True)]
+    return [Counted(value.value, ACTIVATION, ledger) for value in out]
+
+
+def activated(ledger, function, x):
+    """An activation function of one number."""
+
+    def number(value):
+        return ledger.number(value, ACTIVATION)
+
+    if function == "relu":
+        return x.larger(number(0))
+    if function == "silu":
+        return x * x.sigmoid()
+    if function == "gelu":
+        error = (x * number(math.sqrt(0.5)))._unary(math.erf(x.value * math.sqrt(0.5)))
+        return (number(0.5) * x) * (number(1) + error)
+    if function == "gelu_tanh":
+        c = math.sqrt(2 / math.pi)
+        inner = x * ((x * x) * number(0.044715 * c) + number(c))
+        return (number(0.5) * x) * (number(1) + inner.tanh())
+    return x
+
+
+class Transformer:
+    """A decoder-only transformer.
+
+    ``arrays`` as in a checkpoint, as lists or ``Integers``; ``bits`` the declared widths; ``inputs`` the width of the
+    inputs of each matrix of integers, and what its accumulator is; ``window``: past positions that a query sees.
+    """
+
+    def __init__(self, config, arrays, bits, inputs, window):
+        self.config, self.arrays, self.bits, self.inputs, self.window = config, arrays, bits, inputs, window
+        self.ledger = Ledger()
+        self.forget()
+
+    def forget(self):
+        """Back to an empty context."""
+        self.kept = [[] for _ in range(self.config["dimensions"]["layers"])]  # of (key, value), each of all heads
+        self.position = 0
+
+    def _number(self, value):
+        return self.ledger.number(value, ACTIVATION)
+
+    def _product(self, name, x):
+        return self._multiplied(f"{name}.weight", f"{name}.bias", x)
+
+    def _multiplied(self, weight, bias, x):
+        matrix, biases, bits = self.arrays[weight], self.arrays.get(bias), self.bits.get(bias)
+        if isinstance(matrix, Integers):
+            values = matrix.product(self.ledger, x, *self.inputs[weight])
+            if biases is None:
+                return values
+            return [v + self.ledger.number(b, bits) for v, b in zip(values, biases, strict=True)]
+        if self.inputs[weight][0] == 16:
+            x = [value.rounded_to_half() for value in x]
+        return product(self.ledger, matrix, self.bits[weight], x, biases, bits)
+
+    def _norm(self, name, x):
+        names = f"{name}.weight", f"{name}.bias"
+        with self.ledger.in_region(name):
+            arrays = [self.arrays.get(n) for n in names]
+            return normalised(self.ledger, x, self.config["norm"], *arrays, [self.bits.get(n) for n in names])
+
+    def _embedded(self, token):
+        with self.ledger.in_region("embedding"):
+            table = self.arrays["embedding"]
+            if isinstance(table, Integers):
+                x = table.row(self.ledger, token)
+            else:
+                x = lookup(self.ledger, table[token], self.bits["embedding"])
+            scale = self.config["embedding"]["scale"]
+            if scale != 1:
+                x = [value * self._number(scale) for value in x]
+        if self.config["positions"]["kind"] == "learned":
+            with self.ledger.in_region("positions"):
+                row = lookup(self.ledger, self.arrays["positions"][self.position], self.bits["positions"])
+                x = [a + b for a, b in zip(x, row, strict=True)]
+        return x
+
+    def _angles(self):
+        """Sine and cosine of each pair at the position."""
+        positions = self.config["positions"]
+        if positions["kind"] != "rotary":
+            return None
+        with self.ledger.in_region("positions"):
+            found = []
+            for i in range(positions["rotated"] // 2):
+                frequency = np.float32(positions["base"] ** (-2 * i / positions["rotated"]))
+                angle = (self._number(self.position) * self._number(frequency)).kept(np.float32)
+                found.append((angle._unary(math.sin(angle.value)), angle._unary(math.cos(angle.value))))
+            return found
+
+    def _turned(self, vector, angles):
+        if angles is None:
+            return vector
+        out, half = list(vector), len(angles)
+        for i, (sine, cosine) in enumerate(angles):
+            first, second = (i, i + half) if self.config["positions"]["pairs"] == "halves" else (2 * i, 2 * i + 1)
+            a, b = vector[first], vector[second]
+            out[first], out[second] = a * cosine - b * sine, a * sine + b * cosine
+        return out
+
+    def _attended(self, query, layer, head):
+        """Attention of one head over what is kept and seen."""
+        seen = self.kept[layer][-(self.window + 1) :]
+        width = self.config["dimensions"]["head_width"]
+        place = slice(head * width, (head + 1) * width)
+        scores = []
+        for key, _ in seen:
+            scores.append(total(q * k for q, k in zip(query, key[place], strict=True)))
+        top = largest(scores)
+        weights = [(score - top).exp() for score in scores]
+        z = total(weights)
+        return [
+            total(w * value[place][d] for w, (_, value) in zip(weights, seen, strict=True)) / z for d in range(width)
+        ]
+
+    def _attention(self, layer, query, key, value, angles, is_needed):
+        sizes = self.config["dimensions"]
+        heads, shared, width = sizes["heads"], sizes["key_value_heads"], sizes["head_width"]
+        name = f"layers.{layer}.attention"
+        with self.ledger.in_region(name):
+            turned = [self._turned(key[h * width : (h + 1) * width], angles) for h in range(shared)]
+            self.kept[layer].append(([k for head in turned for k in head], value))
+            if not is_needed:
+                return None
+            scale = self.config["attention"].get("scale", width**-0.5)
+            out = []
+            for head in range(heads):
+                q = self._turned(query[head * width : (head + 1) * width], angles)
+                if np.float32(scale) != 1:
+                    q = [v * self._number(scale) for v in q]
+                out += self._attended(q, layer, head // (heads // shared))
+            return out
+
+    def _feed_forward(self, name, x):
+        feed = self.config["feed_forward"]
+        if feed["gated"]:
+            with self.ledger.in_region(f"{name}.gate"):
+                gate = self._product(f"{name}.gate", x)
+            with self.ledger.in_region(f"{name}.input"):
+                hidden = self._product(f"{name}.input", x)
+                hidden = [activated(self.ledger, feed["activation"], g) * h for g, h in zip(gate, hidden, strict=True)]
+        else:
+            with self.ledger.in_region(f"{name}.input"):
+                hidden = [activated(self.ledger, feed["activation"], h) for h in self._product(f"{name}.input", x)]
+        with self.ledger.in_region(f"{name}.output"):
+            return self._product(f"{name}.output", hidden)
+
+    def _add(self, region, x, y):
+        with self.ledger.in_region(region):
+            return [a + b for a, b in zip(x, y, strict=True)]
+
+    def _layer(self, layer, x, angles, is_needed):
+        attention, feed = f"layers.{layer}.attention", f"layers.{layer}.feed_forward"
+        before = self.config["norm"]["place"] == "before"
+        source = self._norm(f"{attention}.norm", x) if before else x
+        parts = []
+        for part in ("query", "key", "value"):
+            if part == "query" and not is_needed:
+                parts.append(None)
+                continue
+            with self.ledger.in_region(f"{attention}.{part}"):
+                parts.append(self._product(f"{attention}.{part}", source))
+        attended = self._attention(layer, *parts, angles, is_needed)
+        if not is_needed:
+            return None
+        with self.ledger.in_region(f"{attention}.output"):
+            out = self._product(f"{attention}.output", attended)
+        x = self._add(f"{attention}.output", x, out)
+        if not before:
+            x = self._norm(f"{attention}.norm", x)
+        source = self._norm(f"{feed}.norm", x) if before else x
+        x = self._add(f"{feed}.output", x, self._feed_forward(feed, source))
+        return x if before else self._norm(f"{feed}.norm", x)
+
+    def advance(self, token, is_last=True):
+        """Let a token enter; of the last layer only what the tokens that follow need, if it is not the last one."""
+        x, angles = self._embedded(token), self._angles()
+        layers = self.config["dimensions"]["layers"]
+        for layer in range(layers):
+            x = self._layer(layer, x, angles, is_last or layer < layers - 1)
+        self.position += 1
+        if is_last:
+            self.output = self._norm("norm", x) if self.config["norm"]["final"] else x
+
+    def log_prob(self, token):
+        """Log-probability of a token as the next one."""
+        weight = "embedding" if self.config["tied"] else "softmax.weight"
+        with self.ledger.in_region("logits"):
+            logits = self._multiplied(weight, "softmax.bias", self.output)
+        with self.ledger.in_region("softmax"):
+            return log_softmax(logits, token).value

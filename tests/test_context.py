@@ -1,0 +1,62 @@
+"""Context policies: which tokens enter for each prediction, and what is refused."""
+
+import numpy as np
+import pytest
+
+from lm_meter import ConfigError
+from lm_meter.context import Context, parse_policy
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (Context("cache", 3), [(0, 1, 1), (1, 1, 0), (2, 1, 0), (3, 1, 0), (4, 1, 0), (5, 1, 0), (6, 1, 0)]),
+        (Context("recompute", 3), [(0, 1, 1), (0, 2, 1), (0, 3, 1), (1, 3, 1), (2, 3, 1), (3, 3, 1), (4, 3, 1)]),
+        (Context("segment", 3), [(0, 1, 1), (1, 1, 0), (2, 1, 0), (3, 1, 1), (4, 1, 0), (5, 1, 0), (6, 1, 1)]),
+        (Context("segment", 3, 1), [(0, 1, 1), (1, 1, 0), (2, 1, 0), (2, 2, 1), (4, 1, 0), (4, 2, 1), (6, 1, 0)]),
+        (Context("segment", 3, 2), [(0, 1, 1), (1, 1, 0), (2, 1, 0), (1, 3, 1), (2, 3, 1), (3, 3, 1), (4, 3, 1)]),
+    ],
+    ids=str,
+)
+def test_chunks_of_seven_tokens(context, expected):
+    assert [tuple(chunk) for chunk in context.chunks(0, 0, 7).tolist()] == expected
+    # The same piece by piece, with the last tokens at hand in front.
+    for seen in range(7):
+        before = min(seen, context.longest_chunk - 1)
+        [chunk] = context.chunks(seen, before, 1)
+        assert (chunk[0] + seen - before, chunk[1], chunk[2]) == expected[seen]
+    assert context.longest_chunk == max(count for _, count, _ in expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("stateless", 3), "context policy is 'stateless'; expected cache, recompute, segment or segment:OVERLAP"),
+        (("cache", 0), "context is 0; expected 1 or more tokens"),
+        (
+            ("segment", 4, 4),
+            "context policy segment:4: overlap is 4; expected 0 to 3, less than the context of 4 tokens",
+        ),
+    ],
+)
+def test_contexts_that_make_no_sense(arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        Context(*arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["cached", "segment:", "segment:-1", "cache:3", ""])
+def test_policies_that_make_no_sense(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_policy(text)
+    assert str(caught.value) == f"context policy is {text!r}; expected cache, recompute, segment or segment:OVERLAP"
+
+
+def test_policies_as_text():
+    for text, parsed in (("cache", ("cache", 0)), ("recompute", ("recompute", 0)), ("segment:12", ("segment", 12))):
+        assert parse_policy(text) == parsed
+        assert str(Context(parsed[0], 20, parsed[1])) == text
+
+
+def test_chunks_are_whole_numbers():
+    assert Context("segment", 5, 2).chunks(3, 2, 9).dtype == np.int64

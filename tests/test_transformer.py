@@ -1,0 +1,176 @@
+"""Transformers as a whole against the scalar reference, under each context policy: values, counts, bits."""
+
+import numpy as np
+import pytest
+from reference_transformer import Transformer
+from stored_weights import reference_weights
+from tiny import narrowed
+from tiny_transformer import KINDS, transformer_parts
+
+import lm_meter
+from lm_meter.context import Context
+from lm_meter.histogram import rows_of
+from lm_meter.threads import ThreadTeam
+
+WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))  # two segments of the softmax, the second not full
+INT8 = {"format": "int8", "activations": 8}
+INT4 = {"format": "int4", "group": 8, "offsets": True}
+HALF = {"format": "float16", "activations": 16}
+NARROW = {
+    "embedding": INT8,
+    "layers.0.attention.query.weight": INT4,
+    "layers.0.attention.output.weight": {"format": "codebook4", "activations": 8},
+    "layers.1.feed_forward.gate.weight": {"format": "float16", "block": (1, 4)},
+    "layers.1.feed_forward.input.weight": HALF,
+}
+POLICIES = [Context("cache", 5), Context("recompute", 5), Context("segment", 4), Context("segment", 5, 2)]
+
+
+def _parts(name):
+    if name == "narrow":
+        return narrowed(*transformer_parts("llama", WORDS), NARROW)
+    kind, _, dtype = name.partition(", ")
+    return transformer_parts(kind, WORDS, dtype or "float32")
+
+
+def _opened(name, tmp_path, **changes):
+    parts = transformer_parts(name, WORDS, **changes) if changes else _parts(name)
+    lm_meter.write_checkpoint(tmp_path / "model.npz", *parts)
+    return lm_meter.Checkpoint(tmp_path / "model.npz"), parts
+
+
+def _reference(opened, parts, context):
+    config, arrays = parts
+    values, bits, inputs = {}, {}, {}
+    for name, entry in config["formats"].items():
+        entry = {"format": entry} if isinstance(entry, str) else entry
+        values[name], bits[name] = reference_weights(arrays, name, entry, opened.shape(name))
+        inputs[name] = entry.get("activations", 32), (entry.get("accumulator", 32), entry.get("overflow"))
+    window = config["attention"].get("window", context.length - 1)
+    return Transformer(config, values, bits, inputs, min(window, context.length - 1))
+
+
+def _tokens(count, seed=5):
+    return np.random.default_rng(seed).integers(0, len(WORDS), count)
+
+
+def _run(opened, context, inputs, targets, block=4, threads=2):
+    runtime = opened.architecture.load(opened, ThreadTeam(threads), context)
+    runtime.reserve(block)
+    tallies = runtime.new_tallies()
+    return runtime.run(inputs, targets, block, tallies), tallies.sum(axis=0), runtime
+
+
+def _by_hand(model, context, tokens):
+    """Log-probability of each token but the first, from the policy's own words; and the chunks that ran."""
+    found, chunks = [], []
+    for at in range(len(tokens) - 1):
+        if context.policy == "recompute":
+            model.forget()
+            entering = tokens[max(0, at + 1 - context.length) : at + 1]
+        elif context.policy == "segment" and len(model.kept[0]) == context.length:
+            model.forget()
+            entering = tokens[at - context.overlap : at + 1]
+        else:
+            entering = tokens[at : at + 1]
+        chunks.append((len(entering), len(model.kept[0])))
+        for token in entering[:-1]:
+            model.advance(token, is_last=False)
+        model.advance(entering[-1])
+        found.append(model.log_prob(tokens[at + 1]))
+    return found, chunks
+
+
+@pytest.mark.parametrize("context", POLICIES, ids=str)
+@pytest.mark.parametrize("name", [*KINDS, "gpt, float16", "llama, bfloat16", "narrow"])
+def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
+    if name.startswith("gpt") and context.policy == "cache":
+        context = Context("cache", 9)  # a cache does not slide over learned positions
+    opened, parts = _opened(name, tmp_path)
+    tokens = _tokens(9)
+    model = _reference(opened, parts, context)
+    expected, chunks = _by_hand(model, context, tokens.tolist())
+
+    actual, tally, runtime = _run(opened, context, tokens[:-1], tokens[1:])
+    regions, law = opened.architecture.chunk_tally(opened, np.array(chunks, np.int64), context)
+
+    # A logit of 16 to 32 has neighbours 2**-19 apart, and larger ones in proportion; some dozens of such roundings. An
+    # activation that is rounded to 8 or 16 bits and lies by less than that beside the middle of two neighbours, 2**-11
+    # or 2**-7 of it apart, can go to the other one.
+    tolerance = 2e-3 if name == "narrow" else 2e-5
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=tolerance)
+    assert np.array_equal(tally, law)
+    rows = {(r.region, r.kind, r.bits_a, r.bits_b): r.count for r in rows_of(tally, regions)}
+    assert rows == dict(model.ledger.counts)
+    assert [region.name for region in regions] == [region.name for region in runtime.regions]
+
+
+@pytest.mark.parametrize("context", POLICIES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_block_threads_and_pieces_change_no_bit(kind, context, tmp_path):
+    if kind == "gpt" and context.policy == "cache":
+        context = Context("cache", 9)
+    opened, _ = _opened(kind, tmp_path)
+    tokens = _tokens(10)
+    reference, counted, _ = _run(opened, context, tokens[:-1], tokens[1:], block=1, threads=1)
+    for block, threads in ((3, 1), (4, 2), (9, 3)):
+        actual, tally, _ = _run(opened, context, tokens[:-1], tokens[1:], block, threads)
+        assert actual.tobytes() == reference.tobytes()
+        assert np.array_equal(tally, counted)
+    runtime = opened.architecture.load(opened, ThreadTeam(2), context)
+    pieces = [runtime.run(tokens[i : i + 1], tokens[i + 1 : i + 2], 1, runtime.new_tallies())[0] for i in range(9)]
+    assert np.array(pieces).tobytes() == reference.tobytes()
+
+
+@pytest.mark.parametrize("context", POLICIES, ids=str)
+def test_what_comes_later_changes_no_prediction(context, tmp_path):
+    opened, _ = _opened("llama", tmp_path)
+    tokens = _tokens(40)
+    reference, _, _ = _run(opened, context, tokens[:-1], tokens[1:])
+    for t in (1, 7, 20, 38):
+        changed = tokens.copy()
+        changed[t + 1 :] = _tokens(40, seed=6)[t + 1 :]
+        actual, _, _ = _run(opened, context, changed[:-1], changed[1:])
+        assert actual[:t].tobytes() == reference[:t].tobytes()
+
+
+def test_with_one_layer_recomputing_and_keeping_are_the_same(tmp_path):
+    opened, _ = _opened("no positions", tmp_path, dimensions={"layers": 1})
+    tokens = _tokens(60)
+    kept, _, _ = _run(opened, Context("cache", 6), tokens[:-1], tokens[1:])
+    recomputed, _, _ = _run(opened, Context("recompute", 6), tokens[:-1], tokens[1:])
+    assert kept.tobytes() == recomputed.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt"])
+def test_recomputing_is_running_each_window_afresh(kind, tmp_path):
+    opened, _ = _opened(kind, tmp_path, dimensions={"layers": 3})
+    tokens, context = _tokens(30), Context("recompute", 8)
+    recomputed, _, _ = _run(opened, context, tokens[:-1], tokens[1:])
+    for at in (0, 3, 12, 28):
+        window = tokens[max(0, at - 7) : at + 2]
+        alone, _, _ = _run(opened, Context("cache", 9), window[:-1], window[1:])
+        assert alone[-1].tobytes() == recomputed[at].tobytes()
+
+
+def test_a_long_text_moves_through_a_small_cache(tmp_path):
+    """The cache has room for some hundred positions: the oldest make room, and no bit tells."""
+    opened, _ = _opened("no positions", tmp_path, dimensions={"layers": 1})
+    tokens, context = _tokens(1500), Context("cache", 20)
+    reference, _, _ = _run(opened, Context("recompute", 20), tokens[:-1], tokens[1:])
+    actual, _, runtime = _run(opened, context, tokens[:-1], tokens[1:])
+    assert runtime._cache.capacity < 400
+    assert actual.tobytes() == reference.tobytes()
+
+
+def test_a_learned_position_too_many_is_refused(tmp_path):
+    opened, _ = _opened("gpt", tmp_path)
+    with pytest.raises(lm_meter.ConfigError) as caught:
+        _run(opened, Context("cache", 9), _tokens(10), _tokens(10))
+    assert str(caught.value) == (
+        "the text has more tokens than the checkpoint's 9 learned positions, which a cache cannot slide over; choose "
+        "the context policy segment or recompute"
+    )
+    with pytest.raises(lm_meter.ConfigError) as caught:
+        opened.architecture.context(opened.model_config, None, 10, 0)
+    assert str(caught.value) == ("context is 10, but the checkpoint has 9 learned positions; expected at most as many")

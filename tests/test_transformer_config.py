@@ -1,0 +1,56 @@
+"""Configurations of transformers: what is refused, with its message."""
+
+import pytest
+from tiny_transformer import transformer_config
+
+from lm_meter import CheckpointError
+from lm_meter.models.transformer_config import parse_transformer_config
+
+
+def _refused(kind, *path_and_value):
+    """The message of a configuration in which one entry is changed, or left out where the value is ``...``."""
+    config, _, _ = transformer_config(kind)
+    *path, value = path_and_value
+    section = config
+    for key in path[:-1]:
+        section[key] = dict(section[key])
+        section = section[key]
+    if value is ...:
+        del section[path[-1]]
+    else:
+        section[path[-1]] = value
+    with pytest.raises(CheckpointError) as caught:
+        parse_transformer_config(config, "m.npz")
+    return str(caught.value).removeprefix("m.npz: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("dimensions", "width", 0), "dimensions.width is 0; expected a whole number from 1 to 16777216"),
+        (("dimensions", "layers", 513), "dimensions.layers is 513; expected a whole number from 1 to 512"),
+        (("dimensions", "heads", ...), "config.json has no dimensions.heads; see checkpoints/README.md"),
+        (("dimensions", "key_value_heads", 3), "4 heads share 3 keys and values; expected a divisor of 4"),
+        (("norm", "batch"), "norm is 'batch'; expected a JSON object"),
+        (("norm", "kind", "batch"), "norm.kind is 'batch'; expected one of root_mean_square, layer"),
+        (("norm", "final", 1), "norm.final is 1; expected true or false"),
+        (("norm", "epsilon", 0), "norm.epsilon is 0; expected a number above 0, up to 1"),
+        (("norm", "epsilon", float("nan")), "norm.epsilon is nan; expected a number above 0, up to 1"),
+        (("attention", "scale", True), "attention.scale is True; expected a number above 0, up to 1e+06"),
+        (("positions", "kind", "alibi"), "positions.kind is 'alibi'; expected one of none, learned, rotary, relative"),
+        (
+            ("positions", "rotated", 8),
+            "positions.rotated is 8; expected an even number up to the head width 6",
+        ),
+        (
+            ("positions", {"kind": "relative"}),
+            "positions.kind is relative, but attention.window is null; expected the farthest distance",
+        ),
+        (
+            ("positions", {"kind": "learned", "count": 8}),
+            "dimensions.context is 9, but there are 8 learned positions; expected at most as many",
+        ),
+    ],
+)
+def test_a_configuration_that_makes_no_sense(change, message):
+    assert _refused("llama", *change) == message

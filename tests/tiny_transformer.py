@@ -1,0 +1,69 @@
+"""Tiny random transformer checkpoints of any configuration."""
+
+import numpy as np
+from tiny import stored, tiny_tokenizer
+
+from lm_meter.models.transformer_config import parse_transformer_config, transformer_arrays
+
+DIMENSIONS = {
+    "width": 24, "layers": 2, "heads": 4, "key_value_heads": 2, "head_width": 6, "feed_forward": 20, "context": 9,
+}  # fmt: skip
+LLAMA = {
+    "positions": {"kind": "rotary", "pairs": "halves", "base": 500.0, "rotated": 6},
+    "norm": {"kind": "root_mean_square", "place": "before", "final": True, "bias": False, "epsilon": 1e-5},
+    "feed_forward": {"activation": "silu", "gated": True},
+    "tied": True,
+}
+GPT = {
+    "positions": {"kind": "learned", "count": 9},
+    "norm": {"kind": "layer", "place": "before", "final": True, "bias": True, "epsilon": 1e-5},
+    "feed_forward": {"activation": "gelu_tanh", "gated": False},
+    "bias": {"attention": True, "attention_output": True, "feed_forward": True, "softmax": False},
+    "tied": True,
+}
+POST_NORM = {
+    "dimensions": {"layers": 1, "key_value_heads": 4, "head_width": 17, "heads": 4},
+    "positions": {"kind": "rotary", "pairs": "adjacent", "base": 10000.0, "rotated": 4},
+    "norm": {"kind": "layer", "place": "after", "final": False, "bias": True, "epsilon": 1e-3},
+    "attention": {"window": 4, "scale": 0.3},
+    "feed_forward": {"activation": "gelu", "gated": False},
+    "embedding": {"scale": 4.5},
+    "bias": {"attention": False, "attention_output": False, "feed_forward": True, "softmax": True},
+}
+NO_POSITIONS = {
+    "positions": {"kind": "none"},
+    "norm": {"kind": "root_mean_square", "place": "before", "final": False, "bias": True, "epsilon": 1e-6},
+    "attention": {"scale": 1.0},
+    "feed_forward": {"activation": "relu", "gated": True},
+}
+KINDS = {"llama": LLAMA, "gpt": GPT, "post-norm": POST_NORM, "no positions": NO_POSITIONS}
+_DEFAULTS = {
+    "attention": {},
+    "embedding": {"scale": 1.0},
+    "bias": {"attention": False, "attention_output": False, "feed_forward": False, "softmax": False},
+    "tied": False,
+}
+
+
+def transformer_config(kind="llama", words=None, **changes):
+    """Configuration of a small transformer, the name of its tokenizer's array, and that array."""
+    tokenizer, name, raw, vocabulary = tiny_tokenizer("word", words)
+    config = {"architecture": "transformer", **_DEFAULTS, **KINDS[kind], "tokenizer": tokenizer, "origin": "tests"}
+    sizes = {"vocabulary": vocabulary, **DIMENSIONS, **KINDS[kind].get("dimensions", {})}
+    config["dimensions"] = {**sizes, **changes.pop("dimensions", {})}
+    return {**config, **changes}, name, np.frombuffer(raw, np.uint8)
+
+
+def transformer_parts(kind="llama", words=None, dtype="float32", seed=0, **changes):
+    """Configuration and arrays of a small random transformer, as ``write_checkpoint`` takes them."""
+    config, name, raw = transformer_config(kind, words, **changes)
+    expected = transformer_arrays(parse_transformer_config(config, "tests"), "tests")
+    rng, arrays = np.random.default_rng(seed), {}
+    for array, wanted in expected.items():
+        if not wanted.is_weight:
+            continue
+        values = rng.standard_normal(wanted.shape, np.float32) * np.float32(0.4)
+        # The weights of a normalisation lie around 1.
+        arrays[array] = stored(1 + values / 4 if "norm.weight" in array else values, dtype)
+    config["formats"] = dict.fromkeys(arrays, dtype)
+    return config, {**arrays, name: raw}
