@@ -14,8 +14,8 @@ _REPEATS = 7
 _MIN_SECONDS = 0.002  # of one timing: the start of the threads must not show
 
 
-def stream_bytes_per_second(data: np.ndarray, team: ThreadTeam) -> float:
-    """Median rate of reading ``data``, (bytes,) uint8, every byte once, all threads together.
+def stream_bytes_per_second(data: np.ndarray, team: ThreadTeam, threads: int | None = None) -> float:
+    """Median rate of reading ``data``, (bytes,) uint8, every byte once, all threads of the team together, or some.
 
     What the memory of a model yields to a plain reader is the limit of a step that must read it once: main memory's
     rate for a large model, a cache's for a small one.
@@ -23,16 +23,16 @@ def stream_bytes_per_second(data: np.ndarray, team: ThreadTeam) -> float:
     size = data.size // STRIDE * STRIDE
     if size == 0:
         return 0.0
-    rounds = 1
+    readers, rounds = threads or team.threads, 1
     rates: list[float] = []
     while len(rates) < _REPEATS:
 
         def work(thread: int, rounds: int = rounds) -> None:
             for _ in range(rounds):
-                read_share(data, thread, team.threads)
+                read_share(data, thread, readers)
 
         started = time.perf_counter()
-        team.run(work)
+        team.run(work, readers)
         seconds = time.perf_counter() - started
         if seconds < _MIN_SECONDS:
             rounds *= 2

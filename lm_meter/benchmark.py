@@ -69,7 +69,7 @@ def bench(checkpoint: Checkpoint, options: BenchOptions) -> dict[str, Any]:
     subject = _Subject(checkpoint, options)
     blocks, rates = (1, options.block), "read rate"
     samplers: dict[str, Callable[[], float]] = {
-        rates: lambda: stream_bytes_per_second(subject.runtime.weights, subject.team)
+        rates: lambda: stream_bytes_per_second(subject.runtime.weights, subject.team, subject.runtime.threads)
     }
     amounts: dict[int, Amount] = {}
     for block in blocks:

@@ -109,7 +109,7 @@ def evaluate(
                 load_seconds=load_seconds,
                 compile_seconds=compile_seconds,
                 weight_bytes_per_token=runtime.weight_bytes(options.block),
-                stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team),
+                stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team, runtime.threads),
             ),
             online=Online(options.block, run.rechecked, True),
             threads=runtime.threads,

@@ -57,17 +57,23 @@ def _june_parameter(bits: int, narrow: bool) -> Fraction:
     return min(Fraction(1), Fraction(bits, 16))
 
 
+# Signed integers of so many bits are exact in float32, whose significand has 24.
+_EXACT_INTEGER_BITS = 25
+
+
 def _final_operation(kind: str, bits_a: int, bits_b: int, narrow: bool) -> Fraction:
     """A 32-bit operation is 1.
 
     A multiply by a weight of one bit (+1 or -1) only flips the sign bit of a float: 1/32. A conversion of a value that
-    float32 holds exactly is free if its target holds it exactly too, which is what widening is. Without anything below
+    float32 holds exactly is free if its target holds it exactly too, which is what widening is: of a float, or of an
+    integer of at most 25 bits. The one conversion that keeps a width of 32 bits is that of a longer sum of integers to
+    float32, which rounds it. Without anything below
     16 bits, the model may be taken as quantised to 16: multiplies are halved, adds stay. What is wider than 32 bits is
     priced by its width.
     """
     if kind == "multiply" and 1 in (bits_a, bits_b) and _width(kind, bits_a, bits_b) in _FLOAT_BITS:
         return Fraction(1, 32)
-    if kind == "convert" and bits_a <= min(bits_b, 32):
+    if kind == "convert" and (bits_a <= min(bits_b, _EXACT_INTEGER_BITS) or bits_a <= 32 < bits_b):
         return Fraction(0)
     price = Fraction(_width(kind, bits_a, bits_b), 32)
     if kind == "multiply" and not narrow:

@@ -35,7 +35,7 @@ from lm_meter.threads import check_threads
 from lm_meter.timing import Effort
 
 WIDTH_NAMES = tuple(width.name for width in WIDTHS)
-SCHEMA = "lm-meter/bench/1"
+SCHEMA = "lm-meter/comparison/1"
 SECTIONS = ("bandwidth", "memory", "start", "default", "small", "metering", "load", *WIDTH_NAMES, "pruned")
 _REPEATS, _SECONDS = 9, 0.5
 _QUICK_REPEATS, _QUICK_SECONDS = 3, 0.1

@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lm_meter import Checkpoint, LmMeterError, evaluate
+from lm_meter import Checkpoint, ConfigError, LmMeterError, evaluate
 from lm_meter.defaults import default_checkpoint
 from lm_meter.profiles import profile_named
 from lm_meter.quantization.convert import quantize
@@ -81,7 +82,7 @@ def _found_again(saved: Path, options: argparse.Namespace) -> Result:
     """A kept result, if it is one of the text that is asked for."""
     result = load_result(saved)
     if result["text"]["sha256"] != hashlib.sha256(options.text.read_bytes()).hexdigest():
-        raise SystemExit(f"{saved}: is of another text; choose another --work")
+        raise ConfigError(f"{saved}: is of another text; choose another --work")
     return result
 
 
@@ -135,6 +136,15 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse before the first run what would fail behind the last one."""
+    for path in filter(None, (options.csv, options.plot)):
+        if not path.resolve().parent.is_dir():
+            raise ConfigError(f"{path}: there is no such folder; choose another place")
+    if options.plot and not importlib.util.find_spec("matplotlib"):
+        raise ConfigError("--plot needs matplotlib; install it with pip install 'lm-meter[plot]'")
+
+
 def main() -> None:
     """Parse the arguments, make every entry, write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,15 +154,19 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--plot", type=Path, metavar="FILE.png")
     options = parser.parse_args()
-    # A folder for each checkpoint: an entry's name says nothing of what it was made from.
-    options.work = options.work / Checkpoint(options.checkpoint).sha256()[:16]
-    options.work.mkdir(parents=True, exist_ok=True)
+    try:
+        _check(options)
+        # A folder for each checkpoint: an entry's name says nothing of what it was made from.
+        options.work = options.work / Checkpoint(options.checkpoint).sha256()[:16]
+        options.work.mkdir(parents=True, exist_ok=True)
+    except (LmMeterError, OSError) as error:
+        parser.error(str(error))
     rows = []
     for entry in [*WIDTHS, *PRUNINGS]:
         try:
             rows.append(row_of(entry, result_of(entry, options)))
         except LmMeterError as error:
-            raise SystemExit(f"{' '.join(entry)}: {error}") from None
+            parser.error(f"{' '.join(entry)}: {error}")
         row = rows[-1]
         print(
             f"{row['perplexity']:9.3f}  {row[f'score {PROFILES[0]}']:.5f}  {' '.join(entry)}",

@@ -108,7 +108,9 @@ def test_final_operations_other_than_multiplies_get_no_free_bits(kind):
         (16, 32, 0),
         (8, 32, 0),
         (8, 16, 0),
-        (32, 32, 0),
+        (25, 32, 0),
+        (26, 32, Fraction(26, 32)),
+        (32, 32, 1),
         (32, 16, 1),
         (32, 8, 1),
         (16, 8, HALF),
@@ -117,7 +119,10 @@ def test_final_operations_other_than_multiplies_get_no_free_bits(kind):
     ],
 )
 def test_final_conversions_are_free_where_exact(bits_a, bits_b, price):
-    """RULES: free when exactly representable in float32; else the width of the one input, the output ignored."""
+    """RULES: free when exactly representable in float32; else the width of the one input, the output ignored.
+
+    What keeps a width of 32 bits is a sum of integers on its way to float32, which holds 25 bits of it.
+    """
     assert FINAL.operation("convert", bits_a, bits_b, True) == price
 
 

@@ -95,6 +95,39 @@ def test_without_a_block_weights_are_pruned_one_by_one():
     assert Specification(WeightFormat("int8"), prune=0.5) == parse_specification("int8,prune=0.5,block=1x1")
 
 
+@pytest.mark.parametrize("before", ["int8,group=8,offsets", "codebook4,group=8", "int4", "int4,block=1x8,prune=0.5"])
+def test_what_was_quantised_is_read_as_what_it_stands_for(before, source, tmp_path):
+    quantize(source, tmp_path / "first.npz", plan_of(before))
+    quantize(tmp_path / "first.npz", tmp_path / "second.npz", plan_of("float32"))
+    reference, actual = meanings(tmp_path / "first.npz"), meanings(tmp_path / "second.npz")
+    for name, values in reference.items():
+        # A product and a sum in float32.
+        np.testing.assert_allclose(actual[name], values, rtol=2.0**-23, atol=2.0**-22)
+
+
+def test_a_scale_is_found_for_the_weights_that_are_kept():
+    """Zeros where weights were pruned lie far from the others' middle; served as well, they would keep steps coarse."""
+    weights = np.array([[*np.linspace(1.0, 1.2, 900), 2.0, *np.zeros(900)]], np.float32)  # the middle is 1
+    found = round_weights(weights, WeightFormat("int4", offsets=True), weights > 0)
+    assert float(found.scales[0, 0]) < 0.6 / 7  # the outlier is cut off
+    served = round_weights(weights, WeightFormat("int4", offsets=True))
+    assert float(served.scales[0, 0]) > 0.8 / 7
+
+
+@pytest.mark.parametrize("largest", [1.1e-5, 2.2e-5, 1.1e-4, 0.3])
+def test_no_weight_is_cut_off_by_a_scale_that_float16_rounds_down(largest):
+    weights = np.linspace(-largest, largest, 41, dtype=np.float32)[None]
+    rounded = round_weights(weights, WeightFormat("int8"))
+    assert np.abs(rounded.values() - weights).max() <= 0.51 * float(rounded.scales[0, 0])
+
+
+def test_the_size_before_is_that_of_the_file_that_is_replaced(source):
+    size = source.stat().st_size
+    done = quantize(source, source, plan_of("int4"))
+    assert (done.bytes_before, done.bytes_after) == (size, source.stat().st_size)
+    assert done.bytes_after < size
+
+
 @pytest.mark.parametrize("specification", SPECIFICATIONS)
 def test_specifications_come_back_as_they_were_written(specification):
     found = parse_specification(specification)

@@ -1,5 +1,8 @@
 """Storage: declared widths, tied tensors, the rules' golden layers."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import pytest
 from tiny import WORDS, tiny_checkpoint
 
@@ -59,6 +62,13 @@ def test_one_narrow_tensor_takes_the_free_bits_from_all():
     assert priced_parameters([wide, narrow], FINAL) == 12
     assert not is_narrow([wide])
     assert priced_parameters([wide], FINAL) == 5
+
+
+def test_a_mask_of_one_bit_takes_no_free_bits():
+    """Half of 16-bit weights pruned: 10 / 2 and 20 mask bits of 1/32 each."""
+    mask = replace(tensor(1, 20), role="mask")
+    assert not is_narrow([tensor(16, 10), mask])
+    assert priced_parameters([tensor(16, 10), mask], FINAL) == 5 + Fraction(20, 32)
 
 
 def test_tensors_of_a_checkpoint(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import TEXT, tiny_checkpoint
 
-from lm_meter import evaluate
+from lm_meter import ConfigError, evaluate
 from lm_meter.profiles import profile_named
 from lm_meter.quantization.convert import quantize
 from lm_meter.quantization.specification import Plan, parse_pattern, parse_specification
@@ -45,7 +45,7 @@ def test_a_sweep_that_was_cut_goes_on_where_it_stood(options):
     options.checkpoint.unlink()  # a second run would fail
     assert sweep_widths.result_of(["keep"], options).perplexity == first.perplexity
     options.text.write_text("the cat", encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"keep.json: is of another text; choose another --work"):
+    with pytest.raises(ConfigError, match=r"keep.json: is of another text; choose another --work"):
         sweep_widths.result_of(["keep"], options)
 
 
@@ -75,3 +75,21 @@ def test_the_program_writes_the_table(options, tmp_path, monkeypatch):
     assert [row["weights"] for row in rows] == ["keep", "int8,activations=8", "float16,prune=0.5"]
     assert rows[1]["tensors"] == "lstm.*=int4,group=8"
     assert float(rows[0]["score micronet-2019-06"]) > float(rows[2]["score micronet-2019-06"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--csv", "nowhere/sweep.csv"], "nowhere/sweep.csv: there is no such folder; choose another place"),
+        (["--checkpoint", "missing.npz"], "missing.npz: cannot be opened"),
+        (["--plot", "sweep.png"], "--plot needs matplotlib; install it with pip install 'lm-meter[plot]'"),
+    ],
+)
+def test_what_would_fail_in_the_end_is_refused_before_the_first_run(arguments, message, options, monkeypatch, capsys):
+    monkeypatch.setattr(sweep_widths.importlib.util, "find_spec", lambda name: None)
+    given = ["--text", options.text, "--work", options.work, "--csv", options.work / "sweep.csv", *arguments]
+    monkeypatch.setattr(sys, "argv", ["sweep", *map(str, given)])
+    with pytest.raises(SystemExit) as stopped:
+        sweep_widths.main()
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err

@@ -68,6 +68,7 @@ def quantize(
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     plan.check({name: source.shape(name) for name in source.formats})
     _check_declarations(source, plan, out)
+    bytes_before = source.path.stat().st_size  # the new file may take its place
     config = {key: value for key, value in source.config.items() if key not in ("format", "version")}
     config["formats"] = dict(source.config["formats"])
     config["origin"] = f"lm-meter quantize, from the checkpoint with SHA-256 {source.sha256()}"
@@ -106,7 +107,7 @@ def quantize(
     june = PROFILES[DEFAULT_PROFILE]
     return Quantized(
         changes,
-        source.path.stat().st_size,
+        bytes_before,
         written.path.stat().st_size,
         total_bits(old),
         total_bits(new),

@@ -95,7 +95,7 @@ def _round_groups(
     scales = np.zeros(parts.shape[:2], np.float16)
     # A scale that float16 does not have makes no error that is better than none: it stays 0, for the caller to see.
     for end in _ENDS[bits]:
-        tried = np.maximum((largest * (np.float32(end) / most)).astype(np.float16), _SMALLEST_SCALE)
+        tried = _scales(largest * (np.float32(end) / most))
         steps = parts / tried.astype(np.float32)[..., None]
         found = _nearest(steps, book) if book is not None else _whole(steps, _LARGEST[bits])
         squares = np.square(steps - (found if book is None else book[found]))
@@ -107,6 +107,16 @@ def _round_groups(
         scales = np.where(better, tried, scales)
         numbers = np.where(better[..., None], found, numbers)
     return numbers, scales, offsets
+
+
+def _scales(exact: np.ndarray) -> np.ndarray:
+    """The nearest float16 above 0, but the next larger one where the nearest would cut off half a step or more.
+
+    That happens below 2**-14 only, where float16 has few digits left.
+    """
+    nearest = np.maximum(exact.astype(np.float16), _SMALLEST_SCALE)
+    cut = nearest.astype(np.float32) * np.float32(1 + 0.5 / 127) < exact
+    return np.where(cut, np.nextafter(nearest, np.float16(np.inf)), nearest)
 
 
 def _whole(steps: np.ndarray, largest: int) -> np.ndarray:
