@@ -42,8 +42,9 @@ class Cache(NamedTuple):
 class Relative(NamedTuple):
     """Learned vectors of distances, shared by the heads of a layer."""
 
-    vectors: Any  # (layers, W, distances and 16 before and behind) float32: [d, 16 + farthest - distance]; or empty
+    vectors: Any  # (layers, W, distances and 16 before and behind) float32: [layer, d, 16 + farthest - distance]
     farthest: int
+    bits: Any  # (layers,) int64, declared widths; 0: there are none
 
 
 class View(NamedTuple):
@@ -56,18 +57,18 @@ class View(NamedTuple):
 
 
 @kernel
-def attend_cost(meter, width, seen, queries, relative):
+def attend_cost(meter, width, seen, queries, relative_bits):
     """Cost law of ``attend`` for some queries that see ``seen`` positions together.
 
     For m positions: m W multiplies and m (W - 1) adds for the scores; with relative positions m W of each more; m - 1
     compares, m subtractions, m exponentials, m - 1 adds; m W multiplies and (m - 1) W adds for the mixture, and W
     divisions.
     """
-    products, sums = seen * width, seen * (width - 1)
-    if relative:
-        products += seen * width
+    sums = seen * (width - 1)
+    if relative_bits != 0:
+        charge(meter, MULTIPLY, relative_bits, FLOAT_BITS, seen * width)
         sums += seen * width
-    charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, products + seen * width)
+    charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, 2 * seen * width)
     charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, sums + seen + (seen - queries) + (seen - queries) * width)
     charge(meter, COMPARE, FLOAT_BITS, FLOAT_BITS, seen - queries)
     charge(meter, TRANSCENDENTAL, FLOAT_BITS, UNARY, seen)
@@ -106,7 +107,7 @@ def _score(query, cache, relative, view, scores):
     """Scores of the positions, from the oldest on, behind FRONT."""
     width, span = cache.width, cache.width * LANES
     start = (view.layer * cache.heads + view.head) * cache.capacity * width
-    with_relative = relative.vectors.size > 0
+    with_relative = relative.bits[view.layer] != 0
     block, last = view.oldest // LANES, view.own // LANES + 1
     while block < last:
         at, to = start + block * span, FRONT + block * LANES - view.oldest

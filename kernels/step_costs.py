@@ -55,7 +55,7 @@ def step_cost(network, step, tokens, kept, tally):
     elif step.kind == ATTEND:
         heads, width = network.options.heads, network.options.head_width
         seen = _seen(network, step, tokens, kept) * heads
-        attend_cost(meter, width, seen, rows * heads, network.relative.vectors.size > 0)
+        attend_cost(meter, width, seen, rows * heads, network.relative.bits[step.layer])
     elif step.kind == EMBED:
         _embed_cost(network, step, tokens, tally)
     elif step.kind == POSITION:

@@ -200,7 +200,7 @@ def _attend(network, memory, step, chunk, team, tally):
         attend(queries[t, place], cache, network.relative, view, scratch, out[t, place])
         seen += own - oldest + 1
         items += 1
-    attend_cost(Meter(tally, step.region), width, seen, items, network.relative.vectors.size > 0)
+    attend_cost(Meter(tally, step.region), width, seen, items, network.relative.bits[step.layer])
 
 
 @inlined

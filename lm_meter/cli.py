@@ -146,6 +146,13 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "--first-token", choices=("score", "skip"), default="score", help="predict the first token or not"
     )
     parser.add_argument("--oov", choices=("error", "unk"), default="error", help="what an unknown word is")
+    parser.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="what a transformer keeps of its context: cache, recompute, segment or segment:OVERLAP (default: cache, "
+        "or segment where positions are learned)",
+    )
+    parser.add_argument("--context", type=int, metavar="N", help="tokens of it (default: the checkpoint's own)")
     parser.add_argument("--output", type=_file_name, metavar="FILE.json", help="also write the result document")
     _add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")

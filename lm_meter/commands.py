@@ -31,7 +31,15 @@ def run_eval(options: argparse.Namespace) -> int:
     from .report import result_table
     from .run_options import RunOptions
 
-    run = RunOptions(options.block, options.threads, options.first_token, options.limit, options.oov)
+    run = RunOptions(
+        block=options.block,
+        threads=options.threads,
+        first_token=options.first_token,
+        limit=options.limit,
+        oov=options.oov,
+        policy=options.policy,
+        context=options.context,
+    )
     checkpoint = _checkpoint(options.checkpoint)
     if options.output:
         _check_writable(options.output)

@@ -11,6 +11,7 @@ from .errors import ConfigError
 
 CACHE, RECOMPUTE, SEGMENT = "cache", "recompute", "segment"
 POLICIES = (CACHE, RECOMPUTE, SEGMENT)
+STATE = "state"  # of a recurrent model: no policy to choose
 _EXPECTED = f"{CACHE}, {RECOMPUTE}, {SEGMENT} or {SEGMENT}:OVERLAP"
 
 

@@ -79,11 +79,12 @@ def evaluate(
     if options.limit is not None:
         source = first_words(source, options.limit)
     encoded = tokenizer.encode(source, options.oov)
+    context = opened.architecture.context(opened.model_config, options.policy, options.context)
     inputs, targets = _inputs_and_targets(encoded, tokenizer.specials.start, options)
     with deferred_interrupt() as interruption:
         started = time.perf_counter()
         team = ThreadTeam(check_threads(options.threads))
-        runtime = opened.architecture.load(opened, team)
+        runtime = opened.architecture.load(opened, team, context)
         runtime.reserve(options.block)
         load_seconds = time.perf_counter() - started
         interruption.obey()
@@ -111,7 +112,7 @@ def evaluate(
                 weight_bytes_per_token=runtime.weight_bytes(options.block),
                 stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team, runtime.threads),
             ),
-            online=Online(options.block, run.rechecked, True),
+            online=Online(options.block, run.rechecked, True, context),
             threads=runtime.threads,
         )
         return build_result(opened, measurement, chosen)

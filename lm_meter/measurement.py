@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .context import Context
 from .histogram import Overflow, Row
 from .regions import Region
 from .text import Text
@@ -27,11 +28,15 @@ class Speed:
 
 @dataclass(frozen=True)
 class Online:
-    """How the on-line property was kept: block, positions recomputed alone, and whether their bits agreed."""
+    """How the on-line property was kept: block, positions recomputed alone, whether their bits agreed, and the context.
+
+    No context: that of a recurrent state.
+    """
 
     block: int
     positions_rechecked: int
     bits_equal: bool
+    context: Context | None
 
 
 @dataclass(frozen=True)

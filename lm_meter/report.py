@@ -153,6 +153,11 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
     ]
 
 
+def _context(online: dict[str, Any]) -> list[tuple[str, str]]:
+    """The context policy, where there is a choice of one."""
+    return [("context", f"{online['policy']}, {online['context']} tokens")] if online["context"] else []
+
+
 def _speed_lines(d: dict[str, Any]) -> list[str]:
     speed, online = d["speed"], d["online"]
     fraction = speed["bandwidth_fraction"]
@@ -167,6 +172,7 @@ def _speed_lines(d: dict[str, Any]) -> list[str]:
                 ("weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"),
                 ("memory bandwidth", share),
                 ("on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"),
+                *_context(online),
                 (
                     "peak memory",
                     f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads",

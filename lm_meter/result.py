@@ -18,6 +18,7 @@ import numpy as np
 
 from .atomic_file import atomic_file
 from .checkpoint import Checkpoint
+from .context import STATE
 from .corpora import WIKITEXT_103
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
@@ -74,6 +75,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
     size = int(measured.encoded.sizes[here].sum())
     nll = -math.fsum(measured.log_probs)
     tensors = tensors_of(checkpoint)
+    context = measured.online.context
     speed, stream = measured.speed, measured.speed.stream_bytes_per_second
     document = {
         "schema": SCHEMA,
@@ -117,6 +119,8 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "block": measured.online.block,
             "positions_rechecked": measured.online.positions_rechecked,
             "bits_equal": measured.online.bits_equal,
+            "policy": str(context) if context else STATE,
+            "context": context.length if context else None,
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),

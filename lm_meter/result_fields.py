@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .context import STATE
 from .errors import ConfigError
 from .kernels.charge import KINDS, MAX_BITS
 from .regions import ROLES
@@ -50,7 +51,7 @@ _FIELDS: dict[str, Any] = {
         "stream_bytes_per_second": float,
         "bandwidth_fraction": (float, None),
     },
-    "online": {"block": int, "positions_rechecked": int, "bits_equal": bool},
+    "online": {"block": int, "positions_rechecked": int, "bits_equal": bool, "policy": str, "context": (int, None)},
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
 }
@@ -61,6 +62,10 @@ _MAX_COUNT = 2**63 - 1  # tallies are int64
 
 def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
+    online = document.get("online")
+    if isinstance(online, dict):  # of versions that knew recurrent models only
+        online.setdefault("policy", STATE)
+        online.setdefault("context", None)
     _check_fields(document, _FIELDS, "", path)
     document.setdefault("overflows", [])
     _check_fields(document["overflows"], _OVERFLOWS, "overflows.", path)

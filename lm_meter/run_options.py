@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .context import parse_policy
 from .errors import ConfigError
 from .threads import check_threads, is_whole
 
@@ -30,6 +31,11 @@ class RunOptions:
         Word tokens to take from the beginning of the text.
     oov : "error" or "unk"
         What an unknown word is: an error, or the vocabulary's unknown token.
+    policy : str, optional
+        What a model without a recurrent state sees, and what of it is kept: "cache", "recompute", "segment" or
+        "segment:OVERLAP"; see ``Context``. By default "cache", or "segment" where positions are learned.
+    context : int, optional
+        Tokens of that; by default the checkpoint's own.
     """
 
     block: int = DEFAULT_BLOCK
@@ -37,6 +43,8 @@ class RunOptions:
     first_token: str = "score"
     limit: int | None = None
     oov: str = "error"
+    policy: str | None = None
+    context: int | None = None
 
     def __post_init__(self) -> None:
         if not is_whole(self.block) or not 1 <= self.block <= MAX_BLOCK:
@@ -48,6 +56,10 @@ class RunOptions:
         if self.limit is not None and (not is_whole(self.limit) or self.limit < 1):
             raise ConfigError(f"limit is {self.limit!r}; expected 1 or more word tokens")
         check_threads(self.threads)
-        for name in ("block", "threads", "limit"):  # NumPy's whole numbers would not go into a JSON document
+        if self.policy is not None:
+            parse_policy(self.policy)
+        if self.context is not None and (not is_whole(self.context) or self.context < 1):
+            raise ConfigError(f"context is {self.context!r}; expected 1 or more tokens")
+        for name in ("block", "threads", "limit", "context"):  # NumPy's whole numbers would not go into a JSON document
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else int(value))

@@ -134,9 +134,13 @@ class Transformer:
         seen = self.kept[layer][-(self.window + 1) :]
         width = self.config["dimensions"]["head_width"]
         place = slice(head * width, (head + 1) * width)
-        scores = []
-        for key, _ in seen:
-            scores.append(total(q * k for q, k in zip(query, key[place], strict=True)))
+        scores, name = [], f"layers.{layer}.attention.relative"
+        for distance, (key, _) in zip(reversed(range(len(seen))), seen, strict=True):
+            terms = [q * k for q, k in zip(query, key[place], strict=True)]
+            if name in self.arrays:
+                vector = [self.ledger.number(r, self.bits[name]) for r in self.arrays[name][distance]]
+                terms += [Counted((r * q).value, ACTIVATION, self.ledger) for q, r in zip(query, vector, strict=True)]
+            scores.append(total(terms))
         top = largest(scores)
         weights = [(score - top).exp() for score in scores]
         z = total(weights)

@@ -48,7 +48,7 @@ FIELDS = {
     "score": "profile storage_ratio operations_ratio total meets_gate",
     "speed": "tokens_per_second seconds compile_seconds weight_bytes_per_token stream_bytes_per_second"
     " bandwidth_fraction",
-    "online": "block positions_rechecked bits_equal",
+    "online": "block positions_rechecked bits_equal policy context",
     "environment": "lm_meter python numpy numba cpu threads commit",
 }
 

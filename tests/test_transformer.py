@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference_transformer import Transformer
 from stored_weights import reference_weights
-from tiny import narrowed
+from tiny import narrowed, tiny_checkpoint
 from tiny_transformer import KINDS, transformer_parts
 
 import lm_meter
@@ -82,7 +82,7 @@ def _by_hand(model, context, tokens):
 
 
 @pytest.mark.parametrize("context", POLICIES, ids=str)
-@pytest.mark.parametrize("name", [*KINDS, "gpt, float16", "llama, bfloat16", "narrow"])
+@pytest.mark.parametrize("name", [*KINDS, "gpt, float16", "llama, bfloat16", "micronet, float16", "narrow"])
 def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
     if name.startswith("gpt") and context.policy == "cache":
         context = Context("cache", 9)  # a cache does not slide over learned positions
@@ -172,5 +172,61 @@ def test_a_learned_position_too_many_is_refused(tmp_path):
         "the context policy segment or recompute"
     )
     with pytest.raises(lm_meter.ConfigError) as caught:
-        opened.architecture.context(opened.model_config, None, 10, 0)
+        opened.architecture.context(opened.model_config, None, 10)
     assert str(caught.value) == ("context is 10, but the checkpoint has 9 learned positions; expected at most as many")
+
+
+def test_relative_positions_are_floats(tmp_path):
+    name = "layers.1.attention.relative"
+    parts = narrowed(*transformer_parts("micronet", WORDS), {name: {"format": "int8"}})
+    lm_meter.write_checkpoint(tmp_path / "model.npz", *parts)
+    opened = lm_meter.Checkpoint(tmp_path / "model.npz")
+    with pytest.raises(lm_meter.CheckpointError) as caught:
+        opened.architecture.load(opened, ThreadTeam(1))
+    assert str(caught.value) == (
+        f"{tmp_path / 'model.npz'}: array {name}: is int8; relative positions are floating-point numbers "
+        "here, none pruned"
+    )
+
+
+def test_evaluate_names_the_policy_and_is_the_same_run(tmp_path):
+    opened, _ = _opened("gpt", tmp_path)
+    tokens = [*_tokens(30).tolist(), 0]
+    text = "".join("\n" if t == 0 else f"{WORDS[t]} " for t in tokens)
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    inputs, targets = np.array([0, *tokens[:-1]]), np.array(tokens)
+    for policy, length, context in (
+        (None, None, Context("segment", 9)),
+        ("recompute", 5, Context("recompute", 5)),
+        ("segment:2", None, Context("segment", 9, 2)),
+    ):
+        options = lm_meter.RunOptions(block=7, policy=policy, context=length)
+        result = lm_meter.evaluate(opened, text=tmp_path / "text", options=options)
+        reference, tally, runtime = _run(opened, context, inputs, targets)
+        assert result.log_probs.tobytes() == reference.tobytes()
+        assert (result["online"]["policy"], result["online"]["context"]) == (str(context), context.length)
+        assert result["online"]["bits_equal"]
+        rows = [(r.region, r.kind, r.bits_a, r.bits_b, r.count) for r in rows_of(tally, runtime.regions)]
+        assert [tuple(row.values()) for row in result["histogram"]] == rows
+
+
+def test_a_model_in_the_users_own_loop(tmp_path):
+    opened, _ = _opened("llama", tmp_path)
+    tokens = _tokens(20)
+    reference, _, _ = _run(opened, Context("cache", 9), np.array([0, *tokens[:-1]]), tokens)
+    model = lm_meter.Model(tmp_path / "model.npz")
+    for token, expected in zip(tokens.tolist(), reference, strict=True):
+        assert model.log_prob(token) == expected
+        model.advance(token)
+
+
+def test_a_state_has_no_policy(tmp_path):
+    tiny_checkpoint(tmp_path / "lstm.npz")
+    (tmp_path / "text").write_text("the cat\n", encoding="utf-8")
+    with pytest.raises(lm_meter.ConfigError) as caught:
+        lm_meter.evaluate(
+            tmp_path / "lstm.npz", text=tmp_path / "text", options=lm_meter.RunOptions(policy="recompute")
+        )
+    assert str(caught.value) == (
+        "the checkpoint is an LSTM, whose state is its context; --policy and --context are for transformers"
+    )

@@ -36,7 +36,16 @@ NO_POSITIONS = {
     "attention": {"scale": 1.0},
     "feed_forward": {"activation": "relu", "gated": True},
 }
-KINDS = {"llama": LLAMA, "gpt": GPT, "post-norm": POST_NORM, "no positions": NO_POSITIONS}
+MICRONET = {
+    "dimensions": {"width": 16, "head_width": 5, "key_value_heads": 4, "feed_forward": 33},
+    "positions": {"kind": "relative"},
+    "norm": {"kind": "layer", "place": "before", "final": False, "bias": True, "epsilon": 1e-5},
+    "attention": {"window": 3},
+    "feed_forward": {"activation": "relu", "gated": False},
+    "embedding": {"scale": 4.0},
+    "tied": True,
+}
+KINDS = {"llama": LLAMA, "gpt": GPT, "post-norm": POST_NORM, "no positions": NO_POSITIONS, "micronet": MICRONET}
 _DEFAULTS = {
     "attention": {},
     "embedding": {"scale": 1.0},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import Checkpoint, Expected
+from ..context import Context
 from ..regions import Region
 from ..threads import ThreadTeam
 from .runtime import Runtime
@@ -32,8 +33,12 @@ class Architecture(ABC):
         return {"softmax.weight": "embedding"} if config.tied else {}
 
     @abstractmethod
-    def load(self, checkpoint: Checkpoint, team: ThreadTeam) -> Runtime:
-        """Pack the weights."""
+    def context(self, config: Any, policy: str | None = None, length: int | None = None) -> Context | None:
+        """The context that is meant, by default the checkpoint's own; None where a state is the context."""
+
+    @abstractmethod
+    def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> Runtime:
+        """Pack the weights, for a context of ``context``'s, by default of the checkpoint's own."""
 
     @abstractmethod
     def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..arena import MatrixSource, describe_matrix, pack_weights
 from ..checkpoint import Checkpoint, Expected
+from ..context import Context
+from ..errors import ConfigError
 from ..kernels import lstm as loop
 from ..kernels.barrier import Team
 from ..kernels.charge import new_tally
@@ -65,7 +67,15 @@ class LstmArchitecture(Architecture):
         """Arrays that a checkpoint with this configuration holds."""
         return lstm_arrays(config, path)
 
-    def load(self, checkpoint: Checkpoint, team: ThreadTeam) -> LstmRuntime:
+    def context(self, config: LstmConfig, policy: str | None = None, length: int | None = None) -> Context | None:
+        """None: the state of an LSTM is its context."""
+        if policy is not None or length is not None:
+            raise ConfigError(
+                "the checkpoint is an LSTM, whose state is its context; --policy and --context are for transformers"
+            )
+        return None
+
+    def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> LstmRuntime:
         """Pack the weights."""
         return LstmRuntime(checkpoint, team)
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from ..arena import describe_matrix, pack_weights
 from ..checkpoint import Checkpoint, Expected
-from ..context import CACHE, RECOMPUTE, SEGMENT, Context
-from ..errors import ConfigError
+from ..context import CACHE, RECOMPUTE, SEGMENT, Context, parse_policy
+from ..errors import CheckpointError, ConfigError
 from ..kernels import token_loop as loop
 from ..kernels.attention import FRONT, Cache, Relative
 from ..kernels.barrier import Team
 from ..kernels.charge import new_tally
+from ..kernels.formats import is_integer
 from ..kernels.lanes import LANES
 from ..kernels.lookup import Table
 from ..kernels.matrix import NONE, Matrix
@@ -29,9 +30,11 @@ from ..kernels.readout import Predictions
 from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
 from ..kernels.step_costs import chunks_cost
 from ..kernels.tile import TILE_TOKENS
+from ..quantization.arrays import read_weights
 from ..regions import Region
 from ..tables import described_table, lookup_table
 from ..threads import ThreadTeam
+from ..weight_values import check_values
 from .architecture import Architecture
 from .runtime import Runtime, most_groups, narrow_inputs, padded, readout_buffers, readout_rows, zeros
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
@@ -55,10 +58,11 @@ class TransformerArchitecture(Architecture):
         """Arrays that a checkpoint with this configuration holds."""
         return transformer_arrays(config, path)
 
-    def context(self, config: TransformerConfig, policy: str | None, length: int | None, overlap: int) -> Context:
+    def context(self, config: TransformerConfig, policy: str | None = None, length: int | None = None) -> Context:
         """The context that is meant: by default the checkpoint's own length, and a cache where positions allow it."""
+        name, overlap = parse_policy(policy) if policy else (None, 0)
         learned = config.positions.kind == "learned"
-        found = Context(policy or (SEGMENT if learned else CACHE), length or config.context, overlap)
+        found = Context(name or (SEGMENT if learned else CACHE), length or config.context, overlap)
         if learned and found.length > config.positions.count:
             raise ConfigError(
                 f"context is {found.length}, but the checkpoint has {config.positions.count} learned positions; "
@@ -68,12 +72,12 @@ class TransformerArchitecture(Architecture):
 
     def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> TransformerRuntime:
         """Pack the weights."""
-        return TransformerRuntime(checkpoint, team, context or self.context(checkpoint.model_config, None, None, 0))
+        return TransformerRuntime(checkpoint, team, context or self.context(checkpoint.model_config))
 
     def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
         """Operations of one prediction with a full context, from the cost laws alone; no weight is read."""
         config: TransformerConfig = checkpoint.model_config
-        context = self.context(config, None, None, 0)
+        context = self.context(config)
         chunk = (context.length, 0) if context.policy == RECOMPUTE else (1, context.length - 1)
         return self.chunk_tally(checkpoint, np.array([chunk], np.int64), context)
 
@@ -90,7 +94,8 @@ class TransformerArchitecture(Architecture):
         ]
         table = described_table(checkpoint, "embedding")
         positions = described_table(checkpoint, "positions") if config.positions.kind == "learned" else table
-        network = _network(config, context, plan, matrices, norms)._replace(table=table, position_table=positions)
+        network = _network(config, context, plan, matrices, norms)
+        network = network._replace(table=table, position_table=positions, relative=_relative(checkpoint, False))
         tally = new_tally(len(plan.regions))
         chunks_cost(network, chunks, tally)
         return plan.regions, tally
@@ -120,6 +125,30 @@ def _rotation(config: TransformerConfig, rows: int) -> Rotation:
 def _window(config: TransformerConfig, context: Context) -> int:
     """Past tokens that a query sees besides its own."""
     return context.length - 1 if config.window is None else min(config.window, context.length - 1)
+
+
+def _relative(checkpoint: Checkpoint, with_values: bool) -> Relative:
+    """Vectors of the distances of all layers, in the order in which scores are made; small, so kept as float32."""
+    config: TransformerConfig = checkpoint.model_config
+    if config.positions.kind != "relative":
+        return _no_relative(config)
+    names = [f"layers.{layer}.attention.relative" for layer in range(config.layers)]
+    for name in names:
+        if is_integer(checkpoint.formats[name].code) or checkpoint.formats[name].block:
+            raise CheckpointError(
+                f"{checkpoint.path}: array {name}: is {' '.join(checkpoint.formats[name].words())}; relative positions "
+                "are floating-point numbers here, none pruned"
+            )
+    farthest = int(config.window or 0)
+    vectors = zeros(config.layers if with_values else 0, config.head_width, farthest + 1 + 2 * LANES)
+    for layer, name in enumerate(names if with_values else ()):
+        check_values(checkpoint, name)
+        vectors[layer, :, LANES : LANES + farthest + 1] = read_weights(checkpoint, name).values[::-1].T
+    return Relative(vectors, farthest, np.array([checkpoint.formats[name].bits for name in names], np.int64))
+
+
+def _no_relative(config: TransformerConfig) -> Relative:
+    return Relative(zeros(0, 0, 0), 0, np.zeros(config.layers, np.int64))
 
 
 def _network(
@@ -155,7 +184,7 @@ def _network(
         steps=np.array(plan.steps, np.int64),
         buffers=np.array(offsets, np.int64),
         rotation=_rotation(config, rows),
-        relative=Relative(zeros(0, 0, 0), 0),
+        relative=_no_relative(config),
         options=options,
     )
 
@@ -181,7 +210,8 @@ class TransformerRuntime(Runtime):
         rows, table = self.weights, Table(matrices[-1], 1)
         if not config.tied:
             rows, table = lookup_table(checkpoint, "embedding", team)
-        self._network = network._replace(weights=self.weights, rows=rows, table=table, position_table=table)
+        network = network._replace(weights=self.weights, rows=rows, table=table, position_table=table)
+        self._network = network._replace(relative=_relative(checkpoint, True))
         if config.positions.kind == "learned":
             rows, table = lookup_table(checkpoint, "positions", team)
             self._network = self._network._replace(position_rows=rows, position_table=table)
