@@ -19,6 +19,7 @@ from .streams import prepare_streams, silence
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
 WEIGHT_NAMES = ("float32", "float16", "bfloat16", "int8", "int4", "codebook4", "keep")
+SOURCE_NAMES = ("llama2c",)
 TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (
         _add_eval,
+        _add_convert,
         _add_quantize,
         _add_count,
         _add_inspect,
@@ -157,6 +159,23 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
     _add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
     parser.set_defaults(command=commands.run_eval)
+
+
+def _add_convert(group: argparse._SubParsersAction) -> None:
+    parser = _command(
+        group,
+        "convert",
+        "write the model of another program as a checkpoint, and run it over a few tokens",
+        "lm-meter convert stories260K.bin stories.npz --tokenizer tok512.bin",
+    )
+    parser.add_argument("source", type=_file_name, metavar="SRC", help="a model of llama2.c")
+    parser.add_argument("out", type=_file_name, metavar="OUT.npz")
+    parser.add_argument("--from", dest="kind", choices=SOURCE_NAMES, help="its format (default: as it is recognised)")
+    parser.add_argument(
+        "--tokenizer", type=_file_name, metavar="FILE", help="its tokenizer, where that is not beside it"
+    )
+    _add_format(parser)
+    parser.set_defaults(command=commands.run_convert)
 
 
 def _add_quantize(group: argparse._SubParsersAction) -> None:

@@ -150,6 +150,24 @@ def _print(document: dict[str, Any], table: str, kind: str) -> None:
     sys.stdout.flush()
 
 
+def run_convert(options: argparse.Namespace) -> int:
+    """Write another program's model as a checkpoint and print what its first predictions lost."""
+    from dataclasses import asdict
+
+    from .conversion.convert import convert
+
+    given = [options.source, *([options.tokenizer] if options.tokenizer else [])]
+    _check_writable(options.out, "OUT")
+    _refuse_input(options.out, given, "OUT")
+    done = convert(options.source, options.out, options.kind, options.tokenizer)
+    table = (
+        f"{options.source} ({done.source}) -> {options.out}, {done.size:,} bytes\n"
+        f"mean loss of {done.tokens} predictions over the sample text: {done.loss_nats:.6f} nats\n"
+    )
+    _print(asdict(done), table, options.format)
+    return 0
+
+
 def run_quantize(options: argparse.Namespace) -> int:
     """Write a smaller checkpoint and print what it cost."""
     from dataclasses import asdict

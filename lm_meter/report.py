@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .histogram import rows_from_json
@@ -12,6 +13,7 @@ from .score import price
 from .storage import is_narrow, tensors_from_json
 
 _TERMINAL = 80  # columns
+_LAYER = re.compile(r"^layers\.[0-9]+\.")
 _KIND_NAMES = {"multiply": "mult", "add": "add", "divide": "div", "transcendental": "transc", "compare": "cmp",
                "bitwise": "bit", "convert": "conv"}  # fmt: skip
 
@@ -41,12 +43,30 @@ def pairs(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
     return [f"{indent}{name.ljust(width)}  {value}" for name, value in rows]
 
 
+def _folded(regions: dict[str, Any], nothing: Any, add: Callable[[Any, Any], Any]) -> dict[str, Any]:
+    """Values of regions, those of all layers added together."""
+    found: dict[str, Any] = {}
+    for region, value in regions.items():
+        name = _LAYER.sub("layers.*.", region)
+        found[name] = add(found.get(name, nothing), value)
+    return found
+
+
 def operations_table(operations: dict[str, Any], by_region_and_kind: dict[str, dict[str, float]]) -> list[str]:
-    """Operations per token by region and kind; in millions where whole numbers would not fit the terminal."""
+    """Operations per token by region and kind; in thousands or millions where these would not fit the terminal.
+
+    What the layers of a deep model have in common is one row: the document has them one by one.
+    """
+    operations = {**operations, "by_region": _folded(operations["by_region"], 0.0, lambda a, b: a + b)}
+    by_region_and_kind = _folded(
+        by_region_and_kind, {}, lambda a, b: {k: a.get(k, 0) + b.get(k, 0) for k in {**a, **b}}
+    )
     lines = _operations_lines(operations, by_region_and_kind, "{:,.0f}", 1)
-    if max(map(len, lines)) <= _TERMINAL:
-        return lines
-    return ["  (millions)", *_operations_lines(operations, by_region_and_kind, "{:,.2f}", 1_000_000)]
+    for name, shown, unit in (("thousands", "{:,.1f}", 1_000), ("millions", "{:,.2f}", 1_000_000)):
+        if max(map(len, lines)) <= _TERMINAL:
+            break
+        lines = [f"  ({name})", *_operations_lines(operations, by_region_and_kind, shown, unit)]
+    return lines
 
 
 def _operations_lines(

@@ -1,25 +1,28 @@
 """Tokenizers: how a text becomes the numbers a model predicts.
 
-Three kinds. ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece
-model that is stored in the checkpoint. ``characters``: Unicode code points, line ends included. Whatever the kind,
-nothing of the text may be lost, because what is not predicted is not paid for.
+``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece model that is
+stored in the checkpoint. ``characters``: Unicode code points, line ends included. ``llama2c``: scored pieces as
+llama2.c applies them. Whatever the kind, nothing of the text may be lost, because what is not predicted is not paid
+for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..checkpoint import Checkpoint, Expected
 from ..errors import CheckpointError
 from .characters import CharacterTokenizer
 from .encoding import Encoded, Specials
+from .llama2c import Llama2cTokenizer
 from .pieces import PieceTokenizer
 from .words import WordTokenizer
 
 __all__ = [
     "CharacterTokenizer",
     "Encoded",
+    "Llama2cTokenizer",
     "PieceTokenizer",
     "Specials",
     "WordTokenizer",
@@ -31,7 +34,15 @@ _ARRAYS = {
     "word": "tokenizer.words",
     "sentencepiece": "tokenizer.model",
     "characters": "tokenizer.characters",
+    "llama2c": "tokenizer.llama2c",
 }
+_OF_BYTES: dict[str, Callable[[bytes, str], PieceTokenizer | Llama2cTokenizer]] = {
+    "sentencepiece": PieceTokenizer,
+    "llama2c": Llama2cTokenizer,
+}
+
+
+Tokenizer = WordTokenizer | PieceTokenizer | CharacterTokenizer | Llama2cTokenizer
 
 
 def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected]:
@@ -42,14 +53,14 @@ def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected
     return {_ARRAYS[kind]: Expected((None,), is_weight=False)}
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> WordTokenizer | PieceTokenizer | CharacterTokenizer:
+def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """The tokenizer stored in a checkpoint, checked against its vocabulary size."""
     config, path = checkpoint.config["tokenizer"], str(checkpoint.path)
     kind = config["kind"]
     raw = checkpoint.bytes(_ARRAYS[kind])
-    tokenizer: WordTokenizer | PieceTokenizer | CharacterTokenizer
-    if kind == "sentencepiece":
-        tokenizer = PieceTokenizer(raw, path)
+    tokenizer: Tokenizer
+    if kind in _OF_BYTES:
+        tokenizer = _OF_BYTES[kind](raw, path)
     else:
         try:
             content = raw.decode("utf-8")

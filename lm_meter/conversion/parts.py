@@ -1,0 +1,32 @@
+"""What a reader of another format hands over: a configuration and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A checkpoint that is not written yet: as ``write_checkpoint`` takes it, without its origin."""
+
+    config: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+# A Llama: root mean square norms before each part, gated silu, rotary positions, no biases (Touvron et al., 2023).
+LLAMA = {
+    "architecture": "transformer",
+    "attention": {},
+    "feed_forward": {"activation": "silu", "gated": True},
+    "embedding": {"scale": 1.0},
+    "bias": {"attention": False, "attention_output": False, "feed_forward": False, "softmax": False},
+}
+
+
+def llama_norm(epsilon: float) -> dict[str, Any]:
+    """Its normalisations."""
+    return {"kind": "root_mean_square", "place": "before", "final": True, "bias": False, "epsilon": epsilon}
