@@ -19,7 +19,7 @@ from .streams import prepare_streams, silence
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
 WEIGHT_NAMES = ("float32", "float16", "bfloat16", "int8", "int4", "codebook4", "keep")
-SOURCE_NAMES = ("llama2c",)
+SOURCE_NAMES = ("llama2c", "gguf", "huggingface")
 TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 
@@ -168,7 +168,9 @@ def _add_convert(group: argparse._SubParsersAction) -> None:
         "write the model of another program as a checkpoint, and run it over a few tokens",
         "lm-meter convert stories260K.bin stories.npz --tokenizer tok512.bin",
     )
-    parser.add_argument("source", type=_file_name, metavar="SRC", help="a model of llama2.c")
+    parser.add_argument(
+        "source", type=_file_name, metavar="SRC", help="a model of llama2.c, a GGUF file, or a Hugging Face folder"
+    )
     parser.add_argument("out", type=_file_name, metavar="OUT.npz")
     parser.add_argument("--from", dest="kind", choices=SOURCE_NAMES, help="its format (default: as it is recognised)")
     parser.add_argument(

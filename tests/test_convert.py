@@ -123,8 +123,12 @@ def test_the_command(source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("model", "tokenizer", "message"),
     [
-        (b"GGUF" + bytes(100), _tokenizer_bytes(), "is not recognised as a model of one of llama2c; name its format"),
-        (None, _tokenizer_bytes(), "does not exist; expected a model of one of llama2c"),
+        (
+            b"GGML" + bytes(100),
+            _tokenizer_bytes(),
+            "is not recognised as a model of one of llama2c, gguf, huggingface; name",
+        ),
+        (None, _tokenizer_bytes(), "does not exist; expected a model of one of llama2c, gguf, huggingface"),
         (_model_bytes()[:-4], _tokenizer_bytes(), "is not recognised as a model of one of llama2c"),
         (_model_bytes(), None, "needs its tokenizer; beside it there is none, expected one tok*.bin; name it"),
         (_model_bytes(), _tokenizer_bytes()[:-1], "tokenizer.llama2c ends inside piece 263; expected a tokenizer file"),
@@ -162,7 +166,7 @@ def test_a_named_format_is_looked_at_closely(source, tmp_path):
 def test_a_format_that_nobody_reads(source, tmp_path):
     from lm_meter import ConfigError
 
-    with pytest.raises(ConfigError, match="--from is 'onnx'; expected one of llama2c"):
+    with pytest.raises(ConfigError, match="--from is 'onnx'; expected one of llama2c, gguf"):
         convert(source, tmp_path / "m.npz", "onnx")
 
 

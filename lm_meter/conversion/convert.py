@@ -14,6 +14,8 @@ from ..defaults import sample_text
 from ..errors import CheckpointError, ConfigError
 from ..threads import ThreadTeam
 from ..tokenizers import load_tokenizer
+from .gguf import is_gguf, read_gguf
+from .huggingface import is_huggingface, read_huggingface
 from .llama2c import is_llama2c, read_llama2c
 from .parts import Parts
 
@@ -28,7 +30,11 @@ class Source:
     read: Callable[[Path, Path | None], Parts]
 
 
-SOURCES = {"llama2c": Source(is_llama2c, read_llama2c)}
+SOURCES = {
+    "llama2c": Source(is_llama2c, read_llama2c),
+    "gguf": Source(is_gguf, read_gguf),
+    "huggingface": Source(is_huggingface, read_huggingface),
+}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece model that is
 stored in the checkpoint. ``characters``: Unicode code points, line ends included. ``llama2c``: scored pieces as
-llama2.c applies them. Whatever the kind, nothing of the text may be lost, because what is not predicted is not paid
-for.
+llama2.c applies them. ``huggingface``: a ``tokenizer.json``. Whatever the kind, nothing of the text may be lost,
+because what is not predicted is not paid for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..checkpoint import Checkpoint, Expected
 from ..errors import CheckpointError
 from .characters import CharacterTokenizer
 from .encoding import Encoded, Specials
+from .huggingface import HuggingFaceTokenizer
 from .llama2c import Llama2cTokenizer
 from .pieces import PieceTokenizer
 from .words import WordTokenizer
@@ -22,6 +23,7 @@ from .words import WordTokenizer
 __all__ = [
     "CharacterTokenizer",
     "Encoded",
+    "HuggingFaceTokenizer",
     "Llama2cTokenizer",
     "PieceTokenizer",
     "Specials",
@@ -35,14 +37,16 @@ _ARRAYS = {
     "sentencepiece": "tokenizer.model",
     "characters": "tokenizer.characters",
     "llama2c": "tokenizer.llama2c",
+    "huggingface": "tokenizer.json",
 }
-_OF_BYTES: dict[str, Callable[[bytes, str], PieceTokenizer | Llama2cTokenizer]] = {
+_OF_BYTES: dict[str, Callable[[bytes, str], PieceTokenizer | Llama2cTokenizer | HuggingFaceTokenizer]] = {
     "sentencepiece": PieceTokenizer,
     "llama2c": Llama2cTokenizer,
+    "huggingface": HuggingFaceTokenizer,
 }
 
 
-Tokenizer = WordTokenizer | PieceTokenizer | CharacterTokenizer | Llama2cTokenizer
+Tokenizer = WordTokenizer | PieceTokenizer | CharacterTokenizer | Llama2cTokenizer | HuggingFaceTokenizer
 
 
 def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected]:

@@ -1,0 +1,18 @@
+"""Packages that only some conversions need."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from ..errors import ConfigError
+
+
+def needed(module: str, extra: str) -> ModuleType:
+    """Import a package; ConfigError says how to install it where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ConfigError(
+            f"this needs the package {module}, which is not installed; pip install 'lm-meter[{extra}]'"
+        ) from None

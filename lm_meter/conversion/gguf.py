@@ -1,0 +1,179 @@
+"""GGUF files of the Llama family, with float32, float16, bfloat16, Q8_0, Q4_0 and Q4_1 tensors kept in their width.
+
+Blocks of 32 weights with float16 scales become groups of 32, and every weight stays the same number. Q8_0 is int8.
+Q4_1, q * scale + minimum with q from 0 to 15, is a code book of the numbers 0 to 15 with offsets. Q4_0, (q - 8) *
+scale, is int4; where its scale is negative, -s, that is s * ((15 - q) - 8) + s: int4 with s as offset. A scale of zero
+becomes the smallest there is, of weights that are all zero. Rotary pairs are neighbours: whoever wrote the file has put
+the rows of queries and keys into that order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError
+from .bpe_json import byte_level_json
+from .extras import needed
+from .parts import LLAMA, Parts, llama_norm
+
+_BLOCK = 32
+_SMALLEST = np.float16(2.0**-24)  # the smallest float16 above 0
+_NAMES = {
+    "attn_norm": "attention.norm",
+    "attn_q": "attention.query",
+    "attn_k": "attention.key",
+    "attn_v": "attention.value",
+    "attn_output": "attention.output",
+    "ffn_norm": "feed_forward.norm",
+    "ffn_gate": "feed_forward.gate",
+    "ffn_up": "feed_forward.input",
+    "ffn_down": "feed_forward.output",
+}
+_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
+_FLOATS = {"F32": ("float32", "<f4"), "F16": ("float16", "<f2"), "BF16": ("bfloat16", "<u2")}
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file begins as GGUF does."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+class _Fields:
+    """The metadata of a file."""
+
+    def __init__(self, reader: Any, path: Path) -> None:
+        self._reader, self._path = reader, path
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value, or ``default``; CheckpointError where there is neither."""
+        field = self._reader.fields.get(key)
+        if field is not None:
+            return field.contents()
+        if default is None:
+            raise CheckpointError(f"{self._path}: has no {key}; expected a GGUF file of the Llama family")
+        return default
+
+
+def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
+    """Read a model; its tokenizer is in the file."""
+    if tokenizer is not None:
+        raise CheckpointError(f"--tokenizer {tokenizer}: a GGUF file has its own; leave the option away")
+    gguf = needed("gguf", "gguf")
+    try:
+        reader = gguf.GGUFReader(path)
+    except (ValueError, IndexError, KeyError) as error:
+        raise CheckpointError(f"{path}: is no GGUF file that can be read ({str(error)[:80]})") from None
+    fields = _Fields(reader, path)
+    family = fields.get("general.architecture")
+    if family != "llama":
+        raise CheckpointError(f"{path}: general.architecture is {family!r}; expected 'llama'")
+    arrays: dict[str, np.ndarray] = {}
+    formats: dict[str, Any] = {}
+    for tensor in reader.tensors:
+        name = _name_of(tensor.name, path)
+        formats[name] = _take(tensor, name, arrays, path)
+    heads, width = fields.get("llama.attention.head_count"), fields.get("llama.embedding_length")
+    head = fields.get("llama.attention.key_length", width // heads)
+    if "embedding" not in formats:
+        raise CheckpointError(f"{path}: has no tensor token_embd.weight; expected a whole model")
+    json, vocabulary, start = _tokenizer(fields, path)
+    config = {
+        **LLAMA,
+        "dimensions": {
+            "vocabulary": vocabulary,
+            "width": width,
+            "layers": fields.get("llama.block_count"),
+            "heads": heads,
+            "key_value_heads": fields.get("llama.attention.head_count_kv", heads),
+            "head_width": head,
+            "feed_forward": fields.get("llama.feed_forward_length"),
+            "context": fields.get("llama.context_length"),
+        },
+        "positions": {
+            "kind": "rotary",
+            "pairs": "adjacent",
+            "base": float(fields.get("llama.rope.freq_base", 10000.0)),
+            "rotated": fields.get("llama.rope.dimension_count", head),
+        },
+        "norm": llama_norm(float(fields.get("llama.attention.layer_norm_rms_epsilon"))),
+        "tied": "softmax.weight" not in formats,
+        "tokenizer": {"kind": "huggingface", "start": start},
+        "formats": formats,
+    }
+    return Parts(config, {**arrays, "tokenizer.json": np.frombuffer(json.encode(), np.uint8)})
+
+
+def _name_of(name: str, path: Path) -> str:
+    if name == "token_embd.weight":
+        return "embedding"
+    if name in ("output.weight", "output_norm.weight"):
+        return {"output.weight": "softmax.weight", "output_norm.weight": "norm.weight"}[name]
+    block, _, part = name.removeprefix("blk.").partition(".")
+    part = part.removesuffix(".weight")
+    if not name.startswith("blk.") or not block.isdigit() or part not in _NAMES:
+        raise CheckpointError(f"{path}: has a tensor {name!r:.60}, which no plain Llama has")
+    return f"layers.{int(block)}.{_NAMES[part]}.weight"
+
+
+def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> Any:
+    """Put a tensor's arrays among the others and return its declaration."""
+    kind, shape = tensor.tensor_type.name, tuple(int(n) for n in reversed(tensor.shape))
+    if kind not in _TYPES:
+        raise CheckpointError(f"{path}: tensor {tensor.name} is {kind}; expected one of {', '.join(_TYPES)}")
+    raw = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
+    if kind in _FLOATS:
+        declared, dtype = _FLOATS[kind]
+        arrays[name] = raw.view(dtype).reshape(shape)
+        return declared
+    rows, columns = shape
+    # A block: the scale, for Q4_1 the minimum behind it, and the numbers.
+    words = 1 + (kind == "Q4_1")
+    blocks = raw.reshape(rows, columns // _BLOCK, -1)
+    halves = np.ascontiguousarray(blocks[..., : 2 * words]).view("<f2")
+    numbers = blocks[..., 2 * words :]
+    scales, nothing = halves[..., 0], (halves[..., 0] == 0)[..., None]
+    arrays[f"{name}.scale"] = np.where(scales == 0, _SMALLEST, np.abs(scales))
+    if kind == "Q8_0":
+        signed = np.where(nothing, 0, np.ascontiguousarray(numbers).view(np.int8))
+        arrays[name] = np.where(scales[..., None] < 0, -signed, signed).astype(np.int8).reshape(rows, columns)
+        return {"format": "int8", "group": _BLOCK}
+    # Of a block the low half bytes are its first sixteen numbers, the high ones the others.
+    whole = np.concatenate([numbers & 15, numbers >> 4], axis=-1)
+    if kind == "Q4_0":
+        whole = np.where(nothing, 8, np.where(scales[..., None] < 0, 15 - whole, whole))
+        arrays[name] = _half_bytes(whole ^ 8, shape)  # 0 to 15 stand for -8 to 7: two's complement of half a byte
+        arrays[f"{name}.offset"] = np.where(scales < 0, -scales, np.float16(0))
+        return {"format": "int4", "group": _BLOCK, "offsets": True}
+    arrays[name] = _half_bytes(np.where(nothing, 0, whole), shape)
+    arrays[f"{name}.offset"] = np.ascontiguousarray(halves[..., 1])
+    arrays[f"{name}.codebook"] = np.arange(16, dtype=np.int8)
+    return {"format": "codebook4", "group": _BLOCK, "offsets": True}
+
+
+def _half_bytes(numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers 0 to 15 of a matrix, two a byte, the first in the low half."""
+    whole = numbers.astype(np.uint8).reshape(shape)
+    return whole[:, ::2] | (whole[:, 1::2] << 4)
+
+
+def _tokenizer(fields: _Fields, path: Path) -> tuple[str, int, str | None]:
+    """The tokenizer as JSON, how many tokens it has, and the one that begins a text, if texts begin with one."""
+    kind = fields.get("tokenizer.ggml.model")
+    if kind != "gpt2":
+        raise CheckpointError(f"{path}: tokenizer.ggml.model is {kind!r}; expected 'gpt2', byte-level pairs")
+    tokens = fields.get("tokenizer.ggml.tokens")
+    merges = fields.get("tokenizer.ggml.merges")
+    try:
+        json = byte_level_json(tokens, merges, fields.get("tokenizer.ggml.pre", "gpt-2"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    start = None
+    if fields.get("tokenizer.ggml.add_bos_token", 0):
+        start = tokens[fields.get("tokenizer.ggml.bos_token_id")]
+    return json, len(tokens), start

@@ -1,0 +1,202 @@
+"""Hugging Face folders of the GPT-2 and Llama families: ``config.json``, ``*.safetensors``, ``tokenizer.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError
+from .extras import needed
+from .parts import LLAMA, Parts, llama_norm
+
+_FLOATS = {"F32": ("float32", "<f4"), "F16": ("float16", "<f2"), "BF16": ("bfloat16", "<u2")}
+_ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
+
+
+def is_huggingface(path: Path) -> bool:
+    """Whether a folder has a configuration and weights."""
+    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+
+
+class _Source:
+    """The configuration and the tensors of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.config: Mapping[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path}/config.json: is not JSON ({error})") from None
+        safetensors = needed("safetensors", "huggingface")
+        self._tensors: dict[str, Mapping[str, Any]] = {}
+        for file in sorted(path.glob("*.safetensors")):
+            try:
+                self._tensors |= dict(safetensors.deserialize(file.read_bytes()))
+            except safetensors.SafetensorError as error:
+                raise CheckpointError(f"{file}: is no safetensors file that can be read ({error})") from None
+        self.arrays: dict[str, np.ndarray] = {}
+        self.formats: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """An entry of the configuration, or ``default``; CheckpointError where there is neither."""
+        value = self.config.get(key)
+        if value is None and default is None:
+            raise CheckpointError(f"{self.path}/config.json: has no {key}")
+        return default if value is None else value
+
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of a name."""
+        return name in self._tensors
+
+    def take(self, name: str, ours: str, change: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        """Put a tensor among ours, as its bits."""
+        if name not in self._tensors:
+            raise CheckpointError(f"{self.path}: has no tensor {name}")
+        tensor = self._tensors[name]
+        if tensor["dtype"] not in _FLOATS:
+            raise CheckpointError(
+                f"{self.path}: tensor {name} is {tensor['dtype']}; expected one of {', '.join(_FLOATS)}"
+            )
+        self.formats[ours], dtype = _FLOATS[tensor["dtype"]]
+        array = np.frombuffer(bytes(tensor["data"]), dtype).reshape(tensor["shape"])
+        self.arrays[ours] = np.ascontiguousarray(array if change is None else change(array))
+
+
+def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
+    """Read a model and its ``tokenizer.json``, from the folder or from where ``tokenizer`` says."""
+    source = _Source(path)
+    family = source.get("model_type")
+    if family not in _FAMILIES:
+        raise CheckpointError(f"{path}/config.json: model_type is {family!r}; expected one of {', '.join(_FAMILIES)}")
+    config = _FAMILIES[family](source)
+    raw = (tokenizer or path / "tokenizer.json").read_bytes()
+    config |= {"tokenizer": {"kind": "huggingface", **_start(source)}, "formats": source.formats}
+    return Parts(config, {**source.arrays, "tokenizer.json": np.frombuffer(raw, np.uint8)})
+
+
+def _start(source: _Source) -> dict[str, str]:
+    """The token that begins a text, if the tokenizer's configuration says that texts begin with one."""
+    file = source.path / "tokenizer_config.json"
+    entries = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    token = entries.get("bos_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    return {"start": token} if entries.get("add_bos_token") and token else {}
+
+
+def _activation(source: _Source, name: str) -> str:
+    if name not in _ACTIVATIONS:
+        raise CheckpointError(
+            f"{source.path}/config.json: the activation is {name!r}; expected one of {', '.join(_ACTIVATIONS)}"
+        )
+    return _ACTIVATIONS[name]
+
+
+def _read_gpt2(source: _Source) -> dict[str, Any]:
+    width, layers, heads = (source.get(key) for key in ("n_embd", "n_layer", "n_head"))
+    prefix = "transformer." if source.has("transformer.wte.weight") else ""
+    source.take(f"{prefix}wte.weight", "embedding")
+    source.take(f"{prefix}wpe.weight", "positions")
+
+    def both(theirs: str, ours: str, change: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        for part in ("weight", "bias"):
+            source.take(f"{theirs}.{part}", f"{ours}.{part}", change)
+
+    for layer in range(layers):
+        theirs, ours = f"{prefix}h.{layer}", f"layers.{layer}"
+        both(f"{theirs}.ln_1", f"{ours}.attention.norm")
+        both(f"{theirs}.ln_2", f"{ours}.feed_forward.norm")
+        # Its matrices are stored with a row for each input.
+        for part, name in enumerate(("query", "key", "value")):
+
+            def third(array: np.ndarray, part: int = part) -> np.ndarray:
+                return array[..., part * width : (part + 1) * width].T
+
+            both(f"{theirs}.attn.c_attn", f"{ours}.attention.{name}", third)
+        both(f"{theirs}.attn.c_proj", f"{ours}.attention.output", np.transpose)
+        both(f"{theirs}.mlp.c_fc", f"{ours}.feed_forward.input", np.transpose)
+        both(f"{theirs}.mlp.c_proj", f"{ours}.feed_forward.output", np.transpose)
+    both(f"{prefix}ln_f", "norm")
+    if source.config.get("scale_attn_by_inverse_layer_idx"):
+        raise CheckpointError(
+            f"{source.path}/config.json: scales attention by the layer's number, which is not known here"
+        )
+    return {
+        "architecture": "transformer",
+        "dimensions": {
+            "vocabulary": source.get("vocab_size"), "width": width, "layers": layers, "heads": heads,
+            "key_value_heads": heads, "head_width": width // heads,
+            "feed_forward": source.get("n_inner", 4 * width), "context": source.get("n_positions"),
+        },
+        "positions": {"kind": "learned", "count": source.get("n_positions")},
+        "norm": {
+            "kind": "layer", "place": "before", "final": True, "bias": True,
+            "epsilon": source.get("layer_norm_epsilon", 1e-5),
+        },
+        "attention": {} if source.get("scale_attn_weights", True) else {"scale": 1.0},
+        "feed_forward": {
+            "activation": _activation(source, source.get("activation_function", "gelu_new")), "gated": False,
+        },
+        "embedding": {"scale": 1.0},
+        "bias": {"attention": True, "attention_output": True, "feed_forward": True, "softmax": False},
+        "tied": True,
+    }  # fmt: skip
+
+
+def _read_llama(source: _Source) -> dict[str, Any]:
+    width, layers, heads = (source.get(k) for k in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
+    head = source.get("head_dim", width // heads)
+    rotary = source.config.get("rope_parameters") or {}
+    if source.config.get("rope_scaling") or rotary.get("rope_type", "default") != "default":
+        raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
+    biases = {"attention": bool(source.config.get("attention_bias")), "mlp": bool(source.config.get("mlp_bias"))}
+    source.take("model.embed_tokens.weight", "embedding")
+    for layer in range(layers):
+        theirs, ours = f"model.layers.{layer}", f"layers.{layer}"
+        source.take(f"{theirs}.input_layernorm.weight", f"{ours}.attention.norm.weight")
+        source.take(f"{theirs}.post_attention_layernorm.weight", f"{ours}.feed_forward.norm.weight")
+        for kind, part, name in (
+            ("attention", "self_attn.q_proj", "attention.query"),
+            ("attention", "self_attn.k_proj", "attention.key"),
+            ("attention", "self_attn.v_proj", "attention.value"),
+            ("attention", "self_attn.o_proj", "attention.output"),
+            ("mlp", "mlp.gate_proj", "feed_forward.gate"),
+            ("mlp", "mlp.up_proj", "feed_forward.input"),
+            ("mlp", "mlp.down_proj", "feed_forward.output"),
+        ):
+            source.take(f"{theirs}.{part}.weight", f"{ours}.{name}.weight")
+            if biases[kind]:
+                source.take(f"{theirs}.{part}.bias", f"{ours}.{name}.bias")
+    source.take("model.norm.weight", "norm.weight")
+    tied = bool(source.config.get("tie_word_embeddings", False))
+    if not tied:
+        source.take("lm_head.weight", "softmax.weight")
+    base = source.config.get("rope_theta") or rotary.get("rope_theta", 10000.0)
+    return {
+        **LLAMA,
+        "dimensions": {
+            "vocabulary": source.get("vocab_size"), "width": width, "layers": layers, "heads": heads,
+            "key_value_heads": source.get("num_key_value_heads", heads), "head_width": head,
+            "feed_forward": source.get("intermediate_size"), "context": source.get("max_position_embeddings"),
+        },
+        "positions": {"kind": "rotary", "pairs": "halves", "base": float(base), "rotated": head},
+        "norm": llama_norm(float(source.get("rms_norm_eps", 1e-6))),
+        "feed_forward": {"activation": _activation(source, source.get("hidden_act", "silu")), "gated": True},
+        "bias": {
+            "attention": biases["attention"], "attention_output": biases["attention"], "feed_forward": biases["mlp"],
+            "softmax": False,
+        },
+        "tied": tied,
+    }  # fmt: skip
+
+
+_FAMILIES = {"gpt2": _read_gpt2, "llama": _read_llama}

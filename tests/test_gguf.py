@@ -1,0 +1,143 @@
+"""GGUF files: every type of weight is taken as what it stands for, in its own width; what is not plain is refused."""
+
+import numpy as np
+import pytest
+
+from lm_meter import Checkpoint, CheckpointError, read_text
+from lm_meter.conversion.convert import convert
+from lm_meter.quantization.arrays import read_weights
+from lm_meter.tokenizers import load_tokenizer
+
+gguf = pytest.importorskip("gguf")
+pytest.importorskip("tokenizers")
+
+TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
+DECLARED = {
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "Q8_0": {"format": "int8", "group": 32},
+    "Q4_0": {"format": "int4", "group": 32, "offsets": True},
+    "Q4_1": {"format": "codebook4", "group": 32, "offsets": True},
+}
+WIDTH, HIDDEN, LAYERS, HEADS = 64, 96, 2, 4
+
+
+def _byte_tokens():
+    """The 256 bytes as byte-level tokenizers write them, and two merged pairs."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    names = {byte: chr(byte) for byte in printable}
+    for number, byte in enumerate(b for b in range(256) if b not in names):
+        names[byte] = chr(256 + number)
+    return [names[byte] for byte in range(256)] + ["Ġt", "he", "<s>"]
+
+
+def _write(path, kind="Q4_1", **changes):
+    """A small random Llama whose matrices have a type; returns the float32 values that they stand for."""
+    rng, values = np.random.default_rng(3), {}
+    writer = gguf.GGUFWriter(path, changes.pop("family", "llama"))
+    tokens = _byte_tokens()
+    writer.add_context_length(32)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(5000.0)
+    writer.add_tokenizer_model(changes.pop("tokenizer", "gpt2"))
+    writer.add_tokenizer_pre(changes.pop("pre", "smollm"))
+    writer.add_token_list(tokens)
+    writer.add_token_merges(["Ġ t", "h e"])
+    writer.add_bos_token_id(258)
+    writer.add_add_bos_token(True)
+
+    def add(name, *shape):
+        whole = rng.standard_normal(shape).astype(np.float32) * np.float32(0.2)
+        if len(shape) == 1:
+            writer.add_tensor(name, whole + 1)
+            return
+        type_ = getattr(gguf.GGMLQuantizationType, kind)
+        whole[0, :32] = 0  # a block without a scale
+        packed = gguf.quants.quantize(whole, type_)
+        writer.add_tensor(name, packed, raw_dtype=type_)
+        values[name] = gguf.quants.dequantize(packed, type_)
+
+    add("token_embd.weight", len(tokens), WIDTH)
+    for layer in range(LAYERS):
+        for part, *shape in (
+            ("attn_norm", WIDTH), ("attn_q", WIDTH, WIDTH), ("attn_k", WIDTH // 2, WIDTH),
+            ("attn_v", WIDTH // 2, WIDTH), ("attn_output", WIDTH, WIDTH), ("ffn_norm", WIDTH),
+            ("ffn_gate", HIDDEN, WIDTH), ("ffn_up", HIDDEN, WIDTH),
+            ("ffn_down", WIDTH, HIDDEN),
+        ):  # fmt: skip
+            add(f"blk.{layer}.{part}.weight", *shape)
+    add("output_norm.weight", WIDTH)
+    for name in changes.pop("surplus", ()):
+        add(name, WIDTH)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return values
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_weights_keep_their_width_and_their_values(kind, tmp_path):
+    values = _write(tmp_path / "m.gguf", kind)
+    done = convert(tmp_path / "m.gguf", tmp_path / "m.npz")
+    opened = Checkpoint(tmp_path / "m.npz")
+    assert (done.source, done.tokens) == ("gguf", 64)
+    for theirs, ours in (
+        ("token_embd.weight", "embedding"),
+        ("blk.1.attn_k.weight", "layers.1.attention.key.weight"),
+        ("blk.0.ffn_down.weight", "layers.0.feed_forward.output.weight"),
+    ):
+        assert opened.formats[ours].to_json() == DECLARED[kind]
+        # A product and a sum in float32, in one order or the other.
+        np.testing.assert_allclose(read_weights(opened, ours).values, values[theirs], rtol=2.0**-22, atol=2.0**-24)
+    assert opened.model_config.positions.base == 5000
+    assert opened.model_config.tied
+
+
+def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
+    _write(tmp_path / "m.gguf")
+    convert(tmp_path / "m.gguf", tmp_path / "m.npz")
+    tokenizer = load_tokenizer(Checkpoint(tmp_path / "m.npz"))
+    content = "the é 12\n"
+    (tmp_path / "text").write_text(content, encoding="utf-8")
+    encoded = tokenizer.encode(read_text(tmp_path / "text"))
+    assert [tokenizer.token(n) for n in encoded.tokens] == ["t", "he", "Ġ", "Ã", "©", "Ġ", "1", "2", "Ċ"]
+    assert encoded.sizes.tolist() == [1, 2, 1, 2, 0, 1, 1, 1, 1]
+    assert encoded.words.sum() == 4
+    assert tokenizer.specials.start == tokenizer.number("<s>") == 258
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "Q5_0"}, "tensor token_embd.weight is Q5_0; expected one of F32, F16, BF16, Q8_0, Q4_0, Q4_1"),
+        ({"family": "gpt2"}, "general.architecture is 'gpt2'; expected 'llama'"),
+        ({"tokenizer": "llama"}, "tokenizer.ggml.model is 'llama'; expected 'gpt2', byte-level pairs"),
+        ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
+        ({"surplus": ["rope_freqs.weight"]}, "has a tensor 'rope_freqs.weight', which no plain Llama has"),
+    ],
+)
+def test_what_is_no_plain_llama(changes, message, tmp_path):
+    _write(tmp_path / "m.gguf", **changes)
+    with pytest.raises(CheckpointError) as caught:
+        convert(tmp_path / "m.gguf", tmp_path / "m.npz")
+    assert message in str(caught.value)
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_a_file_that_only_begins_as_one(tmp_path):
+    (tmp_path / "m.gguf").write_bytes(b"GGUF" + bytes(40))
+    with pytest.raises(CheckpointError, match=r"m.gguf: is no GGUF file that can be read"):
+        convert(tmp_path / "m.gguf", tmp_path / "m.npz")
+
+
+def test_a_tokenizer_beside_it_is_refused(tmp_path):
+    _write(tmp_path / "m.gguf")
+    with pytest.raises(CheckpointError, match="a GGUF file has its own; leave the option away"):
+        convert(tmp_path / "m.gguf", tmp_path / "m.npz", tokenizer=tmp_path / "t")
