@@ -1,40 +1,19 @@
 """Models of other programs: what they say is what the checkpoint says; what is damaged is refused."""
 
-import struct
-
 import numpy as np
 import pytest
+from llama2c_files import llama2c_model, llama2c_tokenizer
 
 from lm_meter import Checkpoint, CheckpointError, cli
 from lm_meter.conversion.convert import SOURCES, convert
 from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer
 
-SIZES = {"width": 8, "hidden": 12, "layers": 2, "heads": 4, "shared": 2, "vocabulary": 264, "context": 16}
-ADDED = [b" ", b"a", b"b", b"ab", b" ab"]  # behind three specials and the 256 bytes
-
-
-def _tokenizer_bytes(pieces=None):
-    named = [b"<unk>", b"\n<s>\n", b"\n</s>\n", *(b"<0x%02X>" % n for n in range(256)), *ADDED]
-    scored = [(float(n), piece) for n, piece in enumerate(named)] if pieces is None else pieces
-    return struct.pack("<i", 8) + b"".join(struct.pack("<fi", score, len(p)) + p for score, p in scored)
-
-
-def _model_bytes(tied=True, **changes):
-    sizes = {**SIZES, **changes}
-    width, hidden, layers, heads, shared, vocabulary, context = sizes.values()
-    head = width // heads
-    count = vocabulary * width + width + context * head + (0 if tied else vocabulary * width)
-    count += layers * (2 * width + 2 * width * width + 2 * width * shared * head + 3 * width * hidden)
-    values = np.random.default_rng(1).standard_normal(count).astype("<f4") * np.float32(0.3)
-    header = (*list(sizes.values())[:5], vocabulary if tied else -vocabulary, context)
-    return struct.pack("<7i", *header) + values.tobytes()
-
 
 @pytest.fixture
 def source(tmp_path):
-    (tmp_path / "model.bin").write_bytes(_model_bytes())
-    (tmp_path / "tok264.bin").write_bytes(_tokenizer_bytes())
+    (tmp_path / "model.bin").write_bytes(llama2c_model())
+    (tmp_path / "tok264.bin").write_bytes(llama2c_tokenizer())
     return tmp_path / "model.bin"
 
 
@@ -73,10 +52,10 @@ def test_stories260k_is_what_it_was(shared_data, tmp_path):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_arrays_of_a_llama2c_model(tied, tmp_path):
-    (tmp_path / "model.bin").write_bytes(_model_bytes(tied))
-    (tmp_path / "tok.bin").write_bytes(_tokenizer_bytes())
+    (tmp_path / "model.bin").write_bytes(llama2c_model(tied))
+    (tmp_path / "tok.bin").write_bytes(llama2c_tokenizer())
     done = convert(tmp_path / "model.bin", tmp_path / "m.npz")
-    opened, raw = Checkpoint(tmp_path / "m.npz"), np.frombuffer(_model_bytes(tied), "<f4", offset=28)
+    opened, raw = Checkpoint(tmp_path / "m.npz"), np.frombuffer(llama2c_model(tied), "<f4", offset=28)
     values = {name: opened.view(opened.verified(name)) for name in opened.formats}
     # Embedding, then of both layers together: norms of 8, queries of 8 x 8, keys and values of 4 x 8, ...
     assert np.array_equal(values["embedding"].reshape(-1), raw[: 264 * 8])
@@ -125,21 +104,29 @@ def test_the_command(source, tmp_path, capsys):
     [
         (
             b"GGML" + bytes(100),
-            _tokenizer_bytes(),
+            llama2c_tokenizer(),
             "is not recognised as a model of one of llama2c, gguf, huggingface; name",
         ),
-        (None, _tokenizer_bytes(), "does not exist; expected a model of one of llama2c, gguf, huggingface"),
-        (_model_bytes()[:-4], _tokenizer_bytes(), "is not recognised as a model of one of llama2c"),
-        (_model_bytes(), None, "needs its tokenizer; beside it there is none, expected one tok*.bin; name it"),
-        (_model_bytes(), _tokenizer_bytes()[:-1], "tokenizer.llama2c ends inside piece 263; expected a tokenizer file"),
+        (None, llama2c_tokenizer(), "does not exist; expected a model of one of llama2c, gguf, huggingface"),
+        (llama2c_model()[:-4], llama2c_tokenizer(), "is not recognised as a model of one of llama2c"),
         (
-            _model_bytes(),
-            _tokenizer_bytes([(0.0, b"a")]),
-            "has 1 pieces; expected 3 specials, the 256 bytes and others",
+            llama2c_model(),
+            None,
+            "beside it there is none, expected one tok*.bin; name it with --tokenizer",
         ),
         (
-            _model_bytes(vocabulary=300),
-            _tokenizer_bytes(),
+            llama2c_model(),
+            llama2c_tokenizer()[:-1],
+            "ends inside piece 263; expected a tokenizer file of llama2.c",
+        ),
+        (
+            llama2c_model(),
+            llama2c_tokenizer([(0.0, b"a")]),
+            "has 1 pieces; expected 3 specials, the 256 bytes and others, a blank among them",
+        ),
+        (
+            llama2c_model(vocabulary=300),
+            llama2c_tokenizer(),
             "the tokenizer has 264 tokens; dimensions.vocabulary is 300",
         ),
     ],
@@ -158,7 +145,7 @@ def test_a_named_format_is_looked_at_closely(source, tmp_path):
     source.write_bytes(bytes(28))
     with pytest.raises(CheckpointError, match=r"does not begin with the seven sizes of a llama2.c model; found \(0, "):
         convert(source, tmp_path / "m.npz", "llama2c")
-    source.write_bytes(_model_bytes() + bytes(4))
+    source.write_bytes(llama2c_model() + bytes(4))
     with pytest.raises(CheckpointError, match=r"has [0-9]+ bytes; its header \(8, 12, .*\) needs [0-9]+$"):
         convert(source, tmp_path / "m.npz", "llama2c")
 

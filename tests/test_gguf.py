@@ -37,7 +37,8 @@ def _write(path, kind="Q4_1", **changes):
     rng, values = np.random.default_rng(3), {}
     writer = gguf.GGUFWriter(path, changes.pop("family", "llama"))
     tokens = _byte_tokens()
-    writer.add_context_length(32)
+    if changes.pop("context", True):
+        writer.add_context_length(32)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(HIDDEN)
@@ -63,7 +64,7 @@ def _write(path, kind="Q4_1", **changes):
         writer.add_tensor(name, packed, raw_dtype=type_)
         values[name] = gguf.quants.dequantize(packed, type_)
 
-    add("token_embd.weight", len(tokens), WIDTH)
+    add(changes.pop("embedding", "token_embd.weight"), len(tokens), WIDTH)
     for layer in range(LAYERS):
         for part, *shape in (
             ("attn_norm", WIDTH), ("attn_q", WIDTH, WIDTH), ("attn_k", WIDTH // 2, WIDTH),
@@ -120,6 +121,8 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
         ({"family": "gpt2"}, "general.architecture is 'gpt2'; expected 'llama'"),
         ({"tokenizer": "llama"}, "tokenizer.ggml.model is 'llama'; expected 'gpt2', byte-level pairs"),
         ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
+        ({"context": False}, "has no llama.context_length; expected a GGUF file of the Llama family"),
+        ({"embedding": "output.weight"}, "has no tensor token_embd.weight; expected a whole model"),
         ({"surplus": ["rope_freqs.weight"]}, "has a tensor 'rope_freqs.weight', which no plain Llama has"),
     ],
 )

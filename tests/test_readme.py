@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from llama2c_files import llama2c_model, llama2c_tokenizer
 
 import lm_meter
 from lm_meter import cli
@@ -57,14 +58,17 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
     (inline,) = re.findall(r"^or `lm-meter (.*?)`\.$", README, re.MULTILINE)
     assert cli.main(shlex.split(inline)) == 0
     values = {
+        "SRC": "model.bin",
         "CKPT.npz": "model.npz",
         "RESULT.json": "result.json",
         "T": "imagenet",
         "N": "1e6",
         "P": "micronet-2019-final",
     }
+    Path("model.bin").write_bytes(llama2c_model())
+    Path("tok.bin").write_bytes(llama2c_tokenizer())
     rows = re.findall(r"^\| `lm-meter (.*?)` \|", README, re.MULTILINE)
-    assert len(rows) == 8
+    assert len(rows) == 9
     narrowing = re.findall(r"^    lm-meter (quantize .*)$", README, re.MULTILINE)
     assert len(narrowing) == 2
     for row in [*rows, *narrowing]:

@@ -1,0 +1,146 @@
+"""Hugging Face folders that are not what they should be, and tokenizers that lose something: each its own message."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from lm_meter import Checkpoint, CheckpointError, ConfigError, TextError, read_text
+from lm_meter.conversion.convert import convert
+from lm_meter.tokenizers import load_tokenizer
+from lm_meter.tokenizers.huggingface import HuggingFaceTokenizer
+
+pytest.importorskip("tokenizers")
+safetensors_numpy = pytest.importorskip("safetensors.numpy")
+
+LLAMA = {
+    "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
+    "vocab_size": 128, "max_position_embeddings": 16, "tie_word_embeddings": True,
+}  # fmt: skip
+GPT2 = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 128, "n_positions": 16}
+
+
+def _tokenizer(**changes):
+    model = {"type": "BPE", "vocab": {chr(n): n for n in range(128)}, "merges": []}
+    return json.dumps({"version": "1.0", "model": model, "decoder": {"type": "Fuse"}, **changes})
+
+
+def _tensors():
+    layer = "model.layers.0."
+    shapes = {f"{layer}self_attn.{part}_proj.weight": (8, 8) for part in "qkvo"}
+    shapes |= {f"{layer}mlp.{part}_proj.weight": (12, 8) for part in ("gate", "up")}
+    shapes |= {f"{layer}mlp.down_proj.weight": (8, 12), "model.embed_tokens.weight": (128, 8)}
+    norms = ("model.norm", f"{layer}input_layernorm", f"{layer}post_attention_layernorm")
+    shapes |= {f"{name}.weight": (8,) for name in norms}
+    rng = np.random.default_rng(2)
+    return {name: rng.standard_normal(shape).astype(np.float16) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
+    (path / "model.safetensors").write_bytes(safetensors_numpy.save(_tensors()))
+    (path / "tokenizer.json").write_text(_tokenizer(), encoding="utf-8")
+    return path
+
+
+def test_a_folder_is_taken_as_it_is(folder, tmp_path):
+    entries = {"add_bos_token": True, "bos_token": {"content": "^"}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(entries), encoding="utf-8")
+    assert convert(folder, tmp_path / "m.npz").source == "huggingface"
+    opened = Checkpoint(tmp_path / "m.npz")
+    assert opened.formats["layers.0.attention.key.weight"].format == "float16"
+    assert opened.config["tokenizer"] == {"kind": "huggingface", "start": "^"}
+    tokenizer = load_tokenizer(opened)
+    assert (tokenizer.number("a"), tokenizer.number("ab"), tokenizer.token(97)) == (97, None, "a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "rwkv"}, "/config.json: model_type is 'rwkv'; expected one of gpt2, llama"),
+        ({"hidden_size": None}, "/config.json: has no hidden_size"),
+        ({"hidden_act": "swish_beta"}, "/config.json: the activation is 'swish_beta'; expected one of gelu_new, gelu"),
+        ({"rope_scaling": {"factor": 2}}, "/config.json: scales its rotary positions, which is not known here"),
+        (
+            {"rope_parameters": {"rope_type": "yarn"}},
+            "/config.json: scales its rotary positions, which is not known here",
+        ),
+        ({"num_hidden_layers": 2}, "has no tensor model.layers.1.input_layernorm.weight"),
+        ({"intermediate_size": 13}, "the configuration expects (13, 8)"),
+    ],
+)
+def test_configurations_that_do_not_fit(changes, message, folder, tmp_path):
+    entries = {key: value for key, value in {**LLAMA, **changes}.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(entries), encoding="utf-8")
+    with pytest.raises(CheckpointError) as caught:
+        convert(folder, tmp_path / "m.npz")
+    assert message in str(caught.value)
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_a_gpt2_that_is_none(folder, tmp_path):
+    (folder / "config.json").write_text(json.dumps({**GPT2, "scale_attn_by_inverse_layer_idx": True}), encoding="utf-8")
+    shapes = {"wte": (128, 8), "wpe": (16, 8), "ln_f": (8,), "h.0.ln_1": (8,), "h.0.ln_2": (8,)}
+    shapes |= {
+        "h.0.attn.c_attn": (8, 24),
+        "h.0.attn.c_proj": (8, 8),
+        "h.0.mlp.c_fc": (8, 32),
+        "h.0.mlp.c_proj": (32, 8),
+    }
+    tensors = {f"{name}.weight": np.ones(shape, np.float32) for name, shape in shapes.items()}
+    tensors |= {f"{name}.bias": np.ones(shape[-1:], np.float32) for name, shape in shapes.items() if name[:2] != "wt"}
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
+    with pytest.raises(
+        CheckpointError, match=r"/config.json: scales attention by the layer's number, which is not known here"
+    ):
+        convert(folder, tmp_path / "m.npz")
+
+
+def test_files_that_cannot_be_read(folder, tmp_path):
+    (folder / "model.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(CheckpointError, match=r"model.safetensors: is no safetensors file that can be read"):
+        convert(folder, tmp_path / "m.npz")
+    (folder / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"/config.json: is not JSON"):
+        convert(folder, tmp_path / "m.npz")
+
+
+def test_weights_that_are_no_floats(folder, tmp_path):
+    tensors = {**_tensors(), "model.norm.weight": np.ones(8, np.int32)}
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
+    with pytest.raises(CheckpointError, match=r"tensor model.norm.weight is I32; expected one of F32, F16, BF16"):
+        convert(folder, tmp_path / "m.npz")
+
+
+def test_without_its_tokenizer(folder, tmp_path):
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer.json: cannot be read \(No such file or directory\)"):
+        convert(folder, tmp_path / "m.npz")
+
+
+def test_tokenizers_that_are_none_or_lose_something(tmp_path):
+    with pytest.raises(CheckpointError, match=r"m.npz: tokenizer.json cannot be read \("):
+        HuggingFaceTokenizer(b"{}", "m.npz")
+    lowering = HuggingFaceTokenizer(_tokenizer(normalizer={"type": "Lowercase"}).encode(), "m.npz")
+    (tmp_path / "text").write_text("The cat\n", encoding="utf-8")
+    with pytest.raises(TextError, match="the checkpoint's tokenizer changes the text when it encodes it; a perplexity"):
+        lowering.encode(read_text(tmp_path / "text"))
+
+
+def test_packages_that_are_not_installed(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(
+        ConfigError,
+        match=r"this needs the package safetensors, which is not installed; pip install 'lm-meter\[huggingface\]'",
+    ):
+        convert(folder, tmp_path / "m.npz")
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(
+        ConfigError,
+        match=r"its tokenizer needs the package tokenizers, which is not installed; pip install 'lm-meter\[hugging",
+    ):
+        HuggingFaceTokenizer(b"", "m.npz")
