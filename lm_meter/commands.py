@@ -168,6 +168,30 @@ def run_convert(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_validate(options: argparse.Namespace) -> int:
+    """Run an entry, print the verdicts on its claims; 1 where not all pass."""
+    from .documents import save_document
+    from .entry import TEMPLATE, read_entry
+    from .progress import on_stderr
+    from .validation import validate, validation_table
+
+    if options.template:
+        sys.stdout.write(TEMPLATE)
+        return 0
+    if not options.entry:
+        raise ConfigError("validate: names no entry; expected ENTRY.toml, or --template for an example")
+    entry = read_entry(options.entry)
+    if options.output:
+        _check_writable(options.output)
+        given = [entry.path, entry.checkpoint, *([entry.text] if entry.text else [])]
+        _refuse_input(options.output, given)
+    found = validate(entry, None if options.quiet else on_stderr)
+    if options.output:
+        save_document(found, options.output)
+    _print(found, validation_table(found), options.format)
+    return 0 if found["passes"] else 1
+
+
 def run_quantize(options: argparse.Namespace) -> int:
     """Write a smaller checkpoint and print what it cost."""
     from dataclasses import asdict

@@ -6,7 +6,6 @@ histogram in it again under another profile.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .atomic_file import atomic_file
 from .checkpoint import Checkpoint
 from .context import STATE
 from .corpora import WIKITEXT_103
+from .documents import document_json, save_document
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
 from .histogram import rows_from_json, rows_to_json
@@ -55,15 +54,11 @@ class Result:
 
     def to_json(self) -> str:
         """The document as text."""
-        return json.dumps(self.document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return document_json(self.document)
 
     def save(self, path: str | Path) -> None:
         """Write the document; the file appears only when complete."""
-        try:
-            with atomic_file(Path(path)) as file:
-                file.write(self.to_json().encode())
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        save_document(self.document, path)
 
 
 def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile) -> Result:

@@ -18,6 +18,7 @@ from tiny import TEXT, tiny_checkpoint, tiny_parts
 
 import lm_meter
 from lm_meter import cli, evaluate
+from lm_meter.arguments import PROFILE_NAMES, TASK_NAMES, parser
 from lm_meter.defaults import sample_path, sample_text
 from lm_meter.kernels import lstm as numba_loop
 from lm_meter.profiles import PROFILES
@@ -81,16 +82,16 @@ def process(*arguments, **options):
 
 
 def test_importing_the_command_line_imports_neither_numba_nor_numpy():
-    code = "import sys, lm_meter.cli; lm_meter.cli._parser(); print({'numba', 'numpy'} & set(sys.modules))"
+    code = "import sys, lm_meter.arguments; lm_meter.arguments.parser(); print({'numba', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "set()\n"
 
 
 def test_names_written_out_here_are_those_of_the_profiles():
-    assert tuple(PROFILES) == cli.PROFILE_NAMES
-    assert cli._parser().parse_args(["eval"]).block == lm_meter.RunOptions().block
-    assert set(cli.TASK_NAMES) == set(PROFILES["micronet-2019-06"].tasks) == set(PROFILES["micronet-2019-final"].tasks)
+    assert tuple(PROFILES) == PROFILE_NAMES
+    assert parser().parse_args(["eval"]).block == lm_meter.RunOptions().block
+    assert set(TASK_NAMES) == set(PROFILES["micronet-2019-06"].tasks) == set(PROFILES["micronet-2019-final"].tasks)
 
 
 def test_help(capsys):
@@ -110,7 +111,7 @@ def test_help_of_each_command_has_an_example_that_parses(command, capsys):
 
     example = re.search(r"example:\n  lm-meter (.*)\n", capsys.readouterr().out).group(1).split()
     assert example[0] == command
-    cli._parser().parse_args(example)
+    parser().parse_args(example)
 
 
 def test_version(capsys):
@@ -672,7 +673,7 @@ def test_score_under_a_general_view(refused):
     )
 
 
-@pytest.mark.parametrize("profile", cli.PROFILE_NAMES)
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
 def test_rescore_prints_what_eval_would_have_printed(profile, run, model, text, tmp_path):
     arguments = ["eval", "--checkpoint", model, "--text", text, "--quiet"]
     run(*arguments, "--output", tmp_path / "r.json")

@@ -7,6 +7,7 @@ import pytest
 from tiny import tiny_checkpoint
 
 from lm_meter import Checkpoint, cli
+from lm_meter.arguments import WEIGHT_NAMES
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_an_unknown_width_is_refused_with_those_there_are(capsys):
     error = capsys.readouterr().err
     assert caught.value.code == 2
     assert error.count("\n") == 1
-    assert all(name in error for name in cli.WEIGHT_NAMES)
+    assert all(name in error for name in WEIGHT_NAMES)
 
 
 def test_places_that_cannot_be_written(refused, source, tmp_path):

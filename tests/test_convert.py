@@ -5,6 +5,7 @@ import pytest
 from llama2c_files import llama2c_model, llama2c_tokenizer
 
 from lm_meter import Checkpoint, CheckpointError, cli
+from lm_meter.arguments import SOURCE_NAMES
 from lm_meter.conversion.convert import SOURCES, convert
 from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer
@@ -96,7 +97,7 @@ def test_the_command(source, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "(llama2c)" in printed
     assert "mean loss of 64 predictions over the sample text:" in printed
-    assert tuple(SOURCES) == cli.SOURCE_NAMES
+    assert tuple(SOURCES) == SOURCE_NAMES
 
 
 @pytest.mark.parametrize(

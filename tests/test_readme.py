@@ -14,6 +14,7 @@ from llama2c_files import llama2c_model, llama2c_tokenizer
 
 import lm_meter
 from lm_meter import cli
+from lm_meter.arguments import PROFILE_NAMES
 from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
@@ -59,16 +60,20 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
     assert cli.main(shlex.split(inline)) == 0
     values = {
         "SRC": "model.bin",
+        "ENTRY.toml": "entry.toml",
         "CKPT.npz": "model.npz",
         "RESULT.json": "result.json",
         "T": "imagenet",
         "N": "1e6",
         "P": "micronet-2019-final",
     }
+    entry = 'checkpoint = "model.npz"\ntext = "book.txt"\n[run]\noov = "unk"\n'
+    entry += "[claims]\nparameters = { value = 1, tolerance = 1e9 }\n"
+    Path("entry.toml").write_text(entry, encoding="utf-8")
     Path("model.bin").write_bytes(llama2c_model())
     Path("tok.bin").write_bytes(llama2c_tokenizer())
     rows = re.findall(r"^\| `lm-meter (.*?)` \|", README, re.MULTILINE)
-    assert len(rows) == 9
+    assert len(rows) == 10
     narrowing = re.findall(r"^    lm-meter (quantize .*)$", README, re.MULTILINE)
     assert len(narrowing) == 2
     for row in [*rows, *narrowing]:
@@ -99,7 +104,7 @@ def test_documented_fields_are_those_of_a_result(folder, capsys):
 
 
 def test_price_lists_are_all_documented():
-    for name in cli.PROFILE_NAMES:
+    for name in PROFILE_NAMES:
         assert f"`{name}`" in README
 
 

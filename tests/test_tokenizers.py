@@ -222,7 +222,7 @@ def test_sums_are_the_texts(kind, tokenizer):
 
 @pytest.mark.parametrize("kind", ["bytes", None, ["word"]])
 def test_an_unknown_kind(kind, tokenizer):
-    expected = f"tokenizer.kind is {kind!r}; expected one of word, sentencepiece, characters"
+    expected = f"tokenizer.kind is {kind!r}; expected one of word, sentencepiece, characters, llama2c, huggingface"
     assert refusal(tokenizer, "word", kind=kind) == expected
 
 

@@ -1,0 +1,154 @@
+"""An entry: a checkpoint, how it is run, and what is claimed of it, in a TOML file."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .profiles import DEFAULT_PROFILE
+from .run_options import RunOptions
+
+CLAIMS = ("perplexity", "parameters", "operations", "score")
+DEFAULT_TOLERANCE = 0.01
+_RUN = ("block", "threads", "first_token", "limit", "oov", "policy", "context")
+_TOP = ("checkpoint", "text", "corpus", "split", "profile", "run", "claims")
+
+TEMPLATE = """\
+# An entry: what is to be run, and what is claimed of it. Run it with
+#
+#     lm-meter validate entry.toml
+#
+# Names of files are relative to this file.
+checkpoint = "model.npz"
+
+# The text: a file, or a public corpus and its split.
+corpus = "wikitext-103"
+split = "test"
+# text = "wiki.test.tokens"
+
+# Price list of parameters, operations and score.
+profile = "micronet-2019-06"
+
+# How it is run; each line may be left out. A transformer's context decides its perplexity and its cost.
+[run]
+# policy = "cache"          # or "recompute", "segment", "segment:OVERLAP"
+# context = 512
+# first_token = "score"     # or "skip"
+# limit = 10000             # word tokens; the whole text without it
+
+# A claim is a number, or { value = NUMBER, tolerance = FRACTION }: it passes if what was measured differs by no more
+# than that fraction of it (default: 0.01). At least one is needed.
+[claims]
+perplexity = { value = 35.0, tolerance = 0.001 }  # per word token
+parameters = 159_000_000                          # in the profile's unit
+operations = 318_000_000                          # per word token, in the profile's unit
+score = 2.0
+
+# Operations per word token of single regions, by their names (lm-meter count prints them).
+[claims.regions]
+# "lstm.0" = 41_943_040
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claimed number, and the fraction of it by which the measured one may differ."""
+
+    name: str
+    value: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checked entry: files are resolved, but not opened. One of ``text`` and ``corpus`` is there."""
+
+    path: Path
+    checkpoint: Path
+    text: Path | None
+    corpus: tuple[str, str] | None
+    profile: str
+    options: RunOptions
+    claims: tuple[Claim, ...]
+    regions: tuple[Claim, ...]
+
+
+def read_entry(path: str | Path) -> Entry:
+    """Read and check an entry; ConfigError says what is wrong with it."""
+    path = Path(path)
+    try:
+        found = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); expected a file as --template prints it"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML ({error}); expected a file as --template prints it") from None
+    _known(path, found, _TOP, "")
+    run, claims = _table(path, found, "run"), _table(path, found, "claims")
+    _known(path, run, _RUN, "run.")
+    _known(path, claims, (*CLAIMS, "regions"), "claims.")
+    regions = _table(path, claims, "regions")
+    plain = tuple(_claim(path, name, claims[name]) for name in CLAIMS if name in claims)
+    of_regions = tuple(_claim(path, name, value) for name, value in regions.items())
+    if not plain and not of_regions:
+        raise ConfigError(f"{path}: has no claims; expected at least one of {', '.join(CLAIMS)} in [claims]")
+    text, corpus = _string(path, found, "text"), _string(path, found, "corpus")
+    if (text is None) == (corpus is None):
+        raise ConfigError(f"{path}: has {'both' if text else 'neither'} of text and corpus; expected one of them")
+    checkpoint = _string(path, found, "checkpoint")
+    if checkpoint is None:
+        raise ConfigError(f"{path}: has no checkpoint; expected the name of a file")
+    try:
+        options = RunOptions(**run)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: run: {error}") from None
+    return Entry(
+        path,
+        path.parent / checkpoint,
+        path.parent / text if text else None,
+        (corpus, _string(path, found, "split") or "test") if corpus else None,
+        _string(path, found, "profile") or DEFAULT_PROFILE,
+        options,
+        plain,
+        of_regions,
+    )
+
+
+def _known(path: Path, table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in keys:
+            raise ConfigError(f"{path}: has an unknown key {where}{key}; expected {', '.join(keys)}")
+
+
+def _table(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {key} is {value!r:.40}; expected a table")
+    return value
+
+
+def _string(path: Path, table: Mapping[str, Any], key: str) -> str | None:
+    value = table.get(key)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigError(f"{path}: {key} is {value!r:.40}; expected a string")
+    return value
+
+
+def _claim(path: Path, name: str, given: Any) -> Claim:
+    entry = given if isinstance(given, dict) else {"value": given}
+    _known(path, entry, ("value", "tolerance"), f"claims.{name}.")
+
+    def fraction(key: str, default: float | None) -> float:
+        number = entry.get(key, default)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
+            expected = "expected a number, or { value = NUMBER, tolerance = FRACTION }"
+            raise ConfigError(f"{path}: claims.{name}: {key} is {number!r:.40}; {expected}")
+        return float(number)
+
+    return Claim(name, fraction("value", None), fraction("tolerance", DEFAULT_TOLERANCE))

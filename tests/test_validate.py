@@ -1,0 +1,135 @@
+"""Entries: what they claim is held against a run; what is wrong with one is said in one line."""
+
+import json
+
+import pytest
+from tiny import TEXT, tiny_checkpoint
+from tiny_transformer import transformer_parts
+
+from lm_meter import ConfigError, RunOptions, cli, evaluate, write_checkpoint
+from lm_meter.entry import TEMPLATE, Claim, read_entry
+from lm_meter.validation import judge, validate
+
+FILES = 'checkpoint = "model.npz"\ntext = "text"\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "text").write_text(TEXT, encoding="utf-8")
+    tiny_checkpoint(tmp_path / "model.npz")
+    return tmp_path
+
+
+def _entry(folder, content):
+    (folder / "entry.toml").write_text(content, encoding="utf-8")
+    return folder / "entry.toml"
+
+
+def _measured(folder, **options):
+    return evaluate(folder / "model.npz", text=folder / "text", options=RunOptions(**options))
+
+
+def test_claims_that_hold_and_one_that_does_not(folder, capsys):
+    reference = _measured(folder)
+    region = reference["operations_per_token"]["by_region"]["lstm.0"]
+    claims = f"""
+[claims]
+perplexity = {{ value = {reference.perplexity!r}, tolerance = 1e-9 }}
+parameters = {reference["storage"]["parameters"]!r}
+operations = {reference["operations_per_token"]["total"] * 1.009!r}
+score = {reference["score"]["total"]!r}
+[claims.regions]
+"lstm.0" = {region!r}
+softmax = 1
+"""
+    path = _entry(folder, FILES + claims)
+    assert cli.main(["validate", str(path), "--quiet", "--output", str(folder / "v.json")]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("PASS") == 5
+    assert printed.rstrip().endswith("FAIL")
+    assert "gate, word perplexity of 35 or less: not asked, not the whole test set as is" in printed
+    document = json.loads((folder / "v.json").read_text(encoding="utf-8"))
+    assert [row["passes"] for row in document["claims"]] == [True] * 4
+    # The largest difference comes first.
+    assert [(row["name"], row["passes"]) for row in document["regions"]] == [("softmax", False), ("lstm.0", True)]
+    assert document["result"]["nll_nats"] == reference["nll_nats"]
+
+    assert cli.main(["validate", str(_entry(folder, FILES + claims.replace("softmax = 1", ""))), "--quiet"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("PASS")
+
+
+def test_the_run_is_the_one_that_the_entry_names(folder):
+    write_checkpoint(folder / "model.npz", *transformer_parts("llama"))
+    entry = (
+        'profile = "flops"\n[run]\npolicy = "recompute"\ncontext = 4\nfirst_token = "skip"\n[claims]\nparameters = 1\n'
+    )
+    found = validate(read_entry(_entry(folder, FILES + entry)))
+    reference = _measured(folder, policy="recompute", context=4, first_token="skip")
+    assert found["result"]["nll_nats"] == reference["nll_nats"]
+    assert (found["result"]["online"]["policy"], found["result"]["online"]["context"]) == ("recompute", 4)
+    assert found["result"]["operations_per_token"]["profile"] == "flops"
+
+
+def test_tolerances_are_fractions_of_the_claim():
+    assert judge(Claim("x", 200.0, 0.01), 202.0).passes
+    assert judge(Claim("x", 200.0, 0.01), 198.0).passes
+    assert not judge(Claim("x", 200.0, 0.01), 202.1).passes
+    assert not judge(Claim("x", 200.0, 0.01), None).passes
+
+
+def test_the_template_is_an_entry(folder, capsys):
+    assert cli.main(["validate", "--template"]) == 0
+    assert capsys.readouterr().out == TEMPLATE
+    entry = read_entry(_entry(folder, TEMPLATE))
+    assert entry.corpus == ("wikitext-103", "test")
+    assert [claim.name for claim in entry.claims] == ["perplexity", "parameters", "operations", "score"]
+    assert entry.claims[0].tolerance == 0.001
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("checkpoint = ", "; expected a file as --template prints it"),
+        (FILES + 'colour = "red"\n[claims]\nscore = 1', "has an unknown key colour; expected checkpoint, text, corpus"),
+        (FILES + "[claims]\nperplexty = 3", "has an unknown key claims.perplexty; expected perplexity, parameters"),
+        (FILES + "[run]\nwindow = 3\n[claims]\nscore = 1", "has an unknown key run.window; expected block, threads"),
+        (FILES, "has no claims; expected at least one of perplexity, parameters, operations, score in [claims]"),
+        (FILES + "claims = 3", "claims is 3; expected a table"),
+        (FILES + '[claims]\nscore = "low"', "claims.score: value is 'low'; expected a number, or { value = NUMBER"),
+        (FILES + "[claims]\nscore = nan", "claims.score: value is nan; expected a number"),
+        (FILES + "[claims]\nscore = { value = 1, tolerance = -1 }", "claims.score: tolerance is -1; expected a number"),
+        (FILES + "[claims]\nscore = { limit = 1 }", "has an unknown key claims.score.limit; expected value, tolerance"),
+        ('text = "text"\n[claims]\nscore = 1', "has no checkpoint; expected the name of a file"),
+        ('checkpoint = "model.npz"\n[claims]\nscore = 1', "has neither of text and corpus; expected one of them"),
+        (FILES + 'corpus = "wikitext-103"\n[claims]\nscore = 1', "has both of text and corpus; expected one of them"),
+        ('checkpoint = 3\ntext = "t"\n[claims]\nscore = 1', "checkpoint is 3; expected a string"),
+        (FILES + "[run]\nblock = 0\n[claims]\nscore = 1", "run: block is 0; expected 1 to 4096"),
+        (FILES + '[claims.regions]\n"lstm.7" = 1', "claims.regions has 'lstm.7', which is no region of the model"),
+    ],
+)
+def test_entries_that_make_no_sense(content, message, folder, capsys):
+    path = _entry(folder, content)
+    assert cli.main(["validate", str(path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"lm-meter: error: {path}: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_without_an_entry(tmp_path, capsys):
+    assert cli.main(["validate"]) == 2
+    assert "validate: names no entry; expected ENTRY.toml, or --template for an example" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read \(No such file or directory\)"):
+        read_entry(tmp_path / "none.toml")
+
+
+def test_an_interrupted_run_validates_nothing(folder, monkeypatch):
+    from lm_meter import validation
+
+    class Interrupted:
+        def __getitem__(self, key):
+            return key == "partial"
+
+    monkeypatch.setattr(validation, "evaluate", lambda *_, **__: Interrupted())
+    with pytest.raises(ConfigError, match="the run was interrupted; nothing is validated"):
+        validate(read_entry(_entry(folder, FILES + "[claims]\nscore = 1")))
