@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         _add_bench,
         _add_score,
         _add_rescore,
+        _add_rank,
         _add_selftest,
     ):
         add(group)
@@ -252,6 +253,19 @@ def _add_rescore(group: argparse._SubParsersAction) -> None:
     _add_profile(parser)
     _add_format(parser)
     parser.set_defaults(command=commands.run_rescore)
+
+
+def _add_rank(group: argparse._SubParsersAction) -> None:
+    parser = _command(
+        group,
+        "rank",
+        "saved results beside each other: ranks by storage, operations and score, the gate, the distinctions",
+        "lm-meter rank first.json second.json --profile micronet-2019-final",
+    )
+    parser.add_argument("results", nargs="+", type=_file_name, metavar="RESULT.json")
+    _add_profile(parser)
+    _add_format(parser)
+    parser.set_defaults(command=commands.run_rank)
 
 
 def _add_selftest(group: argparse._SubParsersAction) -> None:

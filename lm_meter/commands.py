@@ -192,6 +192,17 @@ def run_validate(options: argparse.Namespace) -> int:
     return 0 if found["passes"] else 1
 
 
+def run_rank(options: argparse.Namespace) -> int:
+    """Print saved results in the order of their scores."""
+    from .profiles import profile_named
+    from .ranking import rank, ranking_table
+    from .result import load_result
+
+    found = rank([(path, load_result(path)) for path in options.results], profile_named(options.profile))
+    _print(found, ranking_table(found), options.format)
+    return 0
+
+
 def run_quantize(options: argparse.Namespace) -> int:
     """Write a smaller checkpoint and print what it cost."""
     from dataclasses import asdict

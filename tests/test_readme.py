@@ -73,7 +73,7 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
     Path("model.bin").write_bytes(llama2c_model())
     Path("tok.bin").write_bytes(llama2c_tokenizer())
     rows = re.findall(r"^\| `lm-meter (.*?)` \|", README, re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 11
     narrowing = re.findall(r"^    lm-meter (quantize .*)$", README, re.MULTILINE)
     assert len(narrowing) == 2
     for row in [*rows, *narrowing]:

@@ -1,0 +1,76 @@
+"""Results beside each other under one price list: ranks by storage, operations and score, and the distinctions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import ConfigError
+from .profiles import Profile
+from .report import columns
+from .result import TASK, Result, price_result
+
+SCHEMA = "lm-meter/ranking/1"
+_BY = ("storage", "operations", "score")
+
+
+def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, Any]:
+    """Rank named results, the lowest score first.
+
+    Equal figures share a rank. The best tenth by storage and by operations, rounded up, are distinguished, as the
+    challenge did with its top 10 %.
+
+    Raises
+    ------
+    ConfigError
+        Where the profile has no score.
+    """
+    if TASK not in profile.tasks:
+        raise ConfigError(f"profile {profile.name} is a general view, under which there is no score to rank by")
+    rows = []
+    for name, result in results:
+        priced = price_result(result, profile)
+        score = priced["score"]
+        rows.append(
+            {
+                "name": name,
+                "text": priced["text"]["name"],
+                "perplexity": priced["perplexity"]["word"],
+                "meets_gate": score["meets_gate"],
+                "storage": score["storage_ratio"],
+                "operations": score["operations_ratio"],
+                "score": score["total"],
+            }
+        )
+    for key in _BY:
+        figures = sorted(row[key] for row in rows)
+        for row in rows:
+            row[f"{key}_rank"] = 1 + figures.index(row[key])
+    distinguished = math.ceil(len(rows) / 10)
+    for row in rows:
+        row["highly_storage_efficient"] = row["storage_rank"] <= distinguished
+        row["highly_compute_efficient"] = row["operations_rank"] <= distinguished
+    rows.sort(key=lambda row: (row["score"], row["name"]))
+    return {"schema": SCHEMA, "profile": profile.name, "distinguished": distinguished, "results": rows}
+
+
+def ranking_table(found: dict[str, Any]) -> str:
+    """``rank`` as a table."""
+    gates = {True: "met", False: "NOT MET", None: "not asked"}
+    rows = [["result", "perplexity", "gate", "storage", "#", "operations", "#", "score", "#"]]
+    for row in found["results"]:
+        figures = [cell for key in _BY for cell in (f"{row[key]:.5f}", str(row[f"{key}_rank"]))]
+        perplexity = "overflow" if row["perplexity"] is None else f"{row['perplexity']:.3f}"
+        rows.append([row["name"], perplexity, gates[row["meets_gate"]], *figures])
+    lines = [f"{found['profile']}: lower is better", *columns(rows), ""]
+    for key, words in (
+        ("highly_storage_efficient", "highly storage-efficient"),
+        ("highly_compute_efficient", "highly compute-efficient"),
+    ):
+        names = ", ".join(row["name"] for row in found["results"] if row[key])
+        lines.append(f"{words} (the best tenth, here {found['distinguished']}): {names}")
+    texts = sorted({row["text"] for row in found["results"]})
+    if len(texts) > 1:
+        lines.append(f"the results are of different texts: {', '.join(texts)}")
+    return "\n".join(lines) + "\n"

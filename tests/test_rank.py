@@ -1,0 +1,75 @@
+"""Ranks of saved results: by each figure, ties shared, the best tenth distinguished."""
+
+import json
+
+import pytest
+from tiny import TEXT, tiny_checkpoint
+
+from lm_meter import ConfigError, cli, evaluate
+from lm_meter.profiles import PROFILES
+from lm_meter.ranking import rank, ranking_table
+from lm_meter.result import price_result
+
+JUNE = PROFILES["micronet-2019-06"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Results of three models, larger from one to the next, the last one twice."""
+    folder = tmp_path_factory.mktemp("rank")
+    (folder / "text").write_text(TEXT, encoding="utf-8")
+    found = []
+    for name, units in (("small", 4), ("middle", 8), ("large", 16)):
+        checkpoint = tiny_checkpoint(folder / f"{name}.npz", hidden=(units,))
+        found.append((name, evaluate(checkpoint, text=folder / "text")))
+    return [*found, ("again", found[-1][1])]
+
+
+def test_ranks_follow_the_figures(results):
+    found = rank([results[i] for i in (2, 0, 3, 1)], JUNE)
+    rows = found["results"]
+    assert [row["name"] for row in rows] == ["small", "middle", "again", "large"]
+    for key in ("storage", "operations", "score"):
+        assert [row[f"{key}_rank"] for row in rows] == [1, 2, 3, 3]
+    for row in rows:
+        reference = price_result(dict(results)[row["name"]], JUNE)
+        assert row["score"] == reference["score"]["total"] == row["storage"] + row["operations"]
+        assert row["perplexity"] == reference.perplexity
+        assert row["meets_gate"] is None
+    assert [row["highly_storage_efficient"] for row in rows] == [True, False, False, False]
+
+
+def test_a_tenth_is_rounded_up(results):
+    found = rank([(f"{n}", results[n % 4][1]) for n in range(11)], JUNE)
+    assert found["distinguished"] == 2
+    # Three results are the smallest model's: they share the first rank.
+    assert sum(row["highly_compute_efficient"] for row in found["results"]) == 3
+
+
+def test_the_command(results, tmp_path, capsys):
+    files = []
+    for name, result in results[:2]:
+        files.append(str(tmp_path / f"{name}.json"))
+        result.save(files[-1])
+    assert cli.main(["rank", *reversed(files)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("small.json") < printed.index("middle.json")
+    assert f"highly storage-efficient (the best tenth, here 1): {files[0]}" in printed
+    assert "different texts" not in printed
+    assert cli.main(["rank", *files, "--format", "json", "--profile", "micronet-2019-final"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["profile"]) == ("lm-meter/ranking/1", "micronet-2019-final")
+
+
+def test_results_of_different_texts_are_said_to_be(results):
+    name, result = results[0]
+    other = type(result)({**result.document, "text": {**result["text"], "name": "another"}})
+    table = ranking_table(rank([(name, result), ("other", other)], JUNE))
+    assert "the results are of different texts: " in table
+    assert "another" in table
+
+
+def test_a_view_without_a_score(results):
+    with pytest.raises(ConfigError) as caught:
+        rank(results, PROFILES["flops"])
+    assert str(caught.value) == "profile flops is a general view, under which there is no score to rank by"
