@@ -1,13 +1,16 @@
 """Storage: declared widths, tied tensors, the rules' golden layers."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
-from tiny import WORDS, tiny_checkpoint
+from tiny import TEXT, WORDS, integer_parts, tiny_checkpoint
 
-from lm_meter import Checkpoint
+from lm_meter import Checkpoint, evaluate, write_checkpoint
 from lm_meter.profiles import PROFILES
+from lm_meter.report import result_table
 from lm_meter.storage import (
     Tensor,
     is_narrow,
@@ -102,3 +105,26 @@ def test_tensors_survive_json(tmp_path):
     tensors = tensors_of(Checkpoint(tiny_checkpoint(tmp_path / "a.npz", tied=True)))
 
     assert tensors_from_json(tensors_to_json(tensors)) == tensors
+
+
+def test_the_report_has_a_line_for_each_kind_of_number(tmp_path):
+    """Kept weights, scales of 16 bits, code book and mask bits, each counted here from the shapes."""
+    entries = {
+        "lstm.0.weight": {"format": "int8", "offsets": True},
+        "softmax.weight": {"format": "codebook4", "block": (1, 4)},
+    }
+    config, arrays = integer_parts(entries)
+    write_checkpoint(tmp_path / "m.npz", config, arrays)
+    (tmp_path / "text").write_text(TEXT, encoding="utf-8")
+    table = result_table(evaluate(tmp_path / "m.npz", text=tmp_path / "text"))
+    rows, columns = 4 * 12, 8 + 12
+    book, kept = arrays["softmax.weight.codebook"].size, int(np.unpackbits(arrays["softmax.weight.mask"]).sum()) * 4
+    values = 32 * (V * 8 + rows + V) + 8 * rows * columns + 4 * kept
+    for role, bits in (
+        ("values", values),
+        ("scales", 16 * (rows + V)),
+        ("offsets", 16 * rows),
+        ("codebook", 8 * book),
+        ("mask", V * 12 // 4),
+    ):
+        assert re.search(rf"^    {role} +{bits:,}$", table, re.MULTILINE), role
