@@ -100,6 +100,12 @@ def test_the_command(source, tmp_path, capsys):
     assert tuple(SOURCES) == SOURCE_NAMES
 
 
+def test_a_tokenizer_that_is_named(source, tmp_path, capsys):
+    (tmp_path / "tok264.bin").rename(tmp_path / "elsewhere")
+    assert cli.main(["convert", str(source), str(tmp_path / "m.npz"), "--tokenizer", str(tmp_path / "elsewhere")]) == 0
+    assert load_tokenizer(Checkpoint(tmp_path / "m.npz")).size == 264
+
+
 @pytest.mark.parametrize(
     ("model", "tokenizer", "message"),
     [

@@ -47,7 +47,9 @@ class Converted:
     loss_nats: float
 
 
-def convert(source: str | Path, out: str | Path, kind: str | None = None, tokenizer: Path | None = None) -> Converted:
+def convert(
+    source: str | Path, out: str | Path, kind: str | None = None, tokenizer: str | Path | None = None
+) -> Converted:
     """Write the model at ``source`` as a checkpoint, and run it over the first tokens of the sample text.
 
     Parameters
@@ -69,7 +71,7 @@ def convert(source: str | Path, out: str | Path, kind: str | None = None, tokeni
     if kind not in SOURCES:
         raise ConfigError(f"--from is {kind!r:.40}; expected one of {', '.join(SOURCES)}")
     try:
-        parts = SOURCES[kind].read(source, tokenizer)
+        parts = SOURCES[kind].read(source, Path(tokenizer) if tokenizer else None)
     except OSError as error:
         raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror})") from None
     config = {**parts.config, "origin": f"lm-meter convert, from {source.name!r} ({kind})"}
