@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .across import largest_across, sum_across
 from .charge import ADD, COMPARE, DIVIDE, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .elementary import exp
 from .jit import kernel
@@ -148,21 +149,13 @@ def _weigh(scores, seen, lanes):
     top = load(scores, FRONT)
     for j in range(LANES, padded, LANES):
         top = maximum(load(scores, FRONT + j), top)
-    store(lanes, 0, top)
-    highest = lanes[0]
-    for lane in range(1, LANES):
-        if lanes[lane] > highest:
-            highest = lanes[lane]
+    highest = largest_across(lanes, top)
     total = broadcast(_ZERO)
     for j in range(0, padded, LANES):
         p = exp(load(scores, FRONT + j) - broadcast(highest))
         store(scores, FRONT + j, p)
         total = total + p
-    store(lanes, 0, total)
-    z = lanes[0]
-    for lane in range(1, LANES):
-        z += lanes[lane]
-    return z
+    return sum_across(lanes, total)
 
 
 @kernel

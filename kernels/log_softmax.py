@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .across import largest_across, sum_across
 from .charge import ADD, COMPARE, CONVERT, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .elementary import exp, log
 from .jit import kernel
@@ -88,21 +89,13 @@ def reduce_segment(logits, segment, lanes, partials, meter):
         top = load(row, 0)
         for at in range(LANES, padded, LANES):
             top = maximum(load(row, at), top)
-        store(lanes, 0, top)
-        highest = lanes[0]
-        for lane in range(1, LANES):
-            if lanes[lane] > highest:
-                highest = lanes[lane]
+        highest = largest_across(lanes, top)
         shift = broadcast(highest)
         total = exp(load(row, 0) - shift)
         for at in range(LANES, padded, LANES):
             total = total + exp(load(row, at) - shift)
-        store(lanes, 0, total)
-        z = lanes[0]
-        for lane in range(1, LANES):
-            z += lanes[lane]
         partials.highest[t, segment] = highest
-        partials.sums[t, segment] = z
+        partials.sums[t, segment] = sum_across(lanes, total)
 
 
 @kernel

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .across import sum_across
 from .charge import ADD, DIVIDE, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .formats import ITEM_BYTES
 from .jit import kernel
@@ -58,16 +59,6 @@ def norm_cost(meter, norm, tokens):
 
 
 @kernel
-def _over_lanes(lanes, total):
-    """Sum of sixteen lanes, in their order; ``lanes`` (16 float32) is overwritten."""
-    store(lanes, 0, total)
-    result = lanes[0]
-    for lane in range(1, LANES):
-        result += lanes[lane]
-    return result
-
-
-@kernel
 def normalise(weights, norm, epsilon, vectors, lanes):
     """Normalise one vector; charged by the caller.
 
@@ -89,7 +80,7 @@ def normalise(weights, norm, epsilon, vectors, lanes):
         total = load(source, 0)
         for j in range(LANES, k, LANES):
             total = total + load(source, j)
-        mean = broadcast(_over_lanes(lanes, total) * share)
+        mean = broadcast(sum_across(lanes, total) * share)
         for j in range(0, k, LANES):
             store(target, j, load(source, j) - mean)
         for j in range(k, (k + LANES - 1) // LANES * LANES):
@@ -100,7 +91,7 @@ def normalise(weights, norm, epsilon, vectors, lanes):
     for j in range(LANES, k, LANES):
         x = load(centred, j)
         total = fma(x, x, total)
-    scale = broadcast(_ONE / np.sqrt(_over_lanes(lanes, total) * share + epsilon))
+    scale = broadcast(_ONE / np.sqrt(sum_across(lanes, total) * share + epsilon))
     for j in range(0, k, LANES):
         y = load(centred, j) * scale
         y = y * numbers_at(weights, norm.weight_code, norm.weight_offset, j)

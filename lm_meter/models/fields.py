@@ -29,7 +29,7 @@ class Fields:
 
     def _refuse(self, key: str, expected: str) -> CheckpointError:
         found = self._entries[key]
-        return CheckpointError(f"{self.path}: {self._where}{key} is {found!r:.60}; expected {expected}")
+        return CheckpointError(f"{self.path}: {self._where}{key} is {found!r}; expected {expected}")
 
     def section(self, key: str) -> Fields:
         """A JSON object inside this one."""
@@ -40,9 +40,18 @@ class Fields:
 
     def size(self, key: str, most: int = MAX_SIZE) -> int:
         """A whole number from 1 on."""
-        value = self.get(key)
+        return self._whole(self.get(key), f"{self._where}{key}", most)
+
+    def sizes(self, key: str, count: int) -> tuple[int, ...]:
+        """A list of whole numbers from 1 on, ``count`` of them at most."""
+        values = self.get(key)
+        if not isinstance(values, list) or not 1 <= len(values) <= count:
+            raise self._refuse(key, f"a list of 1 to {count} sizes")
+        return tuple(self._whole(value, f"an entry of {self._where}{key}", MAX_SIZE) for value in values)
+
+    def _whole(self, value: Any, name: str, most: int) -> int:
         if type(value) is not int or not 1 <= value <= most:
-            raise self._refuse(key, f"a whole number from 1 to {most}")
+            raise CheckpointError(f"{self.path}: {name} is {value!r}; expected a whole number from 1 to {most}")
         return value
 
     def flag(self, key: str) -> bool:

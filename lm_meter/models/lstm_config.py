@@ -9,9 +9,9 @@ from typing import Any
 from ..checkpoint import Expected
 from ..errors import CheckpointError
 from ..tokenizers import tokenizer_arrays
+from .fields import Fields
 
-# More than any real model has; what is larger is a damaged file, refused before anything is allocated.
-_MAX_SIZE = 1 << 24
+# More than any real model has.
 _MAX_LAYERS = 64
 
 
@@ -51,42 +51,17 @@ class LstmConfig:
 
 def parse_lstm_config(config: Mapping[str, Any], path: str) -> LstmConfig:
     """Check the ``dimensions``, ``tied`` and ``bias`` entries of a checkpoint's configuration."""
-
-    def field(entries: Mapping[str, Any], key: str, where: str) -> Any:
-        if key not in entries:
-            raise CheckpointError(f"{path}: config.json has no {where}{key}; see checkpoints/README.md")
-        return entries[key]
-
-    def size(value: Any, name: str) -> int:
-        if type(value) is not int or not 1 <= value <= _MAX_SIZE:
-            raise CheckpointError(f"{path}: {name} is {value!r}; expected a whole number from 1 to {_MAX_SIZE}")
-        return value
-
-    def flag(value: Any, name: str) -> bool:
-        if type(value) is not bool:
-            raise CheckpointError(f"{path}: {name} is {value!r}; expected true or false")
-        return value
-
-    def section(key: str) -> Mapping[str, Any]:
-        value = field(config, key, "")
-        if not isinstance(value, dict):
-            raise CheckpointError(f"{path}: {key} is {value!r}; expected a JSON object")
-        return value
-
-    dimensions, bias = section("dimensions"), section("bias")
-    hidden = field(dimensions, "hidden", "dimensions.")
-    if not isinstance(hidden, list) or not 1 <= len(hidden) <= _MAX_LAYERS:
-        raise CheckpointError(f"{path}: dimensions.hidden is {hidden!r}; expected a list of 1 to {_MAX_LAYERS} sizes")
-    projection = field(dimensions, "projection", "dimensions.")
+    top = Fields(config, "", path)
+    dimensions, bias = top.section("dimensions"), top.section("bias")
     result = LstmConfig(
-        vocabulary=size(field(dimensions, "vocabulary", "dimensions."), "dimensions.vocabulary"),
-        embedding=size(field(dimensions, "embedding", "dimensions."), "dimensions.embedding"),
-        hidden=tuple(size(units, "an entry of dimensions.hidden") for units in hidden),
-        projection=None if projection is None else size(projection, "dimensions.projection"),
-        tied=flag(field(config, "tied", ""), "tied"),
-        lstm_bias=flag(field(bias, "lstm", "bias."), "bias.lstm"),
-        projection_bias=flag(field(bias, "projection", "bias."), "bias.projection"),
-        softmax_bias=flag(field(bias, "softmax", "bias."), "bias.softmax"),
+        vocabulary=dimensions.size("vocabulary"),
+        embedding=dimensions.size("embedding"),
+        hidden=dimensions.sizes("hidden", _MAX_LAYERS),
+        projection=None if dimensions.get("projection") is None else dimensions.size("projection"),
+        tied=top.flag("tied"),
+        lstm_bias=bias.flag("lstm"),
+        projection_bias=bias.flag("projection"),
+        softmax_bias=bias.flag("softmax"),
         tokenizer=config["tokenizer"],
     )
     if result.tied and result.output != result.embedding:

@@ -94,7 +94,7 @@ class TransformerArchitecture(Architecture):
         ]
         table = described_table(checkpoint, "embedding")
         positions = described_table(checkpoint, "positions") if config.positions.kind == "learned" else table
-        network = _network(config, context, plan, matrices, norms)
+        network = _network(config, plan, (matrices, norms), context, 1)
         network = network._replace(table=table, position_table=positions, relative=_relative(checkpoint, False))
         tally = new_tally(len(plan.regions))
         chunks_cost(network, chunks, tally)
@@ -152,10 +152,10 @@ def _no_relative(config: TransformerConfig) -> Relative:
 
 
 def _network(
-    config: TransformerConfig, context: Context, plan: Plan, matrices: list[Matrix], norms: list[Norm]
+    config: TransformerConfig, plan: Plan, parts: tuple[list[Matrix], list[Norm]], context: Context, threads: int
 ) -> Network:
-    """The network without its weights and tables."""
-    offsets, offset, rows = [], 0, _rows(context, 1)
+    """The network, of matrices and normalisations, without its weights and tables."""
+    (matrices, norms), offsets, offset, rows = parts, [], 0, _rows(context, threads)
     for width, own in zip(plan.widths, plan.own, strict=True):
         offsets.append((offset, padded(width), int(own)))
         offset += padded(width) * rows
@@ -206,7 +206,7 @@ class TransformerRuntime(Runtime):
         names = [name for pair in plan.norms for name in pair if name]
         self.weights, matrices, places = pack_weights(checkpoint, plan.matrices, team, names)
         norms = [_norm(config, places[w], places[b] if b else None) for w, b in plan.norms]
-        network = _network(config, context, plan, matrices, norms)
+        network = _network(config, plan, (matrices, norms), context, team.threads)
         rows, table = self.weights, Table(matrices[-1], 1)
         if not config.tied:
             rows, table = lookup_table(checkpoint, "embedding", team)
@@ -221,6 +221,7 @@ class TransformerRuntime(Runtime):
         self._use_few_threads()
         self._state, self._seen, self._history = np.zeros(2, np.int64), 0, np.zeros(0, np.int64)
         self._cache = self._new_cache()
+        self._memory = self._new_memory()
         self.reserve(1)
 
     def _new_cache(self) -> Cache:
@@ -230,26 +231,26 @@ class TransformerRuntime(Runtime):
         count, width = config.layers * config.key_value_heads * capacity, config.head_width
         return Cache(zeros(count * width), zeros(count * padded(width)), config.key_value_heads, width, capacity)
 
-    def reserve(self, block: int) -> None:
-        """Make room for blocks of up to ``block`` tokens."""
+    def _new_memory(self) -> Memory:
+        """What the steps write to, but for the frozen outputs, whose number the block decides."""
         threads, rows = self.team.threads, _rows(self.context, self.team.threads)
-        offset, places = 0, self._network.buffers.copy()
-        for number, (_, width, _) in enumerate(places):
-            places[number, 0] = offset
-            offset += width * rows
-        self._network = self._network._replace(buffers=places, rotation=_rotation(self.config, rows))
+        offset, width, _ = self._network.buffers[-1]
         body = self._matrices[: self._readout]
         widest = padded(max(matrix.columns for matrix in body))
-        self._memory = Memory(
-            buffers=zeros(offset),
+        return Memory(
+            buffers=zeros(offset + width * rows),
             rows=rows,
             narrow=narrow_inputs(rows, widest, most_groups(body)),
             cache=self._cache,
             scores=zeros(threads, FRONT + self._cache.capacity + LANES),
             lanes=zeros(threads, LANES),
-            frozen=zeros(readout_rows(block), padded(self.config.width)),
+            frozen=zeros(0, 0),
         )
-        self._buffers = readout_buffers(block, self._matrices[self._readout :], threads)
+
+    def reserve(self, block: int) -> None:
+        """Make room for blocks of up to ``block`` tokens."""
+        self._memory = self._memory._replace(frozen=zeros(readout_rows(block), padded(self.config.width)))
+        self._buffers = readout_buffers(block, self._matrices[self._readout :], self.team.threads)
 
     def weight_bytes(self, block: int) -> float:
         """Bytes of weights read for a token where ``block`` of them are read out together."""
