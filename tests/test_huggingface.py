@@ -109,6 +109,17 @@ def test_files_that_cannot_be_read(folder, tmp_path):
         convert(folder, tmp_path / "m.npz")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", ": is not JSON ("), ("[]", ": holds a list; expected one JSON")]
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_documents_that_are_no_objects(name, content, message, folder, tmp_path):
+    (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError) as caught:
+        convert(folder, tmp_path / "m.npz")
+    assert f"{folder / name}{message}" in str(caught.value)
+
+
 def test_weights_that_are_no_floats(folder, tmp_path):
     tensors = {**_tensors(), "model.norm.weight": np.ones(8, np.int32)}
     (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..quantization.arrays import half_bytes
+from ..quantization.rounding import SMALLEST_SCALE
 from .bpe_json import byte_level_json
 from .extras import needed
-from .parts import LLAMA, Parts, llama_norm
+from .parts import FLOATS, LLAMA, Parts, llama_norm
 
 _BLOCK = 32
-_SMALLEST = np.float16(2.0**-24)  # the smallest float16 above 0
 _NAMES = {
     "attn_norm": "attention.norm",
     "attn_q": "attention.query",
@@ -33,7 +34,6 @@ _NAMES = {
     "ffn_down": "feed_forward.output",
 }
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
-_FLOATS = {"F32": ("float32", "<f4"), "F16": ("float16", "<f2"), "BF16": ("bfloat16", "<u2")}
 
 
 def is_gguf(path: Path) -> bool:
@@ -127,8 +127,8 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
     if kind not in _TYPES:
         raise CheckpointError(f"{path}: tensor {tensor.name} is {kind}; expected one of {', '.join(_TYPES)}")
     raw = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
-    if kind in _FLOATS:
-        declared, dtype = _FLOATS[kind]
+    if kind in FLOATS:
+        declared, dtype = FLOATS[kind]
         arrays[name] = raw.view(dtype).reshape(shape)
         return declared
     rows, columns = shape
@@ -138,7 +138,7 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
     halves = np.ascontiguousarray(blocks[..., : 2 * words]).view("<f2")
     numbers = blocks[..., 2 * words :]
     scales, nothing = halves[..., 0], (halves[..., 0] == 0)[..., None]
-    arrays[f"{name}.scale"] = np.where(scales == 0, _SMALLEST, np.abs(scales))
+    arrays[f"{name}.scale"] = np.where(scales == 0, SMALLEST_SCALE, np.abs(scales))
     if kind == "Q8_0":
         signed = np.where(nothing, 0, np.ascontiguousarray(numbers).view(np.int8))
         arrays[name] = np.where(scales[..., None] < 0, -signed, signed).astype(np.int8).reshape(rows, columns)
@@ -147,19 +147,15 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
     whole = np.concatenate([numbers & 15, numbers >> 4], axis=-1)
     if kind == "Q4_0":
         whole = np.where(nothing, 8, np.where(scales[..., None] < 0, 15 - whole, whole))
-        arrays[name] = _half_bytes(whole ^ 8, shape)  # 0 to 15 stand for -8 to 7: two's complement of half a byte
+        arrays[name] = half_bytes(
+            (whole ^ 8).astype(np.uint8).reshape(shape)
+        )  # 0 to 15 stand for -8 to 7: two's complement of half a byte
         arrays[f"{name}.offset"] = np.where(scales < 0, -scales, np.float16(0))
         return {"format": "int4", "group": _BLOCK, "offsets": True}
-    arrays[name] = _half_bytes(np.where(nothing, 0, whole), shape)
+    arrays[name] = half_bytes(np.where(nothing, 0, whole).astype(np.uint8).reshape(shape))
     arrays[f"{name}.offset"] = np.ascontiguousarray(halves[..., 1])
     arrays[f"{name}.codebook"] = np.arange(16, dtype=np.int8)
     return {"format": "codebook4", "group": _BLOCK, "offsets": True}
-
-
-def _half_bytes(numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers 0 to 15 of a matrix, two a byte, the first in the low half."""
-    whole = numbers.astype(np.uint8).reshape(shape)
-    return whole[:, ::2] | (whole[:, 1::2] << 4)
 
 
 def _tokenizer(fields: _Fields, path: Path) -> tuple[str, int, str | None]:

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .extras import needed
-from .parts import LLAMA, Parts, llama_norm
+from .parts import FLOATS, LLAMA, Parts, llama_norm
 
-_FLOATS = {"F32": ("float32", "<f4"), "F16": ("float16", "<f2"), "BF16": ("bfloat16", "<u2")}
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -28,15 +27,22 @@ def is_huggingface(path: Path) -> bool:
     return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
 
 
+def _read_json(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file}: is not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file}: holds a {type(found).__name__}; expected one JSON object")
+    return found
+
+
 class _Source:
     """The configuration and the tensors of a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self.config: Mapping[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path}/config.json: is not JSON ({error})") from None
+        self.config = _read_json(path / "config.json")
         safetensors = needed("safetensors", "huggingface")
         self._tensors: dict[str, Mapping[str, Any]] = {}
         for file in sorted(path.glob("*.safetensors")):
@@ -63,11 +69,11 @@ class _Source:
         if name not in self._tensors:
             raise CheckpointError(f"{self.path}: has no tensor {name}")
         tensor = self._tensors[name]
-        if tensor["dtype"] not in _FLOATS:
+        if tensor["dtype"] not in FLOATS:
             raise CheckpointError(
-                f"{self.path}: tensor {name} is {tensor['dtype']}; expected one of {', '.join(_FLOATS)}"
+                f"{self.path}: tensor {name} is {tensor['dtype']}; expected one of {', '.join(FLOATS)}"
             )
-        self.formats[ours], dtype = _FLOATS[tensor["dtype"]]
+        self.formats[ours], dtype = FLOATS[tensor["dtype"]]
         array = np.frombuffer(bytes(tensor["data"]), dtype).reshape(tensor["shape"])
         self.arrays[ours] = np.ascontiguousarray(array if change is None else change(array))
 
@@ -87,7 +93,7 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
 def _start(source: _Source) -> dict[str, str]:
     """The token that begins a text, if the tokenizer's configuration says that texts begin with one."""
     file = source.path / "tokenizer_config.json"
-    entries = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    entries = _read_json(file) if file.is_file() else {}
     token = entries.get("bos_token")
     token = token.get("content") if isinstance(token, dict) else token
     return {"start": token} if entries.get("add_bos_token") and token else {}

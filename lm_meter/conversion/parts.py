@@ -17,6 +17,8 @@ class Parts:
     arrays: Mapping[str, np.ndarray]
 
 
+# Floating-point types as others name them: our format, and how its numbers are stored.
+FLOATS = {"F32": ("float32", "<f4"), "F16": ("float16", "<f2"), "BF16": ("bfloat16", "<u2")}
 # A Llama: root mean square norms before each part, gated silu, rotary positions, no biases (Touvron et al., 2023).
 LLAMA = {
     "architecture": "transformer",

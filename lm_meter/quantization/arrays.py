@@ -128,7 +128,7 @@ def _integers(
         largest = np.abs(values).max()
         raise ConfigError(f"{name}: a weight of {largest:g} needs a scale that float16 does not have; choose float32")
     numbers = rounded.numbers if kept is None else rounded.numbers[kept]
-    arrays = {name: numbers if declared.code == INT8 else _half_bytes(numbers), f"{name}.scale": rounded.scales}
+    arrays = {name: numbers if declared.code == INT8 else half_bytes(numbers), f"{name}.scale": rounded.scales}
     if rounded.offsets is not None:
         arrays[f"{name}.offset"] = rounded.offsets
     if rounded.book is not None:
@@ -136,7 +136,7 @@ def _integers(
     return arrays, rounded.values()
 
 
-def _half_bytes(numbers: np.ndarray) -> np.ndarray:
+def half_bytes(numbers: np.ndarray) -> np.ndarray:
     """4-bit numbers, two a byte, the first in the low half."""
     even = np.zeros((*numbers.shape[:-1], -(-numbers.shape[-1] // 2) * 2), np.uint8)
     even[..., : numbers.shape[-1]] = numbers.view(np.uint8) & 15

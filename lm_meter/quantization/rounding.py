@@ -18,7 +18,7 @@ from ..weight_format import WeightFormat
 _LARGEST = {8: 127, 4: 7}  # whole number on the positive side; the negative one has one more
 # Fractions of the largest magnitude that are tried as the end of the range. With 256 steps nothing is gained.
 _ENDS = {8: (1.0,), 4: tuple(np.linspace(0.5, 1.0, 21))}
-_SMALLEST_SCALE = np.float16(2.0**-24)  # the smallest float16 above 0
+SMALLEST_SCALE = np.float16(2.0**-24)  # the smallest float16 above 0
 _SAMPLE = 1 << 20  # weights that a code book is made from
 _ROUNDS = 40  # of k-means
 _SLAB = 1 << 22  # weights that are rounded together
@@ -114,7 +114,7 @@ def _scales(exact: np.ndarray) -> np.ndarray:
 
     That happens below 2**-14 only, where float16 has few digits left.
     """
-    nearest = np.maximum(exact.astype(np.float16), _SMALLEST_SCALE)
+    nearest = np.maximum(exact.astype(np.float16), SMALLEST_SCALE)
     cut = nearest.astype(np.float32) * np.float32(1 + 0.5 / 127) < exact
     return np.where(cut, np.nextafter(nearest, np.float16(np.inf)), nearest)
 
