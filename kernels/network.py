@@ -117,3 +117,9 @@ def buffer_of(network, memory, number):
     """A buffer, (rows, width) float32."""
     offset, width = network.buffers[number, 0], network.buffers[number, 1]
     return Rows(memory.buffers[offset : offset + memory.rows * width].reshape((memory.rows, width)))
+
+
+@inlined
+def rows_of(step, chunk):
+    """First row that a step works on, and how many."""
+    return (chunk.tokens.size - 1, 1) if step.last else (0, chunk.tokens.size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .attention import attend_cost
+from .attention_steps import keep_cost
 from .charge import ADD, MULTIPLY, Meter, charge
 from .inputs import prepare_cost
 from .jit import entry, kernel
@@ -13,9 +14,9 @@ from .matrix import FLOAT_BITS, matrix_at, whole_load
 from .network import ATTEND, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, norm_at, step_at
 from .norm import norm_cost
 from .product import product_cost
+from .product_step import action_cost
 from .readout import readout_cost
 from .rotary import angles_cost
-from .steps import action_cost, keep_cost
 
 
 @kernel

@@ -9,33 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .activation import activated, activation_cost
-from .attention import View, attend, attend_cost, keep
-from .barrier import meet, share
+from .attention_steps import attend_step, keep_step
+from .barrier import share
 from .charge import ADD, MULTIPLY, Meter, charge
-from .inputs import Vectors, must_prepare, own_row, prepare, prepare_cost
 from .jit import inlined
-from .lanes import LANES, load, store
 from .lookup import lookup
-from .matrix import FLOAT_BITS, matrix_at
-from .network import (
-    ACTIVATE,
-    ADD_TO,
-    ATTEND,
-    EMBED,
-    GATE,
-    KEEP,
-    NO_BUFFER,
-    NORMALISE,
-    PLAIN,
-    POSITION,
-    PRODUCT,
-    buffer_of,
-    norm_at,
-)
+from .matrix import FLOAT_BITS
+from .network import ATTEND, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, buffer_of, norm_at, rows_of
 from .norm import norm_cost, normalise
-from .product import Place, Span, product, real_rows
-from .rotary import NO_ROTATION, angles, angles_cost, rotate, rotate_cost
+from .product_step import multiply_step
+from .rotary import angles, angles_cost
 
 
 @inlined
@@ -66,16 +49,10 @@ def _embed(network, memory, step, chunk, team, tally):
 
 
 @inlined
-def _rows(step, chunk):
-    """First row that a step works on, and how many."""
-    return (chunk.tokens.size - 1, 1) if step.last else (0, chunk.tokens.size)
-
-
-@inlined
 def _normalise(network, memory, step, chunk, team, tally):
     norm, epsilon = norm_at(network.norms, step.matrix), network.options.epsilon
     source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    first, count = _rows(step, chunk)
+    first, count = rows_of(step, chunk)
     lanes = memory.lanes[team.thread]
     if chunk.tokens.size == 1 and network.buffers[step.target, 2]:
         normalise(network.weights, norm, epsilon, (source[first], target[team.thread]), lanes)
@@ -85,122 +62,6 @@ def _normalise(network, memory, step, chunk, team, tally):
     for t in range(first + own[0], first + own[1]):
         normalise(network.weights, norm, epsilon, (source[t], target[t]), lanes)
     norm_cost(Meter(tally, step.region), norm, own[1] - own[0])
-
-
-@inlined
-def _act(network, memory, step, rows, own, tally):
-    """What follows a product, on this thread's own columns: first and last + 1, of which ``real`` are no padding."""
-    first, count = rows
-    start, end, real = own
-    if step.action == PLAIN:
-        return
-    target = buffer_of(network, memory, step.target).data
-    other = target if step.other == NO_BUFFER else buffer_of(network, memory, step.other).data
-    width, other_width = target.shape[1], other.shape[1]
-    for t in range(first, first + count):
-        for j in range(start, end, LANES):
-            at, other_at = t * width + j, t * other_width + j
-            x = load(target, at)
-            if step.action == ADD_TO:
-                store(other, other_at, load(other, other_at) + x)
-                continue
-            y = activated(step.function, load(other, other_at) if step.action == GATE else x)
-            store(target, at, y * x if step.action == GATE else y)
-    action_cost(Meter(tally, step.region), step, real * count)
-
-
-@inlined
-def action_cost(meter, step, numbers):
-    """Cost law of what follows a product: an add for each number, or its activation, with a multiply as a gate."""
-    if step.action == ADD_TO:
-        charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, numbers)
-    elif step.action == ACTIVATE or step.action == GATE:
-        activation_cost(meter, step.function, numbers)
-        if step.action == GATE:
-            charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, numbers)
-
-
-@inlined
-def _multiply(network, memory, step, chunk, team, tally):
-    matrix = matrix_at(network.matrices, step.matrix)
-    source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    first, count = _rows(step, chunk)
-    meter = Meter(tally, step.region)
-    row = team.thread if chunk.tokens.size == 1 and network.buffers[step.source, 2] else first
-    narrow = own_row(memory.narrow, team.thread) if count == 1 else memory.narrow
-    vectors = Vectors(source, narrow, row, count)
-    if count == 1:
-        # Every thread has made its own copy, which saves a barrier; the work of one is counted.
-        prepare(matrix, vectors, 0, 1)
-        prepare_cost(meter, matrix, 1 if team.thread == 0 else 0)
-    elif must_prepare(matrix):
-        tokens = share(count, team)
-        prepare(matrix, vectors, tokens[0], tokens[1])
-        prepare_cost(meter, matrix, tokens[1] - tokens[0])
-        meet(team)
-    own = share((matrix.rows + LANES - 1) // LANES, team)
-    real = real_rows(own[0], own[1], matrix.rows)
-    place = Place(target, first, own[0] * LANES)
-    product(network.weights, matrix, Span(own[0], own[1], real), vectors, place, meter)
-    _act(network, memory, step, (first, count), (own[0] * LANES, own[1] * LANES, real), tally)
-
-
-@inlined
-def keep_cost(meter, network, keys, queries):
-    """Cost law of the step KEEP: ``keys`` and ``queries`` of one head turned, and the queries scaled."""
-    if network.rotation.pairs != NO_ROTATION:
-        rotate_cost(meter, network.rotation, keys + queries)
-    if network.options.query_scale != np.float32(1):
-        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, queries * network.options.head_width)
-
-
-@inlined
-def _keep(network, memory, step, chunk, team, tally):
-    """Turn keys and queries, scale the queries, put keys and values into the cache."""
-    queries, keys = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.other).data
-    values = buffer_of(network, memory, step.other + 1).data
-    cache, width, count = memory.cache, memory.cache.width, chunk.tokens.size
-    turns = network.rotation.pairs != NO_ROTATION
-    own_keys = share(count * cache.heads, team)
-    for item in range(own_keys[0], own_keys[1]):
-        t, head = item // cache.heads, item % cache.heads
-        key = keys[t, head * width : (head + 1) * width]
-        if turns:
-            rotate(network.rotation, t, key)
-        keep(cache, (step.layer, head, chunk.kept + t), key, values[t, head * width : (head + 1) * width])
-    heads = network.options.heads
-    first, rows = _rows(step, chunk)
-    own_queries = share(rows * heads, team)
-    for item in range(own_queries[0], own_queries[1]):
-        t, head = first + item // heads, item % heads
-        query = queries[t, head * width : (head + 1) * width]
-        if turns:
-            rotate(network.rotation, t, query)
-        if network.options.query_scale != np.float32(1):
-            for d in range(width):
-                query[d] *= network.options.query_scale
-    keep_cost(Meter(tally, step.region), network, own_keys[1] - own_keys[0], own_queries[1] - own_queries[0])
-
-
-@inlined
-def _attend(network, memory, step, chunk, team, tally):
-    queries, out = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    cache, heads = memory.cache, network.options.heads
-    width, sharing = cache.width, heads // cache.heads
-    first, rows = _rows(step, chunk)
-    seen, items = 0, 0
-    scratch = (memory.scores[team.thread], memory.lanes[team.thread])
-    # Neighbouring items see about as many positions: in turn the threads get equal shares.
-    for item in range(team.thread, rows * heads, team.threads):
-        t, head = first + item // heads, item % heads
-        own = chunk.kept + t
-        oldest = max(0, own - network.options.window)
-        place = slice(head * width, (head + 1) * width)
-        view = View(step.layer, head // sharing, own, oldest)
-        attend(queries[t, place], cache, network.relative, view, scratch, out[t, place])
-        seen += own - oldest + 1
-        items += 1
-    attend_cost(Meter(tally, step.region), width, seen, items, network.relative.bits[step.layer])
 
 
 @inlined
@@ -232,13 +93,13 @@ def _position(network, step, chunk, team, tally):
 def run_step(network, memory, step, chunk, team, tally):
     """One thread's part of a step for a chunk of tokens."""
     if step.kind == PRODUCT:
-        _multiply(network, memory, step, chunk, team, tally)
+        multiply_step(network, memory, step, chunk, team, tally)
     elif step.kind == NORMALISE:
         _normalise(network, memory, step, chunk, team, tally)
     elif step.kind == KEEP:
-        _keep(network, memory, step, chunk, team, tally)
+        keep_step(network, memory, step, chunk, team, tally)
     elif step.kind == ATTEND:
-        _attend(network, memory, step, chunk, team, tally)
+        attend_step(network, memory, step, chunk, team, tally)
     elif step.kind == EMBED:
         _embed(network, memory, step, chunk, team, tally)
     elif step.kind == POSITION:

@@ -7,7 +7,6 @@ Vaswani et al., Attention is all you need (2017); the forms of GPT-2 (Radford et
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -15,30 +14,24 @@ import numpy as np
 from ..arena import describe_matrix, pack_weights
 from ..checkpoint import Checkpoint, Expected
 from ..context import CACHE, RECOMPUTE, SEGMENT, Context, parse_policy
-from ..errors import CheckpointError, ConfigError
+from ..errors import ConfigError
 from ..kernels import token_loop as loop
-from ..kernels.attention import FRONT, Cache, Relative
+from ..kernels.attention import FRONT, Cache
 from ..kernels.barrier import Team
 from ..kernels.charge import new_tally
-from ..kernels.formats import is_integer
 from ..kernels.lanes import LANES
 from ..kernels.lookup import Table
-from ..kernels.matrix import NONE, Matrix
-from ..kernels.network import Memory, Network, Options
-from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
+from ..kernels.network import Memory
 from ..kernels.readout import Predictions
-from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
 from ..kernels.step_costs import chunks_cost
-from ..kernels.tile import TILE_TOKENS
-from ..quantization.arrays import read_weights
 from ..regions import Region
 from ..tables import described_table, lookup_table
 from ..threads import ThreadTeam
-from ..weight_values import check_values
 from .architecture import Architecture
 from .runtime import Runtime, most_groups, narrow_inputs, padded, readout_buffers, readout_rows, zeros
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
-from .transformer_steps import Plan, plan_transformer
+from .transformer_network import buffer_rows, network_of, norm_of, relative_of
+from .transformer_steps import plan_transformer
 
 _NOTHING = np.zeros(0, np.uint8)
 # Positions that the cache has room for beyond those that are seen: how often they are moved to the front.
@@ -89,110 +82,16 @@ class TransformerArchitecture(Architecture):
         plan = plan_transformer(config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
         norms = [
-            _norm(config, (0, checkpoint.formats[w].code), (0, checkpoint.formats[b].code) if b else None)
+            norm_of(config, (0, checkpoint.formats[w].code), (0, checkpoint.formats[b].code) if b else None)
             for w, b in plan.norms
         ]
         table = described_table(checkpoint, "embedding")
         positions = described_table(checkpoint, "positions") if config.positions.kind == "learned" else table
-        network = _network(config, plan, (matrices, norms), context, 1)
-        network = network._replace(table=table, position_table=positions, relative=_relative(checkpoint, False))
+        network = network_of(config, plan, (matrices, norms), context, 1)
+        network = network._replace(table=table, position_table=positions, relative=relative_of(checkpoint, False))
         tally = new_tally(len(plan.regions))
         chunks_cost(network, chunks, tally)
         return plan.regions, tally
-
-
-def _norm(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int, int] | None) -> Norm:
-    """A normalisation from offset and format of its weights and biases."""
-    kind = LAYER if config.norm == "layer" else ROOT_MEAN_SQUARE
-    return Norm(kind, config.width, *weight, *(bias or (NONE, 0)))
-
-
-def _frequencies(base: float, rotated: int) -> np.ndarray:
-    """base**(-2 i / rotated) for each pair, correctly rounded whatever the machine's own power function does."""
-    with localcontext() as exact:
-        exact.prec = 40
-        return np.array([float(Decimal(base) ** (Decimal(-2 * i) / rotated)) for i in range(rotated // 2)], np.float32)
-
-
-def _rotation(config: TransformerConfig, rows: int) -> Rotation:
-    kind, pairs = config.positions.kind, HALVES if config.positions.pairs == "halves" else ADJACENT
-    rotated = config.positions.rotated if kind == "rotary" else 0
-    half = rotated // 2
-    frequencies = _frequencies(config.positions.base, rotated)
-    return Rotation(pairs if rotated else NO_ROTATION, frequencies, zeros(rows, half), zeros(rows, half))
-
-
-def _window(config: TransformerConfig, context: Context) -> int:
-    """Past tokens that a query sees besides its own."""
-    return context.length - 1 if config.window is None else min(config.window, context.length - 1)
-
-
-def _relative(checkpoint: Checkpoint, with_values: bool) -> Relative:
-    """Vectors of the distances of all layers, in the order in which scores are made; small, so kept as float32."""
-    config: TransformerConfig = checkpoint.model_config
-    if config.positions.kind != "relative":
-        return _no_relative(config)
-    names = [f"layers.{layer}.attention.relative" for layer in range(config.layers)]
-    for name in names:
-        if is_integer(checkpoint.formats[name].code) or checkpoint.formats[name].block:
-            raise CheckpointError(
-                f"{checkpoint.path}: array {name}: is {' '.join(checkpoint.formats[name].words())}; relative positions "
-                "are floating-point numbers here, none pruned"
-            )
-    farthest = int(config.window or 0)
-    vectors = zeros(config.layers if with_values else 0, config.head_width, farthest + 1 + 2 * LANES)
-    for layer, name in enumerate(names if with_values else ()):
-        check_values(checkpoint, name)
-        vectors[layer, :, LANES : LANES + farthest + 1] = read_weights(checkpoint, name).values[::-1].T
-    return Relative(vectors, farthest, np.array([checkpoint.formats[name].bits for name in names], np.int64))
-
-
-def _no_relative(config: TransformerConfig) -> Relative:
-    return Relative(zeros(0, 0, 0), 0, np.zeros(config.layers, np.int64))
-
-
-def _network(
-    config: TransformerConfig, plan: Plan, parts: tuple[list[Matrix], list[Norm]], context: Context, threads: int
-) -> Network:
-    """The network, of matrices and normalisations, without its weights and tables."""
-    (matrices, norms), offsets, offset, rows = parts, [], 0, _rows(context, threads)
-    for width, own in zip(plan.widths, plan.own, strict=True):
-        offsets.append((offset, padded(width), int(own)))
-        offset += padded(width) * rows
-    options = Options(
-        epsilon=np.float32(config.epsilon),
-        embedding_scale=np.float32(config.embedding_scale),
-        query_scale=np.float32(config.attention_scale),
-        learned_positions=int(config.positions.kind == "learned"),
-        layers=config.layers,
-        heads=config.heads,
-        key_heads=config.key_value_heads,
-        head_width=config.head_width,
-        window=_window(config, context),
-        readout=plan.readout,
-        readout_region=plan.readout_region,
-    )
-    nowhere = Table(matrices[-1], 1)
-    return Network(
-        weights=_NOTHING,
-        rows=_NOTHING,
-        table=nowhere,
-        position_rows=_NOTHING,
-        position_table=nowhere,
-        matrices=np.array(matrices, np.int64),
-        norms=np.array(norms, np.int64).reshape(-1, len(Norm._fields)),
-        steps=np.array(plan.steps, np.int64),
-        buffers=np.array(offsets, np.int64),
-        rotation=_rotation(config, rows),
-        relative=_no_relative(config),
-        options=options,
-    )
-
-
-def _rows(context: Context, threads: int) -> int:
-    """Rows of the buffers: a tile more than tokens that enter together, and one for each thread."""
-    longest = context.longest_chunk
-    return max(threads, 1 if longest == 1 else longest + TILE_TOKENS)
 
 
 class TransformerRuntime(Runtime):
@@ -205,13 +104,13 @@ class TransformerRuntime(Runtime):
         self.config, self.context, self.vocabulary = config, context, config.vocabulary
         names = [name for pair in plan.norms for name in pair if name]
         self.weights, matrices, places = pack_weights(checkpoint, plan.matrices, team, names)
-        norms = [_norm(config, places[w], places[b] if b else None) for w, b in plan.norms]
-        network = _network(config, plan, (matrices, norms), context, team.threads)
+        norms = [norm_of(config, places[w], places[b] if b else None) for w, b in plan.norms]
+        network = network_of(config, plan, (matrices, norms), context, team.threads)
         rows, table = self.weights, Table(matrices[-1], 1)
         if not config.tied:
             rows, table = lookup_table(checkpoint, "embedding", team)
         network = network._replace(weights=self.weights, rows=rows, table=table, position_table=table)
-        self._network = network._replace(relative=_relative(checkpoint, True))
+        self._network = network._replace(relative=relative_of(checkpoint, True))
         if config.positions.kind == "learned":
             rows, table = lookup_table(checkpoint, "positions", team)
             self._network = self._network._replace(position_rows=rows, position_table=table)
@@ -233,7 +132,7 @@ class TransformerRuntime(Runtime):
 
     def _new_memory(self) -> Memory:
         """What the steps write to, but for the frozen outputs, whose number the block decides."""
-        threads, rows = self.team.threads, _rows(self.context, self.team.threads)
+        threads, rows = self.team.threads, buffer_rows(self.context, self.team.threads)
         offset, width, _ = self._network.buffers[-1]
         body = self._matrices[: self._readout]
         widest = padded(max(matrix.columns for matrix in body))
