@@ -14,9 +14,11 @@ from .lookup import Table
 from .norm import Norm
 from .rotary import Rotation
 
-EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE = range(7)
+EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE, CELL, COPY = range(9)
 # What a product does with its own rows when they are there.
 PLAIN, ADD_TO, ACTIVATE, GATE = range(4)
+# Kinds of cells.
+LSTM, GRU, QRNN = range(3)
 NO_BUFFER = -1
 # When the threads meet behind a step.
 NEVER, SEVERAL, ALWAYS = range(3)  # SEVERAL: where the chunk has more tokens than one
@@ -31,11 +33,17 @@ class Step(NamedTuple):
     target: int  # buffer
     matrix: int  # PRODUCT: its number; NORMALISE, FREEZE: the number of the normalisation, or -1
     action: int  # of a product
-    other: int  # buffer: what a product is added to, or its gate; KEEP: the keys, and behind them the values
-    function: int  # activation
+    other: (
+        int  # buffer: what a product is added to, or its gate; KEEP: the keys, and behind them the values; CELL: state
+    )
+    function: int  # activation, or kind of cell
     layer: int
     last: int  # 1: only for the chunk's last token
     meets: int  # NEVER, SEVERAL or ALWAYS
+    parts: int  # PRODUCT, CELL: parts of a matrix whose rows are interleaved by units, its gates
+    width: int  # CELL: units; COPY: numbers
+    from_column: int  # COPY: of the source
+    to_column: int  # EMBED, COPY: of the target
 
 
 class Options(NamedTuple):
@@ -102,7 +110,9 @@ class Chunk(NamedTuple):
 def step_at(table, index):
     """Row ``index`` of a table of steps."""
     r = table[index]
-    return Step(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10])
+    return Step(
+        r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14]
+    )  # fmt: skip
 
 
 @inlined

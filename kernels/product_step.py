@@ -15,6 +15,7 @@ from .lanes import LANES, load, store
 from .matrix import FLOAT_BITS, matrix_at
 from .network import ACTIVATE, ADD_TO, GATE, NO_BUFFER, PLAIN, buffer_of, rows_of
 from .product import Place, Span, product, real_rows
+from .recurrent_steps import own_units
 
 
 @inlined
@@ -51,6 +52,17 @@ def _act(network, memory, step, rows, own, tally):
 
 
 @inlined
+def _own_rows(rows, parts, team):
+    """The thread's row blocks, first and last + 1, and how many of their rows are real."""
+    if parts == 1:
+        own = share((rows + LANES - 1) // LANES, team)
+        return own, real_rows(own[0], own[1], rows)
+    units = rows // parts
+    own = own_units(units, team)
+    return (parts * own[0], parts * own[1]), parts * real_rows(own[0], own[1], units)
+
+
+@inlined
 def multiply_step(network, memory, step, chunk, team, tally):
     """Multiply this thread's rows of a matrix with the vectors, and act on them."""
     matrix = matrix_at(network.matrices, step.matrix)
@@ -69,8 +81,7 @@ def multiply_step(network, memory, step, chunk, team, tally):
         prepare(matrix, vectors, tokens[0], tokens[1])
         prepare_cost(meter, matrix, tokens[1] - tokens[0])
         meet(team)
-    own = share((matrix.rows + LANES - 1) // LANES, team)
-    real = real_rows(own[0], own[1], matrix.rows)
+    own, real = _own_rows(matrix.rows, step.parts, team)
     place = Place(target, first, own[0] * LANES)
     product(network.weights, matrix, Span(own[0], own[1], real), vectors, place, meter)
     _act(network, memory, step, (first, count), (own[0] * LANES, own[1] * LANES, real), tally)

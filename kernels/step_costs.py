@@ -11,11 +11,12 @@ from .inputs import prepare_cost
 from .jit import entry, kernel
 from .lookup import lookup_cost
 from .matrix import FLOAT_BITS, matrix_at, whole_load
-from .network import ATTEND, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, norm_at, step_at
+from .network import ATTEND, CELL, EMBED, FREEZE, KEEP, NORMALISE, POSITION, PRODUCT, norm_at, step_at
 from .norm import norm_cost
 from .product import product_cost
 from .product_step import action_cost
 from .readout import readout_cost
+from .recurrent_steps import cell_cost
 from .rotary import angles_cost
 
 
@@ -61,7 +62,9 @@ def step_cost(network, step, tokens, kept, tally):
         _embed_cost(network, step, tokens, tally)
     elif step.kind == POSITION:
         angles_cost(meter, network.rotation, tokens)
-    elif step.matrix >= 0:
+    elif step.kind == CELL:
+        cell_cost(meter, step, step.width)
+    elif step.kind == FREEZE and step.matrix >= 0:
         norm_cost(meter, norm_at(network.norms, step.matrix), 1)
 
 

@@ -15,9 +15,10 @@ from .charge import ADD, MULTIPLY, Meter, charge
 from .jit import inlined
 from .lookup import lookup
 from .matrix import FLOAT_BITS
-from .network import ATTEND, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, buffer_of, norm_at, rows_of
+from .network import ATTEND, CELL, COPY, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, buffer_of, norm_at, rows_of
 from .norm import norm_cost, normalise
 from .product_step import multiply_step
+from .recurrent_steps import cell_step, copy_step
 from .rotary import angles, angles_cost
 
 
@@ -33,15 +34,16 @@ def _embed(network, memory, step, chunk, team, tally):
     count = (last - first) * (columns[1] - columns[0])
     meter = Meter(tally, step.region)
     for t in range(first, last):
-        lookup(network.rows, network.table, chunk.tokens[t], columns, target[t], meter)
+        row = target[t, step.to_column :]
+        lookup(network.rows, network.table, chunk.tokens[t], columns, row, meter)
         if network.options.embedding_scale != np.float32(1):
             for j in range(columns[0], columns[1]):
-                target[t, j] *= network.options.embedding_scale
+                row[j] *= network.options.embedding_scale
         if network.options.learned_positions:
             place, at = Meter(tally, step.region + 1), chunk.position + t
             lookup(network.position_rows, network.position_table, at, columns, scratch[t], place)
             for j in range(columns[0], columns[1]):
-                target[t, j] += scratch[t, j]
+                row[j] += scratch[t, j]
     if network.options.embedding_scale != np.float32(1):
         charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, count)
     if network.options.learned_positions:
@@ -104,5 +106,9 @@ def run_step(network, memory, step, chunk, team, tally):
         _embed(network, memory, step, chunk, team, tally)
     elif step.kind == POSITION:
         _position(network, step, chunk, team, tally)
+    elif step.kind == CELL:
+        cell_step(network, memory, step, team, tally)
+    elif step.kind == COPY:
+        copy_step(network, memory, step, team)
     else:
         _freeze(network, memory, step, chunk, team, tally)

@@ -89,6 +89,7 @@ def run(network, memory, buffers, state, team, text, tally):
             _run_chunk(network, memory, chunk, team, tally)
             kept, position = kept + count, position + count
         if start < targets:
+            meet(team)
             part = part_of(text.predictions, start, min(start + block, targets))
             read_out(readout, memory.frozen, part, team, Meter(tally, options.readout_region))
     meet(team)

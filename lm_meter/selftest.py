@@ -14,15 +14,18 @@ import numpy as np
 
 from .histogram import rows_of
 from .interrupt import deferred_interrupt
-from .kernels import lstm as loop
+from .kernels import step_costs
 from .kernels.charge import Meter, new_tally
 from .kernels.formats import FLOAT16, FLOAT32
-from .kernels.lookup import Table
 from .kernels.matrix import NONE, Scheme, place_matrix, whole_load
 from .kernels.product import product_cost
+from .models.plan import PLAIN_OPTIONS, network_of
+from .models.recurrent_config import RecurrentConfig, recurrent_arrays
+from .models.recurrent_steps import plan_recurrent
 from .profiles import PROFILES, Profile
 from .regions import Region
 from .score import price, score, task_of
+from .weight_format import WeightFormat
 
 
 @dataclass(frozen=True)
@@ -40,34 +43,30 @@ class Check:
 
 
 _V, _E, _H = 267_735, 512, 2048
-_REGIONS = [
-    Region("embedding", "lookup"),
-    Region("lstm.0", "matrix_vector"),
-    Region("lstm.0.cell", "elementwise"),
-    Region("projection", "matrix_vector"),
-    Region("logits", "matrix_vector"),
-    Region("softmax", "normalisation"),
-]
 
 
-def _baseline(bias: bool) -> np.ndarray:
-    """Tally of one step of the 159M baseline, from the cost laws."""
-    shapes = ((4 * _H, _E + _H), (_E, _H), (_V, _E))
-    matrices = [place_matrix(shape, Scheme())._replace(bias_offset=0 if bias else NONE) for shape in shapes]
-    nothing = np.zeros(0, np.uint8)
-    network = loop.Network(nothing, nothing, Table(matrices[-1], 1), np.array(matrices, np.int64), 1)
-    tally = new_tally(len(_REGIONS))
-    loop.step_cost(network, tally)
-    return tally
+def _baseline(bias: bool) -> tuple[list[Region], np.ndarray]:
+    """Regions and tally of one step of the 159M baseline, from the cost laws."""
+    words = {"kind": "word", "start": None, "end_of_line": None, "unknown": None}
+    config = RecurrentConfig("lstm", _V, _E, (_H,), _E, True, bias, bias, bias, words)
+    arrays = {name: expected.shape for name, expected in recurrent_arrays(config, "baseline").items()}
+    plan = plan_recurrent(config, dict.fromkeys(arrays, WeightFormat("float32")))
+    matrices = [
+        place_matrix(arrays[source.weight], Scheme())._replace(bias_offset=NONE if source.bias is None else 0)
+        for source in plan.matrices
+    ]
+    tally = new_tally(len(plan.regions))
+    step_costs.chunks_cost(network_of(plan, matrices, [], 1, PLAIN_OPTIONS), np.array([(1, 0)], np.int64), tally)
+    return plan.regions, tally
 
 
 def _baseline_checks(june: Profile) -> Iterator[Check]:
-    roles = {region.name: region.role for region in _REGIONS}
-    rows = rows_of(_baseline(bias=True), _REGIONS)
+    regions, tally = _baseline(bias=True)
+    roles, rows = {region.name: region.role for region in regions}, rows_of(tally, regions)
     priced = price(rows, roles, june, narrow=False)
     # 2 n m for each matrix: n multiplies, n - 1 adds and a bias add: 2 * 159,100,416
     yield Check("baseline: matrix-vector operations", "318200832", str(priced.matrix_vector))
-    bare = price(rows_of(_baseline(bias=False), _REGIONS), roles, june, narrow=False)
+    bare = price(rows_of(_baseline(bias=False)[1], regions), roles, june, narrow=False)
     # minus one add a row: 318,200,832 - 8,192 - 512 - 267,735 - ... = 2 * 159,100,416 - 276,439
     yield Check("baseline: the same without biases", "317924393", str(bare.matrix_vector))
     # 3 H multiplies, H adds, 5 H transcendentals = 9 * 2048

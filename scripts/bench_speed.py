@@ -17,7 +17,7 @@ from bench_report import Measurement, Section
 
 from lm_meter import Checkpoint, Text, write_checkpoint
 from lm_meter.bandwidth import stream_bytes_per_second
-from lm_meter.models.lstm import LstmRuntime
+from lm_meter.models.recurrent import RecurrentRuntime
 from lm_meter.text import first_words
 from lm_meter.threads import ThreadTeam
 from lm_meter.timing import Effort, amount_for, in_turn, ratio_with_interval, rested, timed
@@ -55,7 +55,7 @@ class Loaded:
         if self.targets.size < CHECKED_TOKENS:
             raise SystemExit(f"bench: the text has {tokens.size} tokens; expected more than {CHECKED_TOKENS}")
         self.team = ThreadTeam(threads)
-        self.runtime = LstmRuntime(self.checkpoint, self.team)
+        self.runtime = RecurrentRuntime(self.checkpoint, self.team)
         self.runtime.reserve(BLOCK)
         self.tallies = self.runtime.new_tallies()
 
@@ -217,7 +217,7 @@ def small_section(work: Path, effort: Effort) -> Section:
     samplers = {}
     for threads in (1, effort.threads):
         checkpoint = Checkpoint(path)
-        runtime = LstmRuntime(checkpoint, ThreadTeam(threads))
+        runtime = RecurrentRuntime(checkpoint, ThreadTeam(threads))
         runtime.reserve(BLOCK)
         tallies = runtime.new_tallies()
         for block in (1, BLOCK):

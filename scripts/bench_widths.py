@@ -17,7 +17,7 @@ from bench_report import Measurement, Section
 from bench_speed import AGREEMENT, BLOCK, CHECKED_TOKENS, Loaded
 
 from lm_meter import Checkpoint, Text
-from lm_meter.models.lstm import LstmRuntime
+from lm_meter.models.recurrent import RecurrentRuntime
 from lm_meter.quantization.convert import quantize
 from lm_meter.quantization.specification import Plan, parse_specification
 from lm_meter.threads import ThreadTeam
@@ -236,7 +236,7 @@ def load_section(baseline: Path, effort: Effort) -> Section:
         path, samples = version_of(baseline, specification), []
         for _ in range(min(effort.repeats, 3) + 1):
             started = time.perf_counter()
-            LstmRuntime(Checkpoint(path), team)
+            RecurrentRuntime(Checkpoint(path), team)
             samples.append(time.perf_counter() - started)
         found = section.add(name, "s", samples[1:])  # the first one brings the file into the cache
         section.expect(

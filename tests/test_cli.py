@@ -20,7 +20,7 @@ import lm_meter
 from lm_meter import cli, evaluate
 from lm_meter.arguments import PROFILE_NAMES, TASK_NAMES, parser
 from lm_meter.defaults import sample_path, sample_text
-from lm_meter.kernels import lstm as numba_loop
+from lm_meter.kernels import step_costs
 from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
 
@@ -353,9 +353,9 @@ def test_a_model_that_overflows(refused, text, tmp_path):
 
 def test_bits_that_differ(refused, model, text, monkeypatch):
     """Such a kernel does not exist; the reader of a single position is replaced."""
-    from lm_meter.models.lstm import LstmRuntime
+    from lm_meter.models.network_runtime import NetworkRuntime
 
-    monkeypatch.setattr(LstmRuntime, "read_out", lambda *arguments: -1.25)
+    monkeypatch.setattr(NetworkRuntime, "read_out", lambda *arguments: -1.25)
 
     printed = refused("eval", "--checkpoint", model, "--text", text, "--block", 5)
 
@@ -503,16 +503,16 @@ def test_ctrl_c_before_and_after_the_pass(moment, run, model, text, tmp_path, mo
 
 @pytest.mark.parametrize("command", [["count"], ["selftest"]])
 def test_ctrl_c_while_kernels_are_compiled_is_obeyed_after_it(command, run, monkeypatch):
-    honest = numba_loop.step_cost
+    honest = step_costs.chunks_cost
 
     def pressed(*arguments):
         signal.raise_signal(signal.SIGINT)
         honest(*arguments)
 
-    monkeypatch.setattr(numba_loop, "step_cost", pressed)
+    monkeypatch.setattr(step_costs, "chunks_cost", pressed)
     if command == ["selftest"]:  # two costs there: one press
         calls = iter([pressed])
-        monkeypatch.setattr(numba_loop, "step_cost", lambda *a: next(calls, honest)(*a))
+        monkeypatch.setattr(step_costs, "chunks_cost", lambda *a: next(calls, honest)(*a))
     assert run(*command) == (130, "", "lm-meter: interrupted, no result\n")
 
 

@@ -168,11 +168,11 @@ def test_weights_that_overflow_are_reported_at_their_position(tmp_path):
 
 
 def test_a_recheck_with_other_bits_stops_the_run(tmp_path, monkeypatch):
-    from lm_meter.models.lstm import LstmRuntime
+    from lm_meter.models.network_runtime import NetworkRuntime
 
-    honest = LstmRuntime.read_out
+    honest = NetworkRuntime.read_out
     monkeypatch.setattr(
-        LstmRuntime, "read_out", lambda self, frozen, target: np.nextafter(honest(self, frozen, target), 1)
+        NetworkRuntime, "read_out", lambda self, frozen, target: np.nextafter(honest(self, frozen, target), 1)
     )
     checkpoint = tiny_checkpoint(tmp_path / "model.npz", words=WORDS)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Tiny random LSTM checkpoints of any configuration."""
+"""Tiny random checkpoints of recurrent models of any configuration."""
 
 import functools
 import io
@@ -9,6 +9,7 @@ import numpy as np
 from lm_meter import write_checkpoint
 from lm_meter.bfloat16 import to_bfloat16
 from lm_meter.kernels.formats import CODEBOOK_ENTRIES, is_integer
+from lm_meter.models.recurrent_config import parse_recurrent_config, recurrent_arrays
 from lm_meter.weight_format import WeightFormat
 
 WORDS = ("<eos>", "<unk>", "the", "cat", "sat", "on", "mat", "a", "dog", "ran", ",", ".", "=", "Ünïcode", "1")
@@ -71,6 +72,8 @@ def tiny_parts(
     bias=True,
     dtype="float32",
     seed=0,
+    architecture="lstm",
+    **options,
 ):
     """Configuration and arrays of ``tiny_checkpoint``, for tests that change them before they are written."""
     tokenizer, name, raw, vocabulary = tiny_tokenizer(kind, words)
@@ -79,33 +82,24 @@ def tiny_parts(
         projection = embedding
     elif tied:
         hidden[-1] = embedding
-    output = projection or hidden[-1]
-    shapes = {"embedding": (vocabulary, embedding)}
-    for layer, (inputs, units) in enumerate(zip([embedding, *hidden], hidden, strict=False)):
-        shapes[f"lstm.{layer}.weight"] = (4 * units, inputs + units)
-        if bias:
-            shapes[f"lstm.{layer}.bias"] = (4 * units,)
-    if projection is not None:
-        shapes["projection.weight"] = (projection, hidden[-1])
-        if bias:
-            shapes["projection.bias"] = (projection,)
-    if not tied:
-        shapes["softmax.weight"] = (vocabulary, output)
-    if bias:
-        shapes["softmax.bias"] = (vocabulary,)
+    config = {
+        "architecture": architecture,
+        "dimensions": {"vocabulary": vocabulary, "embedding": embedding, "hidden": hidden, "projection": projection},
+        "tied": tied,
+        "bias": {architecture: bias, "projection": bias and projection is not None, "softmax": bias},
+        "tokenizer": tokenizer,
+        "origin": "tests/tiny.py",
+    }
+    if architecture == "qrnn":
+        config["dimensions"]["window"] = list(options["window"])
+        config["output_gate"] = options["output_gate"]
+    expected = recurrent_arrays(parse_recurrent_config(architecture, config, "tests"), "tests")
+    shapes = {array: wanted.shape for array, wanted in expected.items() if wanted.is_weight}
+    config["formats"] = dict.fromkeys(shapes, dtype)
     rng = np.random.default_rng(seed)
     arrays = {
         name: stored(rng.standard_normal(shape, np.float32) * np.float32(_SCALE), dtype)
         for name, shape in shapes.items()
-    }
-    config = {
-        "architecture": "lstm",
-        "dimensions": {"vocabulary": vocabulary, "embedding": embedding, "hidden": hidden, "projection": projection},
-        "tied": tied,
-        "bias": {"lstm": bias, "projection": bias and projection is not None, "softmax": bias},
-        "tokenizer": tokenizer,
-        "formats": dict.fromkeys(shapes, dtype),
-        "origin": "tests/tiny.py",
     }
     return config, {**arrays, name: np.frombuffer(raw, np.uint8)}
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from ..errors import CheckpointError
 from .architecture import Architecture
-from .lstm import LstmArchitecture
+from .recurrent import RecurrentArchitecture
 from .transformer import TransformerArchitecture
 
-ARCHITECTURES: dict[str, Architecture] = {"lstm": LstmArchitecture(), "transformer": TransformerArchitecture()}
+ARCHITECTURES: dict[str, Architecture] = {
+    **{kind: RecurrentArchitecture(kind) for kind in ("lstm", "gru", "qrnn")},
+    "transformer": TransformerArchitecture(),
+}
 
 
 def architecture_named(name: str, path: str) -> Architecture:

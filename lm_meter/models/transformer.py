@@ -6,31 +6,27 @@ Vaswani et al., Attention is all you need (2017); the forms of GPT-2 (Radford et
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..arena import describe_matrix, pack_weights
+from ..arena import describe_matrix
 from ..checkpoint import Checkpoint, Expected
 from ..context import CACHE, RECOMPUTE, SEGMENT, Context, parse_policy
 from ..errors import ConfigError
-from ..kernels import token_loop as loop
-from ..kernels.attention import FRONT, Cache
-from ..kernels.barrier import Team
+from ..kernels.attention import Cache
 from ..kernels.charge import new_tally
 from ..kernels.lanes import LANES
-from ..kernels.lookup import Table
-from ..kernels.network import Memory
-from ..kernels.readout import Predictions
 from ..kernels.step_costs import chunks_cost
 from ..regions import Region
 from ..tables import described_table, lookup_table
 from ..threads import ThreadTeam
 from .architecture import Architecture
-from .runtime import Runtime, most_groups, narrow_inputs, padded, readout_buffers, readout_rows, zeros
+from .network_runtime import NetworkRuntime
+from .runtime import padded, zeros
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
-from .transformer_network import buffer_rows, network_of, norm_of, relative_of
+from .transformer_network import buffer_rows, norm_of, relative_of, transformer_network
 from .transformer_steps import plan_transformer
 
 _NOTHING = np.zeros(0, np.uint8)
@@ -87,41 +83,31 @@ class TransformerArchitecture(Architecture):
         ]
         table = described_table(checkpoint, "embedding")
         positions = described_table(checkpoint, "positions") if config.positions.kind == "learned" else table
-        network = network_of(config, plan, (matrices, norms), context, 1)
-        network = network._replace(table=table, position_table=positions, relative=relative_of(checkpoint, False))
+        network = transformer_network(config, plan, (matrices, norms), context, 1)
+        network = network._replace(table=table, position_table=positions)
+        if config.positions.kind == "relative":
+            network = network._replace(relative=relative_of(checkpoint, False))
         tally = new_tally(len(plan.regions))
         chunks_cost(network, chunks, tally)
         return plan.regions, tally
 
 
-class TransformerRuntime(Runtime):
+class TransformerRuntime(NetworkRuntime):
     """A loaded transformer."""
 
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context) -> None:
         config: TransformerConfig = checkpoint.model_config
         plan = plan_transformer(config, checkpoint.formats)
-        super().__init__(team, plan.regions)
-        self.config, self.context, self.vocabulary = config, context, config.vocabulary
-        names = [name for pair in plan.norms for name in pair if name]
-        self.weights, matrices, places = pack_weights(checkpoint, plan.matrices, team, names)
-        norms = [norm_of(config, places[w], places[b] if b else None) for w, b in plan.norms]
-        network = network_of(config, plan, (matrices, norms), context, team.threads)
-        rows, table = self.weights, Table(matrices[-1], 1)
-        if not config.tied:
-            rows, table = lookup_table(checkpoint, "embedding", team)
-        network = network._replace(weights=self.weights, rows=rows, table=table, position_table=table)
-        self._network = network._replace(relative=relative_of(checkpoint, True))
+        super().__init__(checkpoint, team, plan)
+        self.context, self._seen, self._history = context, 0, np.zeros(0, np.int64)
+        norms = [norm_of(config, self._places[w], self._places[b] if b else None) for w, b in plan.norms]
+        self._set_network(transformer_network(config, plan, (self._matrices, norms), context, team.threads), checkpoint)
+        if config.positions.kind == "relative":
+            self._network = self._network._replace(relative=relative_of(checkpoint, True))
         if config.positions.kind == "learned":
             rows, table = lookup_table(checkpoint, "positions", team)
             self._network = self._network._replace(position_rows=rows, position_table=table)
-        self._matrices, self._readout = matrices, plan.readout
-        self.step_bytes = sum(matrix.nbytes for matrix in matrices[: plan.readout])
-        self.readout_bytes = sum(matrix.nbytes for matrix in matrices[plan.readout :])
-        self._use_few_threads()
-        self._state, self._seen, self._history = np.zeros(2, np.int64), 0, np.zeros(0, np.int64)
-        self._cache = self._new_cache()
-        self._memory = self._new_memory()
-        self.reserve(1)
+        self._set_memory(buffer_rows(context, team.threads), self._new_cache())
 
     def _new_cache(self) -> Cache:
         config, window = self.config, self._network.options.window
@@ -130,50 +116,19 @@ class TransformerRuntime(Runtime):
         count, width = config.layers * config.key_value_heads * capacity, config.head_width
         return Cache(zeros(count * width), zeros(count * padded(width)), config.key_value_heads, width, capacity)
 
-    def _new_memory(self) -> Memory:
-        """What the steps write to, but for the frozen outputs, whose number the block decides."""
-        threads, rows = self.team.threads, buffer_rows(self.context, self.team.threads)
-        offset, width, _ = self._network.buffers[-1]
-        body = self._matrices[: self._readout]
-        widest = padded(max(matrix.columns for matrix in body))
-        return Memory(
-            buffers=zeros(offset + width * rows),
-            rows=rows,
-            narrow=narrow_inputs(rows, widest, most_groups(body)),
-            cache=self._cache,
-            scores=zeros(threads, FRONT + self._cache.capacity + LANES),
-            lanes=zeros(threads, LANES),
-            frozen=zeros(0, 0),
-        )
-
-    def reserve(self, block: int) -> None:
-        """Make room for blocks of up to ``block`` tokens."""
-        self._memory = self._memory._replace(frozen=zeros(readout_rows(block), padded(self.config.width)))
-        self._buffers = readout_buffers(block, self._matrices[self._readout :], self.team.threads)
-
-    def weight_bytes(self, block: int) -> float:
-        """Bytes of weights read for a token where ``block`` of them are read out together."""
-        return self.step_bytes + self.readout_bytes / block
-
     def reset(self) -> None:
         """Back to the state before any token."""
-        self._state[...] = 0
+        super().reset()
         self._seen, self._history = 0, np.zeros(0, np.int64)
 
-    @property
-    def _outputs(self) -> np.ndarray:
-        return self._memory.frozen
-
-    def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Callable[[Team, Any], None]:
+    def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._check_positions(inputs.size)
         tokens = np.concatenate([self._history, inputs])
         chunks = self.context.chunks(self._seen, self._history.size, inputs.size)
         self._seen += inputs.size
         kept = self.context.longest_chunk - 1
         self._history = tokens[max(0, tokens.size - kept) :].copy() if kept else tokens[:0]
-        text = loop.Text(tokens, chunks, predictions, block)
-        network, memory, buffers, state = self._network, self._memory, self._buffers, self._state
-        return lambda team, tally: loop.run(network, memory, buffers, state, team, text, tally)
+        return tokens, chunks
 
     def _check_positions(self, tokens: int) -> None:
         learned = self.config.positions.count

@@ -12,7 +12,6 @@ from ..errors import CheckpointError
 from ..kernels.attention import Relative
 from ..kernels.formats import is_integer
 from ..kernels.lanes import LANES
-from ..kernels.lookup import Table
 from ..kernels.matrix import NONE, Matrix
 from ..kernels.network import Network, Options
 from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
@@ -20,11 +19,9 @@ from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
 from ..kernels.tile import TILE_TOKENS
 from ..quantization.arrays import read_weights
 from ..weight_values import check_values
-from .runtime import padded, zeros
+from .plan import Plan, network_of
+from .runtime import zeros
 from .transformer_config import TransformerConfig
-from .transformer_steps import Plan
-
-_NOTHING = np.zeros(0, np.uint8)
 
 
 def norm_of(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int, int] | None) -> Norm:
@@ -56,8 +53,6 @@ def _window(config: TransformerConfig, context: Context) -> int:
 def relative_of(checkpoint: Checkpoint, with_values: bool) -> Relative:
     """Vectors of the distances of all layers, in the order in which scores are made; small, so kept as float32."""
     config: TransformerConfig = checkpoint.model_config
-    if config.positions.kind != "relative":
-        return _no_relative(config)
     names = [f"layers.{layer}.attention.relative" for layer in range(config.layers)]
     for name in names:
         if is_integer(checkpoint.formats[name].code) or checkpoint.formats[name].block:
@@ -73,18 +68,11 @@ def relative_of(checkpoint: Checkpoint, with_values: bool) -> Relative:
     return Relative(vectors, farthest, np.array([checkpoint.formats[name].bits for name in names], np.int64))
 
 
-def _no_relative(config: TransformerConfig) -> Relative:
-    return Relative(zeros(0, 0, 0), 0, np.zeros(config.layers, np.int64))
-
-
-def network_of(
+def transformer_network(
     config: TransformerConfig, plan: Plan, parts: tuple[list[Matrix], list[Norm]], context: Context, threads: int
 ) -> Network:
-    """The network, of matrices and normalisations, without its weights and tables."""
-    (matrices, norms), offsets, offset, rows = parts, [], 0, buffer_rows(context, threads)
-    for width, own in zip(plan.widths, plan.own, strict=True):
-        offsets.append((offset, padded(width), int(own)))
-        offset += padded(width) * rows
+    """The network, of matrices and normalisations, without its weights, tables and relative positions."""
+    rows = buffer_rows(context, threads)
     options = Options(
         epsilon=np.float32(config.epsilon),
         embedding_scale=np.float32(config.embedding_scale),
@@ -95,24 +83,10 @@ def network_of(
         key_heads=config.key_value_heads,
         head_width=config.head_width,
         window=_window(config, context),
-        readout=plan.readout,
-        readout_region=plan.readout_region,
+        readout=0,
+        readout_region=0,
     )
-    nowhere = Table(matrices[-1], 1)
-    return Network(
-        weights=_NOTHING,
-        rows=_NOTHING,
-        table=nowhere,
-        position_rows=_NOTHING,
-        position_table=nowhere,
-        matrices=np.array(matrices, np.int64),
-        norms=np.array(norms, np.int64).reshape(-1, len(Norm._fields)),
-        steps=np.array(plan.steps, np.int64),
-        buffers=np.array(offsets, np.int64),
-        rotation=_rotation(config, rows),
-        relative=_no_relative(config),
-        options=options,
-    )
+    return network_of(plan, *parts, rows, options)._replace(rotation=_rotation(config, rows))
 
 
 def buffer_rows(context: Context, threads: int) -> int:

@@ -1,4 +1,4 @@
-"""Configuration of an LSTM language model, checked, and the arrays it needs."""
+"""Configuration of a recurrent language model, checked, and the arrays it needs."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from ..errors import CheckpointError
 from ..tokenizers import tokenizer_arrays
 from .fields import Fields
 
+LSTM, GRU, QRNN = "lstm", "gru", "qrnn"
+
 # More than any real model has.
 _MAX_LAYERS = 64
+_MAX_WINDOW = 64
 
 
 @dataclass(frozen=True)
-class LstmConfig:
-    """Dimensions and options of an LSTM language model.
+class RecurrentConfig:
+    """Dimensions and options of an LSTM, GRU or QRNN language model.
 
     V, E: vocabulary and embedding width. ``hidden``: units of each layer, from the first. ``projection``: width of
     the output projection, None without one; it feeds the softmax, not the recurrence. ``tied``: the softmax uses the
-    embedding. The three ``*_bias`` say which biases exist.
+    embedding. The three ``*_bias`` say which biases exist. Of a QRNN, ``windows``: inputs that each layer sees, the
+    newest included; ``output_gate``: whether its layers have one.
     """
 
+    kind: str
     vocabulary: int
     embedding: int
     hidden: tuple[int, ...]
     projection: int | None
     tied: bool
-    lstm_bias: bool
+    layer_bias: bool
     projection_bias: bool
     softmax_bias: bool
     tokenizer: Mapping[str, Any]
+    windows: tuple[int, ...] = ()
+    output_gate: bool = False
 
     @property
     def layers(self) -> int:
@@ -44,25 +51,43 @@ class LstmConfig:
         """Width of the vectors that the softmax reads."""
         return self.hidden[-1] if self.projection is None else self.projection
 
+    @property
+    def gates(self) -> int:
+        """Gates of a unit: rows that its layer's matrices have for it."""
+        return 4 if self.kind == LSTM else 3 if self.kind == GRU or self.output_gate else 2
+
     def layer_inputs(self, layer: int) -> int:
         """Width of the input of a layer, its own hidden state not included."""
         return self.embedding if layer == 0 else self.hidden[layer - 1]
 
+    def layer_matrices(self, layer: int) -> dict[str, int]:
+        """Columns of each matrix of a layer; the rows are the gates of its units."""
+        inputs, units = self.layer_inputs(layer), self.hidden[layer]
+        if self.kind == LSTM:
+            return {f"lstm.{layer}": inputs + units}
+        if self.kind == GRU:
+            return {f"gru.{layer}.input": inputs, f"gru.{layer}.hidden": units}
+        return {f"qrnn.{layer}": self.windows[layer] * inputs}
 
-def parse_lstm_config(config: Mapping[str, Any], path: str) -> LstmConfig:
+
+def parse_recurrent_config(kind: str, config: Mapping[str, Any], path: str) -> RecurrentConfig:
     """Check the ``dimensions``, ``tied`` and ``bias`` entries of a checkpoint's configuration."""
     top = Fields(config, "", path)
     dimensions, bias = top.section("dimensions"), top.section("bias")
-    result = LstmConfig(
+    hidden = dimensions.sizes("hidden", _MAX_LAYERS)
+    result = RecurrentConfig(
+        kind=kind,
         vocabulary=dimensions.size("vocabulary"),
         embedding=dimensions.size("embedding"),
-        hidden=dimensions.sizes("hidden", _MAX_LAYERS),
+        hidden=hidden,
         projection=None if dimensions.get("projection") is None else dimensions.size("projection"),
         tied=top.flag("tied"),
-        lstm_bias=bias.flag("lstm"),
+        layer_bias=bias.flag(kind),
         projection_bias=bias.flag("projection"),
         softmax_bias=bias.flag("softmax"),
         tokenizer=config["tokenizer"],
+        windows=_windows(dimensions, len(hidden)) if kind == QRNN else (),
+        output_gate=top.flag("output_gate") if kind == QRNN else False,
     )
     if result.tied and result.output != result.embedding:
         raise CheckpointError(
@@ -74,13 +99,24 @@ def parse_lstm_config(config: Mapping[str, Any], path: str) -> LstmConfig:
     return result
 
 
-def lstm_arrays(config: LstmConfig, path: str) -> dict[str, Expected]:
+def _windows(dimensions: Fields, layers: int) -> tuple[int, ...]:
+    windows = dimensions.sizes("window", _MAX_LAYERS)
+    if len(windows) != layers or max(windows) > _MAX_WINDOW:
+        raise CheckpointError(
+            f"{dimensions.path}: dimensions.window is {list(windows)}; expected a number from 1 to {_MAX_WINDOW} for "
+            f"each of {layers} layers"
+        )
+    return windows
+
+
+def recurrent_arrays(config: RecurrentConfig, path: str) -> dict[str, Expected]:
     """Every array of the model by name, in the order in which they are listed and stored."""
     arrays = {"embedding": Expected((config.vocabulary, config.embedding))}
     for layer, units in enumerate(config.hidden):
-        arrays[f"lstm.{layer}.weight"] = Expected((4 * units, config.layer_inputs(layer) + units))
-        if config.lstm_bias:
-            arrays[f"lstm.{layer}.bias"] = Expected((4 * units,))
+        for name, columns in config.layer_matrices(layer).items():
+            arrays[f"{name}.weight"] = Expected((config.gates * units, columns))
+            if config.layer_bias:
+                arrays[f"{name}.bias"] = Expected((config.gates * units,))
     if config.projection is not None:
         arrays["projection.weight"] = Expected((config.projection, config.hidden[-1]))
         if config.projection_bias:

@@ -1,4 +1,4 @@
-"""Agreement with PyTorch in float64 on three small LSTMs (golden file: ``scripts/make_golden_lstm.py``)."""
+"""Agreement with PyTorch in float64 on small recurrent models (golden file: ``scripts/make_golden_recurrent.py``)."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 
 import lm_meter
 
-GOLDEN = Path(__file__).parent / "golden" / "lstm_torch.npz"
-CASES = ("two_layers_projection_tied", "one_layer_untied_no_bias", "three_layers")
+GOLDEN = Path(__file__).parent / "golden" / "recurrent_torch.npz"
+CASES = ("two_layers_projection_tied", "one_layer_untied_no_bias", "three_layers", "gru", "gru_no_bias", "qrnn")
 TOKENS = 2000
 # Promised for the mean over a text; the errors of single tokens have both signs and average out.
 MEAN_TOLERANCE = 1e-6

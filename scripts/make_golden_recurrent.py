@@ -1,8 +1,8 @@
-"""Write tests/golden/lstm_torch.npz: what PyTorch says, in float64, about three small random LSTM language models.
+"""Write tests/golden/recurrent_torch.npz: what PyTorch says, in float64, about small random recurrent models.
 
-    python scripts/make_golden_lstm.py
+    python scripts/make_golden_recurrent.py
 
-Needs PyTorch; the test that compares (``tests/test_golden_lstm.py``) does not. The file holds for each case, under
+Needs PyTorch; the test that compares (``tests/test_golden_recurrent.py``) does not. The file holds for each case, under
 ``CASE/``: ``config`` (a checkpoint's configuration, JSON as UTF-8 bytes), ``array/NAME`` (the checkpoint's arrays, as
 ``lm_meter.write_checkpoint`` takes them), ``tokens`` (n,) int64, ``log_probs`` (n,) float64 in nats, each token's after
 ``<eos>`` and the tokens before it, and ``mean_loss`` in nats.
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from make_baseline import stored
 
-from lm_meter.models.lstm_config import lstm_arrays, parse_lstm_config
+from lm_meter.models.recurrent_config import parse_recurrent_config, recurrent_arrays
 
 TOKENS = 2000
 END_OF_LINE = 0  # number of "<eos>"; word n is "wn"
@@ -41,6 +41,8 @@ class Case:
     biases: bool
     weight_format: str
     seed: int
+    architecture: str = "lstm"
+    windows: tuple[int, ...] = ()  # of a QRNN
 
 
 # Sizes that are no multiples of 16, but for one, so that the padding of every matrix is exercised.
@@ -48,13 +50,16 @@ CASES = {
     "two_layers_projection_tied": Case(103, 24, (40, 36), 24, True, True, "float32", 2),
     "one_layer_untied_no_bias": Case(61, 20, (33,), None, False, False, "float16", 3),
     "three_layers": Case(50, 16, (24, 31, 17), None, False, True, "bfloat16", 4),
+    "gru": Case(70, 19, (33, 24), 19, True, True, "float32", 5, "gru"),
+    "gru_no_bias": Case(50, 16, (21,), None, False, False, "float16", 6, "gru"),
+    "qrnn": Case(60, 18, (35, 20, 18), None, True, True, "float32", 7, "qrnn", (2, 1, 3)),
 }
 
 
 def config_of(case: Case) -> dict:
     """The checkpoint's configuration."""
     config = {
-        "architecture": "lstm",
+        "architecture": case.architecture,
         "dimensions": {
             "vocabulary": case.vocabulary,
             "embedding": case.embedding,
@@ -63,19 +68,21 @@ def config_of(case: Case) -> dict:
         },
         "tied": case.tied,
         "bias": {
-            "lstm": case.biases,
+            case.architecture: case.biases,
             "projection": case.biases and case.projection is not None,
             "softmax": case.biases,
         },
         "tokenizer": {"kind": "word", "start": "<eos>", "end_of_line": "<eos>"},
-        "origin": "scripts/make_golden_lstm.py",
+        "origin": "scripts/make_golden_recurrent.py",
     }
+    if case.architecture == "qrnn":
+        config["dimensions"]["window"], config["output_gate"] = list(case.windows), True
     names = _weight_shapes(config)
     return config | {"formats": dict.fromkeys(names, case.weight_format)}
 
 
 def _weight_shapes(config: dict) -> dict[str, tuple[int, ...]]:
-    expected = lstm_arrays(parse_lstm_config(config, "golden case"), "golden case")
+    expected = recurrent_arrays(parse_recurrent_config(config["architecture"], config, "golden case"), "golden case")
     return {name: array.shape for name, array in expected.items() if array.is_weight}
 
 
@@ -97,6 +104,52 @@ def exact(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float64))
 
 
+def lstm_layer(
+    case: Case, layer: int, units: int, weights: dict[str, torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    """Hidden states of ``torch.nn.LSTM``."""
+    cell = torch.nn.LSTM(values.shape[1], units, bias=case.biases, dtype=torch.float64)
+    joined = weights[f"lstm.{layer}.weight"]
+    cell.weight_ih_l0.copy_(joined[:, : values.shape[1]])
+    cell.weight_hh_l0.copy_(joined[:, values.shape[1] :])
+    if case.biases:
+        cell.bias_ih_l0.copy_(weights[f"lstm.{layer}.bias"])
+        cell.bias_hh_l0.zero_()
+    return cell(values)[0]
+
+
+def gru_layer(
+    case: Case, layer: int, units: int, weights: dict[str, torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    """Hidden states of ``torch.nn.GRU``."""
+    cell = torch.nn.GRU(values.shape[1], units, bias=case.biases, dtype=torch.float64)
+    cell.weight_ih_l0.copy_(weights[f"gru.{layer}.input.weight"])
+    cell.weight_hh_l0.copy_(weights[f"gru.{layer}.hidden.weight"])
+    if case.biases:
+        cell.bias_ih_l0.copy_(weights[f"gru.{layer}.input.bias"])
+        cell.bias_hh_l0.copy_(weights[f"gru.{layer}.hidden.bias"])
+    return cell(values)[0]
+
+
+def qrnn_layer(
+    case: Case, layer: int, units: int, weights: dict[str, torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    """Hidden states of a QRNN layer as its paper defines it: a causal convolution, then pooling with output gates."""
+    window, inputs = case.windows[layer], values.shape[1]
+    kernel = weights[f"qrnn.{layer}.weight"].reshape(3 * units, window, inputs).transpose(1, 2)
+    padded = torch.nn.functional.pad(values.T[None], (window - 1, 0))
+    gates = torch.nn.functional.conv1d(padded, kernel, weights.get(f"qrnn.{layer}.bias"))[0].T
+    candidate, forget, output = gates[:, :units].tanh(), *gates[:, units:].sigmoid().chunk(2, dim=1)
+    cell, hidden = torch.zeros(units, dtype=torch.float64), []
+    for z, f, o in zip(candidate, forget, output, strict=True):
+        cell = f * cell + (1 - f) * z
+        hidden.append(o * cell)
+    return torch.stack(hidden)
+
+
+LAYERS = {"lstm": lstm_layer, "gru": gru_layer, "qrnn": qrnn_layer}
+
+
 def torch_log_probs(case: Case, arrays: dict[str, np.ndarray], tokens: np.ndarray) -> np.ndarray:
     """Log-probability of each token by PyTorch in float64: (n,), in nats."""
     weights = {name: exact(array) for name, array in arrays.items() if not name.startswith("tokenizer.")}
@@ -104,14 +157,7 @@ def torch_log_probs(case: Case, arrays: dict[str, np.ndarray], tokens: np.ndarra
     with torch.no_grad():
         values = torch.nn.functional.embedding(inputs, weights["embedding"])
         for layer, units in enumerate(case.hidden):
-            cell = torch.nn.LSTM(values.shape[1], units, bias=case.biases, dtype=torch.float64)
-            joined = weights[f"lstm.{layer}.weight"]
-            cell.weight_ih_l0.copy_(joined[:, : values.shape[1]])
-            cell.weight_hh_l0.copy_(joined[:, values.shape[1] :])
-            if case.biases:
-                cell.bias_ih_l0.copy_(weights[f"lstm.{layer}.bias"])
-                cell.bias_hh_l0.zero_()
-            values = cell(values)[0]
+            values = LAYERS[case.architecture](case, layer, units, weights, values)
         if case.projection is not None:
             values = torch.nn.functional.linear(values, weights["projection.weight"], weights.get("projection.bias"))
         softmax = weights["embedding" if case.tied else "softmax.weight"]
@@ -123,7 +169,7 @@ def torch_log_probs(case: Case, arrays: dict[str, np.ndarray], tokens: np.ndarra
 def main() -> None:
     """Write the golden file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parent.parent / "tests" / "golden" / "lstm_torch.npz"
+    default = Path(__file__).resolve().parent.parent / "tests" / "golden" / "recurrent_torch.npz"
     parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
     out = parser.parse_args().out
     torch.set_num_threads(1)

@@ -1,0 +1,100 @@
+"""A loaded network of steps: what recurrent models and transformers have in common when they run."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..arena import pack_weights
+from ..checkpoint import Checkpoint
+from ..kernels import token_loop as loop
+from ..kernels.attention import FRONT, Cache
+from ..kernels.barrier import Team
+from ..kernels.lanes import LANES
+from ..kernels.lookup import Table
+from ..kernels.network import Memory, Network
+from ..kernels.readout import Predictions
+from ..tables import lookup_table
+from ..threads import ThreadTeam
+from .plan import Plan
+from .runtime import Runtime, most_groups, narrow_inputs, padded, readout_buffers, readout_rows, zeros
+
+
+class NetworkRuntime(Runtime):
+    """A loaded network of steps.
+
+    Attributes
+    ----------
+    config
+        Of the architecture.
+    step_bytes, readout_bytes : int
+        Bytes of weights that one step, and one readout of a block, walk through.
+    """
+
+    _network: Network
+    _memory: Memory
+
+    def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, plan: Plan) -> None:
+        super().__init__(team, plan.regions)
+        self.config: Any = checkpoint.model_config
+        self.vocabulary = self.config.vocabulary
+        names = [name for pair in plan.norms for name in pair if name]
+        self.weights, self._matrices, self._places = pack_weights(checkpoint, plan.matrices, team, names)
+        self._readout, self._output_width = plan.readout, plan.widths[plan.output]
+        self.step_bytes = sum(matrix.nbytes for matrix in self._matrices[: plan.readout])
+        self.readout_bytes = sum(matrix.nbytes for matrix in self._matrices[plan.readout :])
+        self._use_few_threads()
+        self._state = np.zeros(2, np.int64)
+
+    def _set_network(self, network: Network, checkpoint: Checkpoint) -> None:
+        """Put weights and the embedding's rows into a network that has everything else."""
+        rows, table = self.weights, Table(self._matrices[-1], 1)
+        if not self.config.tied:
+            rows, table = lookup_table(checkpoint, "embedding", self.team)
+        self._network = network._replace(weights=self.weights, rows=rows, table=table, position_table=table)
+
+    def _set_memory(self, rows: int, cache: Cache) -> None:
+        """What the steps write to; of the frozen outputs as many as one prediction needs."""
+        threads, (offset, width, _) = self.team.threads, self._network.buffers[-1]
+        body = self._matrices[: self._readout]
+        widest = padded(max(matrix.columns for matrix in body))
+        self._memory = Memory(
+            buffers=zeros(offset + width * rows),
+            rows=rows,
+            narrow=narrow_inputs(max(rows, threads), widest, most_groups(body)),
+            cache=cache,
+            scores=zeros(threads, FRONT + (cache.capacity + LANES if cache.keys.size else 0)),
+            lanes=zeros(threads, LANES),
+            frozen=zeros(0, 0),
+        )
+        self.reserve(1)
+
+    def reserve(self, block: int) -> None:
+        """Make room for blocks of up to ``block`` tokens."""
+        self._memory = self._memory._replace(frozen=zeros(readout_rows(block), padded(self._output_width)))
+        self._buffers = readout_buffers(block, self._matrices[self._readout :], self.team.threads)
+
+    def weight_bytes(self, block: int) -> float:
+        """Bytes of weights read for a token where ``block`` of them are read out together."""
+        return self.step_bytes + self.readout_bytes / block
+
+    def reset(self) -> None:
+        """Back to the state before any token."""
+        self._state[...] = 0
+        self._memory.buffers[...] = 0
+
+    @property
+    def _outputs(self) -> np.ndarray:
+        return self._memory.frozen
+
+    @abstractmethod
+    def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens at hand, the next ones behind them, and what of them enters for each: the chunks of ``Context``."""
+
+    def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Callable[[Team, Any], None]:
+        text = loop.Text(*self._entering(inputs), predictions, block)
+        network, memory, buffers, state = self._network, self._memory, self._buffers, self._state
+        return lambda team, tally: loop.run(network, memory, buffers, state, team, text, tally)

@@ -1,0 +1,123 @@
+"""Planning a network of steps: regions, matrices, normalisations and buffers, in the order in which they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..arena import MatrixSource
+from ..kernels.attention import Relative
+from ..kernels.lookup import Table
+from ..kernels.matrix import Matrix
+from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, Network, Options, Step
+from ..kernels.norm import Norm
+from ..kernels.rotary import NO_ROTATION, Rotation
+from ..regions import SOFTMAX_REGION, Region, weights_region
+from ..weight_format import WeightFormat
+from .runtime import padded, zeros
+
+_NOTHING = np.zeros(0, np.uint8)
+# Of a network without attention.
+PLAIN_OPTIONS = Options(
+    epsilon=np.float32(0),
+    embedding_scale=np.float32(1),
+    query_scale=np.float32(1),
+    learned_positions=0,
+    layers=0,
+    heads=0,
+    key_heads=0,
+    head_width=0,
+    window=0,
+    readout=0,
+    readout_region=0,
+)
+
+
+@dataclass
+class Plan:
+    """What a network of steps is made of."""
+
+    steps: list[Step] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    matrices: list[MatrixSource] = field(default_factory=list)  # the readout's behind the others
+    norms: list[tuple[str, str | None]] = field(default_factory=list)  # names of weights and biases
+    widths: list[int] = field(default_factory=list)  # of the buffers
+    own: list[bool] = field(default_factory=list)  # whether each thread has a row of its own for a single token
+    output: int = 0  # number of the buffer whose vector is frozen for the readout
+    readout: int = 0  # number of the readout's first matrix
+    readout_region: int = 0  # and of its region
+
+
+class Planner:
+    """Collects the parts of a network whose arrays have these formats."""
+
+    def __init__(self, formats: Mapping[str, WeightFormat]) -> None:
+        self.formats, self.plan = formats, Plan()
+
+    def buffer(self, width: int, own: bool = False) -> int:
+        """Number of a new buffer; ``own``: each thread has a row of its own for a single token."""
+        self.plan.widths.append(width)
+        self.plan.own.append(own)
+        return len(self.plan.widths) - 1
+
+    def region(self, region: Region) -> int:
+        """Number of a new region."""
+        self.plan.regions.append(region)
+        return len(self.plan.regions) - 1
+
+    def step(self, kind: int, region: int, source: int, target: int, **fields: int) -> None:
+        """Add a step."""
+        defaults = {
+            "matrix": -1, "action": PLAIN, "other": NO_BUFFER, "function": 0, "layer": 0, "last": 0, "meets": ALWAYS,
+            "parts": 1, "width": 0, "from_column": 0, "to_column": 0,
+        }  # fmt: skip
+        self.plan.steps.append(Step(kind, region, source, target, **{**defaults, **fields}))
+
+    def names(self, name: str, bias: bool) -> tuple[str, str | None]:
+        """Arrays of a matrix or normalisation."""
+        return f"{name}.weight", f"{name}.bias" if bias else None
+
+    def product(self, name: str, bias: bool, source: int, target: int, **fields: int) -> None:
+        """A matrix-vector product, a region of its own."""
+        weight, bias_name = self.names(name, bias)
+        self.plan.matrices.append(MatrixSource(weight, bias_name, fields.get("parts", 1)))
+        region = self.region(weights_region(name, [self.formats[n] for n in (weight, bias_name) if n]))
+        self.step(PRODUCT, region, source, target, matrix=len(self.plan.matrices) - 1, **fields)
+
+    def read_out(self, sources: list[tuple[str, MatrixSource]]) -> None:
+        """The readout's matrices, a region each, and the softmax."""
+        self.plan.readout, self.plan.readout_region = len(self.plan.matrices), len(self.plan.regions)
+        for name, source in sources:
+            self.plan.matrices.append(source)
+            self.region(weights_region(name, [self.formats[n] for n in (source.weight, source.bias) if n]))
+        self.region(SOFTMAX_REGION)
+
+
+def softmax_source(tied: bool, bias: bool) -> tuple[str, MatrixSource]:
+    """Region and matrix of the logits."""
+    return "logits", MatrixSource("embedding" if tied else "softmax.weight", "softmax.bias" if bias else None)
+
+
+def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int, options: Options) -> Network:
+    """The network of a plan without its weights and tables, positions turned or relative, whose buffers have rows."""
+    offsets, offset = [], 0
+    for width, own in zip(plan.widths, plan.own, strict=True):
+        offsets.append((offset, padded(width), int(own)))
+        offset += padded(width) * rows
+    nowhere = Table(matrices[-1], 1)
+    return Network(
+        weights=_NOTHING,
+        rows=_NOTHING,
+        table=nowhere,
+        position_rows=_NOTHING,
+        position_table=nowhere,
+        matrices=np.array(matrices, np.int64),
+        norms=np.array(norms, np.int64).reshape(-1, len(Norm._fields)),
+        steps=np.array(plan.steps, np.int64),
+        buffers=np.array(offsets, np.int64),
+        rotation=Rotation(NO_ROTATION, np.zeros(0, np.float32), zeros(rows, 0), zeros(rows, 0)),
+        relative=Relative(zeros(0, 0, 0), 0, np.zeros(options.layers, np.int64)),
+        options=options._replace(readout=plan.readout, readout_region=plan.readout_region),
+    )

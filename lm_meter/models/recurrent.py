@@ -1,0 +1,85 @@
+"""Recurrent language models: embedding, layers of LSTM, GRU or QRNN, optional projection, softmax.
+
+Jozefowicz et al., Exploring the limits of language modeling (2016), describe the form; the MicroNet baseline is one
+LSTM layer of 2048 units with a projection to the 512-wide tied embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..arena import describe_matrix
+from ..checkpoint import Checkpoint, Expected
+from ..context import Context
+from ..errors import ConfigError
+from ..kernels import step_costs
+from ..kernels.attention import Cache
+from ..kernels.charge import new_tally
+from ..regions import Region
+from ..tables import described_table
+from ..threads import ThreadTeam
+from .architecture import Architecture
+from .network_runtime import NetworkRuntime
+from .plan import PLAIN_OPTIONS, network_of
+from .recurrent_config import RecurrentConfig, parse_recurrent_config, recurrent_arrays
+from .recurrent_steps import plan_recurrent
+from .runtime import zeros
+
+# No position is kept, so there is always room.
+_ENDLESS = 1 << 62
+_ONE_TOKEN = np.array([(1, 0)], np.int64)
+
+
+class RecurrentArchitecture(Architecture):
+    """How checkpoints of one kind of recurrent model are read."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def parse_config(self, config: Mapping[str, Any], path: str) -> RecurrentConfig:
+        """Check the configuration of the checkpoint at ``path``."""
+        return parse_recurrent_config(self.name, config, path)
+
+    def expected_arrays(self, config: RecurrentConfig, path: str) -> dict[str, Expected]:
+        """Arrays that a checkpoint with this configuration holds."""
+        return recurrent_arrays(config, path)
+
+    def context(self, config: RecurrentConfig, policy: str | None = None, length: int | None = None) -> Context | None:
+        """None: the state of a recurrent model is its context."""
+        if policy is not None or length is not None:
+            raise ConfigError(
+                f"the checkpoint is of architecture {self.name}, whose state is its context; --policy and --context "
+                "are for transformers"
+            )
+        return None
+
+    def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> RecurrentRuntime:
+        """Pack the weights."""
+        return RecurrentRuntime(checkpoint, team)
+
+    def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
+        """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
+        plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
+        matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
+        network = network_of(plan, matrices, [], 1, PLAIN_OPTIONS)
+        tally = new_tally(len(plan.regions))
+        step_costs.chunks_cost(network._replace(table=described_table(checkpoint, "embedding")), _ONE_TOKEN, tally)
+        return plan.regions, tally
+
+
+class RecurrentRuntime(NetworkRuntime):
+    """A loaded recurrent model."""
+
+    def __init__(self, checkpoint: Checkpoint, team: ThreadTeam) -> None:
+        plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
+        super().__init__(checkpoint, team, plan)
+        self._set_network(network_of(plan, self._matrices, [], 1, PLAIN_OPTIONS), checkpoint)
+        self._set_memory(1, Cache(zeros(0), zeros(0), 1, 1, _ENDLESS))
+
+    def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chunks = np.zeros((inputs.size, 3), np.int64)
+        chunks[:, 0], chunks[:, 1] = np.arange(inputs.size), 1
+        return inputs, chunks

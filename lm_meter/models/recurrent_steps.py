@@ -1,0 +1,102 @@
+"""The steps of recurrent models: for each layer products, the cell, and copies of what it made to its readers.
+
+What a layer reads lies in one buffer: of an LSTM its input and behind it its own hidden state, of a QRNN the last
+inputs of its window, the oldest first. A part that comes from the step before is copied there when all threads have
+read the old one: behind the meeting that follows the cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..arena import MatrixSource
+from ..kernels import network
+from ..kernels.network import CELL, COPY, EMBED, FREEZE, NEVER, NO_BUFFER
+from ..regions import Region, lookup_region
+from ..weight_format import WeightFormat
+from .plan import Plan, Planner, softmax_source
+from .recurrent_config import GRU, LSTM, QRNN, RecurrentConfig
+from .runtime import padded
+
+_CELLS = {LSTM: network.LSTM, GRU: network.GRU, QRNN: network.QRNN}
+
+
+class _Planner(Planner):
+    def __init__(self, config: RecurrentConfig, formats: Mapping[str, WeightFormat]) -> None:
+        super().__init__(formats)
+        self.config = config
+        self.inputs = [self.buffer(self._input_width(layer)) for layer in range(config.layers)]
+
+    def _input_width(self, layer: int) -> int:
+        config, width = self.config, self.config.layer_inputs(layer)
+        if config.kind == LSTM:
+            return width + config.hidden[layer]
+        return width if config.kind == GRU else width * config.windows[layer]
+
+    def newest(self, layer: int) -> int:
+        """Where the newest input begins in a layer's buffer."""
+        config = self.config
+        return config.layer_inputs(layer) * (config.windows[layer] - 1) if config.kind == QRNN else 0
+
+    def beginning(self) -> None:
+        """From the token to the first layer's input."""
+        region = self.region(lookup_region("embedding", self.config.embedding, self.formats["embedding"]))
+        self.step(EMBED, region, NO_BUFFER, self.inputs[0], to_column=self.newest(0))
+
+    def layer(self, layer: int) -> None:
+        """Products, cell and copies."""
+        config, units, source = self.config, self.config.hidden[layer], self.inputs[layer]
+        gate_width = config.gates * padded(units)
+        fields = {"parts": config.gates, "meets": NEVER}
+        gates, state, hidden, kept = self.buffer(gate_width), NO_BUFFER, self.buffer(units), NO_BUFFER
+        names = list(config.layer_matrices(layer))
+        self.product(names[0], config.layer_bias, source, gates, **fields)
+        if config.kind == GRU:
+            kept, state = self.buffer(units), self.buffer(gate_width)
+            self.product(names[1], config.layer_bias, kept, state, **fields)
+        else:
+            state = self.buffer(units)
+        moves: tuple[str, ...] = ("hidden state to its readers: a move",)
+        if config.kind == QRNN and config.windows[layer] > 1:
+            moves += ("inputs to their older places in the window: a move",)
+        region = self.region(Region(f"{config.kind}.{layer}.cell", "elementwise", moves=moves))
+
+        def copy(source: int, target: int, width: int = units, **fields: int) -> None:
+            self.step(COPY, region, source, target, width=width, **fields)
+
+        is_last = layer == config.layers - 1
+        cell = {"function": _CELLS[config.kind], "other": state, "parts": config.gates, "width": units}
+        self.step(CELL, region, gates, hidden, **cell, **({} if is_last else {"meets": NEVER}))
+        if not is_last:
+            copy(hidden, self.inputs[layer + 1], to_column=self.newest(layer + 1))
+        if config.kind == LSTM:
+            copy(hidden, source, to_column=config.layer_inputs(layer), meets=NEVER)
+        elif config.kind == GRU:
+            copy(hidden, kept, meets=NEVER)
+        else:
+            width = config.layer_inputs(layer)
+            for place in range(config.windows[layer] - 1):
+                shift = {"from_column": (place + 1) * width, "to_column": place * width}
+                copy(source, source, width, **shift, meets=NEVER)
+        if is_last:
+            self.plan.output = hidden
+            self.step(FREEZE, region, hidden, NO_BUFFER, meets=NEVER)
+
+    def end(self) -> None:
+        """From the last hidden state to the readout."""
+        config = self.config
+        sources = [softmax_source(config.tied, config.softmax_bias)]
+        if config.projection is not None:
+            bias = "projection.bias" if config.projection_bias else None
+            sources.insert(0, ("projection", MatrixSource("projection.weight", bias)))
+        self.read_out(sources)
+
+
+def plan_recurrent(config: RecurrentConfig, formats: Mapping[str, WeightFormat]) -> Plan:
+    """The steps of a recurrent model whose arrays have these formats."""
+    planner = _Planner(config, formats)
+    planner.beginning()
+    for layer in range(config.layers):
+        planner.layer(layer)
+    planner.end()
+    return planner.plan

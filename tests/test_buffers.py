@@ -1,0 +1,67 @@
+"""The compiled loop of every architecture writes nothing outside the memory that it was given."""
+
+import numpy as np
+import pytest
+from guarded import Guarded
+from tiny import tiny_parts
+from tiny_transformer import KINDS, transformer_parts
+
+import lm_meter
+from lm_meter.context import Context
+from lm_meter.kernels import token_loop as loop
+from lm_meter.kernels.barrier import Team
+from lm_meter.kernels.clock import UNTIMED
+from lm_meter.kernels.readout import Predictions
+from lm_meter.threads import ThreadTeam
+
+WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))
+RECURRENT = {
+    "lstm": {},
+    "lstm, projection": {"embedding": 20, "hidden": (33,), "projection": 20, "tied": True, "dtype": "float16"},
+    "lstm, three layers": {"embedding": 5, "hidden": (17, 16, 31), "projection": 9},
+    "gru": {"architecture": "gru", "embedding": 5, "hidden": (17, 33)},
+    "qrnn": {"architecture": "qrnn", "embedding": 5, "hidden": (17, 33), "window": (3, 2), "output_gate": True},
+}
+
+
+def _parts(name):
+    return tiny_parts(words=WORDS, **RECURRENT[name]) if name in RECURRENT else transformer_parts(name, WORDS)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", [*RECURRENT, *KINDS])
+def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
+    config, arrays = _parts(name)
+    lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
+    opened = lm_meter.Checkpoint(tmp_path / "model.npz")
+    context = None if name in RECURRENT else Context("recompute", 6)
+    runtime = opened.architecture.load(opened, ThreadTeam(threads), context)
+    tokens, block = np.random.default_rng(5).integers(0, len(WORDS), 50), 7
+    runtime.reserve(block)
+    reference = runtime.run(tokens, tokens, block, runtime.new_tallies())
+    runtime.reset()
+
+    guards = []
+
+    def guarded(value):
+        if isinstance(value, tuple):
+            return type(value)(*map(guarded, value))
+        if not isinstance(value, np.ndarray):
+            return value
+        guards.append(Guarded(value.shape, value.dtype))
+        return guards[-1].array
+
+    memory, buffers, state = guarded(runtime._memory), guarded(runtime._buffers), guarded(runtime._state)
+    log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, 2)))
+    predictions = Predictions(tokens, log_probs, normalisers, guarded(np.zeros(len(WORDS), np.float32)))
+    text = loop.Text(*runtime._entering(tokens), predictions, block)
+    tallies, team = runtime.new_tallies(), runtime.team
+    team.run(
+        lambda thread: loop.run(
+            runtime._network, memory, buffers, state, Team(team.sync, thread, threads, UNTIMED), text, tallies[thread]
+        )
+    )
+
+    for guard in guards:
+        guard.check()
+    assert np.array_equal(log_probs, reference)
