@@ -226,18 +226,6 @@ def lookup(ledger, row, bits):
     return numbers if bits == ACTIVATION else [number.converted(ACTIVATION) for number in numbers]
 
 
-def lstm_cell(gates, cells):
-    """Gates i, f, g, o of H units and their cell states to new hidden and cell states."""
-    units = len(cells)
-    hidden, new_cells = [], []
-    for u, cell in enumerate(cells):
-        i, f, g, o = (gates[gate * units + u] for gate in range(4))
-        new = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        new_cells.append(new)
-        hidden.append(o.sigmoid() * new.tanh())
-    return hidden, new_cells
-
-
 def log_softmax(logits, target):
     """Log-probability of one entry: exponentials are summed by segments, the segments in float64."""
     highest, sums = [], []
@@ -249,54 +237,3 @@ def log_softmax(logits, target):
     top = largest(highest)
     scaled = [(s * (m - top).exp()).converted(SUM) for s, m in zip(sums, highest, strict=True)]
     return (logits[target].converted(SUM) - top.converted(SUM)) - total(scaled).log()
-
-
-class Lstm:
-    """An LSTM language model.
-
-    ``arrays`` as in a checkpoint, float values or ``Integers``; ``bits`` the declared width of the float ones;
-    ``inputs`` the width of the inputs of each matrix of integers, and what its accumulator is.
-    """
-
-    def __init__(self, arrays, bits, hidden, inputs):
-        self.arrays, self.bits, self.inputs, self.ledger = arrays, bits, inputs, Ledger()
-        self.hidden = [[self.ledger.number(0, ACTIVATION)] * n for n in hidden]
-        self.cells = [[self.ledger.number(0, ACTIVATION)] * n for n in hidden]
-
-    def _product(self, region, weight, bias, x):
-        b, matrix = self.arrays.get(bias), self.arrays[weight]
-        with self.ledger.in_region(region):
-            if not isinstance(matrix, Integers):
-                return product(self.ledger, matrix, self.bits[weight], x, b, self.bits.get(bias))
-            values = matrix.product(self.ledger, x, *self.inputs[weight])
-            if b is None:
-                return values
-            return [v + self.ledger.number(value, self.bits[bias]) for v, value in zip(values, b, strict=True)]
-
-    def _embedded(self, token):
-        embedding = self.arrays["embedding"]
-        with self.ledger.in_region("embedding"):
-            if isinstance(embedding, Integers):
-                return embedding.row(self.ledger, token)
-            return lookup(self.ledger, embedding[token], self.bits["embedding"])
-
-    def advance(self, token):
-        """Let a token enter."""
-        x = self._embedded(token)
-        for layer in range(len(self.hidden)):
-            region = f"lstm.{layer}"
-            gates = self._product(region, f"{region}.weight", f"{region}.bias", x + self.hidden[layer])
-            with self.ledger.in_region(f"{region}.cell"):
-                self.hidden[layer], self.cells[layer] = lstm_cell(gates, self.cells[layer])
-            x = self.hidden[layer]
-        self.output = x
-
-    def log_prob(self, token):
-        """Log-probability of a token as the next one."""
-        x = self.output
-        if "projection.weight" in self.arrays:
-            x = self._product("projection", "projection.weight", "projection.bias", x)
-        weight = "softmax.weight" if "softmax.weight" in self.arrays else "embedding"
-        logits = self._product("logits", weight, "softmax.bias", x)
-        with self.ledger.in_region("softmax"):
-            return log_softmax(logits, token).value

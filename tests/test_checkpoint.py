@@ -128,7 +128,7 @@ def test_an_unknown_format_version(version, parts, refused):
 def test_an_unknown_architecture(parts, refused):
     config, arrays = parts
     message = refused({**config, "architecture": "rwkv"}, arrays)
-    assert message == "architecture is 'rwkv'; this lm-meter knows lstm, transformer"
+    assert message == "architecture is 'rwkv'; this lm-meter knows gru, lstm, qrnn, transformer"
 
 
 @pytest.mark.parametrize(("key", "kind"), [("architecture", "str"), ("tokenizer", "dict"), ("formats", "dict")])
@@ -244,6 +244,15 @@ def test_a_tied_softmax_of_another_width(parts, refused):
     assert refused({**config, "tied": True}, arrays) == (
         "the softmax is tied to the embedding of width 8, but reads vectors of width 12; "
         "expected the same width (a projection to it, or tied: false)"
+    )
+
+
+@pytest.mark.parametrize("window", [[2], [2, 65]])
+def test_windows_of_a_qrnn_that_do_not_fit_its_layers(window, refused):
+    config, arrays = tiny_parts(architecture="qrnn", hidden=(4, 4), window=(2, 1), output_gate=True)
+    config["dimensions"]["window"] = window
+    assert refused({"format": "lm-meter/checkpoint", "version": 1, **config}, arrays) == (
+        f"dimensions.window is {window}; expected a number from 1 to 64 for each of 2 layers"
     )
 
 

@@ -1,14 +1,15 @@
-"""LSTM models as a whole against the scalar reference: every value within rounding, every count to the integer."""
+"""Recurrent models as a whole against the scalar reference: every value within rounding, every count to the integer."""
 
 import numpy as np
 import pytest
-from reference import Lstm
+from reference_recurrent import Recurrent
 from stored_weights import reference_weights
 from tiny import integer_parts, tiny_parts
 
 import lm_meter
 from lm_meter.histogram import rows_of
 from lm_meter.models import runtime
+from lm_meter.models.recurrent_config import parse_recurrent_config, recurrent_arrays
 from lm_meter.threads import ThreadTeam
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))  # two segments of the softmax, the second not full
@@ -19,6 +20,11 @@ CONFIGURATIONS = {
     "tied without projection, bfloat16": {"embedding": 16, "tied": True, "dtype": "bfloat16"},
     "three layers, untied projection": {"embedding": 5, "hidden": (17, 16, 31), "projection": 9},
     "one unit": {"embedding": 1, "hidden": (1,)},
+    "gru": {"architecture": "gru", "embedding": 5, "hidden": (17, 33)},
+    "gru, no biases, tied": {"architecture": "gru", "hidden": (21,), "projection": 8, "tied": True, "bias": False},
+    "qrnn": {"architecture": "qrnn", "embedding": 5, "hidden": (17, 33), "window": (3, 1), "output_gate": True},
+    "qrnn, no output gates": {"architecture": "qrnn", "hidden": (9, 40), "window": (2, 2), "output_gate": False},
+    "gru of one unit": {"architecture": "gru", "embedding": 1, "hidden": (1,), "dtype": "float16"},
 }
 
 INT8 = {"format": "int8", "activations": 8}
@@ -40,24 +46,26 @@ INTEGERS = {
         },
         {"embedding": 32, "hidden": (20,), "projection": 32, "tied": True},
     ),
-    "narrow accumulators": ({"lstm.0.weight": NARROW, "softmax.weight": NARROW}, {"hidden": (21,)}),
+    "gru": (
+        {"gru.0.input.weight": INT8, "gru.0.hidden.weight": INT4, "softmax.weight": BOOK},
+        {"architecture": "gru", "hidden": (16,)},
+    ),
+    "qrnn": (
+        {"qrnn.0.weight": INT4, "qrnn.1.weight": {"format": "int8", "activations": 8, "block": (1, 4)}},
+        {"architecture": "qrnn", "hidden": (12, 20), "window": (2, 1), "output_gate": True},
+    ),
+    "accumulators": ({"lstm.0.weight": NARROW, "softmax.weight": NARROW}, {"hidden": (21,)}),
 }
 
 
 def _reference(config, arrays):
-    hidden, shapes = config["dimensions"]["hidden"], {name: array.shape for name, array in arrays.items()}
-    widest = [config["dimensions"]["embedding"], *hidden]
-    for layer, units in enumerate(hidden):
-        shapes[f"lstm.{layer}.weight"] = (4 * units, widest[layer] + units)
-    output = config["dimensions"]["projection"] or hidden[-1]
-    shapes |= {"projection.weight": (output, hidden[-1])}
-    shapes |= {name: (len(WORDS), n) for name, n in (("softmax.weight", output), ("embedding", widest[0]))}
+    expected = recurrent_arrays(parse_recurrent_config(config["architecture"], config, "tests"), "tests")
     values, bits, inputs = {}, {}, {}
     for name, entry in config["formats"].items():
         entry = {"format": entry} if isinstance(entry, str) else entry
-        values[name], bits[name] = reference_weights(arrays, name, entry, shapes[name])
+        values[name], bits[name] = reference_weights(arrays, name, entry, expected[name].shape)
         inputs[name] = entry.get("activations", 32), (entry.get("accumulator", 32), entry.get("overflow"))
-    return Lstm(values, bits, hidden, inputs)
+    return Recurrent(config, values, bits, inputs)
 
 
 def _tokens(count, vocabulary, seed=5):
@@ -70,13 +78,13 @@ def _write_text(path, tokens):
 
 
 def _parts(name):
-    if name in INTEGERS:
-        formats, options = INTEGERS[name]
+    if name.startswith("narrow "):
+        formats, options = INTEGERS[name.removeprefix("narrow ")]
         return integer_parts(formats, words=WORDS, **options)
     return tiny_parts(words=WORDS, **CONFIGURATIONS[name])
 
 
-@pytest.mark.parametrize("name", [*CONFIGURATIONS, *INTEGERS])
+@pytest.mark.parametrize("name", [*CONFIGURATIONS, *(f"narrow {name}" for name in INTEGERS)])
 def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
     config, arrays = _parts(name)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
@@ -138,6 +146,36 @@ def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
         actual, tally = run(threads, block)
         assert np.array_equal(actual, reference)
         assert np.array_equal(tally, tokens.size * step)
+
+
+@pytest.mark.parametrize("name", ["gru", "qrnn", "three layers, untied projection", "narrow qrnn"])
+def test_the_same_bits_and_counts_for_any_block_threads_and_pieces(name, tmp_path):
+    lm_meter.write_checkpoint(tmp_path / "model.npz", *_parts(name))
+    opened = lm_meter.Checkpoint(tmp_path / "model.npz")
+    tokens = _tokens(40, len(WORDS))
+    inputs = np.array([0, *tokens[:-1]])
+
+    def run(threads, block, pieces=1, changed=()):
+        runtime = opened.architecture.load(opened, ThreadTeam(threads))
+        runtime.reserve(block)
+        entering, tallies, parts = inputs.copy(), runtime.new_tallies(), []
+        entering[list(changed)] = 3
+        runtime.run(entering[:7], tokens[:7], block, tallies)  # forgotten again
+        runtime.reset()
+        tallies = runtime.new_tallies()
+        for part in np.array_split(np.arange(tokens.size), pieces):
+            parts.append(runtime.run(entering[part], tokens[part], block, tallies))
+        return np.concatenate(parts), tallies.sum(axis=0)
+
+    reference, tally = run(1, 1)
+    for threads, block, pieces in ((1, 64, 1), (2, 7, 1), (3, 5, 4), (2, 1, 3)):
+        actual, other = run(threads, block, pieces)
+        assert actual.tobytes() == reference.tobytes()
+        assert np.array_equal(other, tally)
+    # Input 25 is the token after position 24: nothing at or before that changes, and everything behind it may.
+    changed, _ = run(2, 7, changed=range(25, 40))
+    assert changed[:25].tobytes() == reference[:25].tobytes()
+    assert (changed[25:] != reference[25:]).any()
 
 
 def test_a_model_that_is_too_small_to_be_shared_is_run_by_fewer_threads(tmp_path, monkeypatch):

@@ -159,7 +159,7 @@ def test_a_long_text_moves_through_a_small_cache(tmp_path):
     tokens, context = _tokens(1500), Context("cache", 20)
     reference, _, _ = _run(opened, Context("recompute", 20), tokens[:-1], tokens[1:])
     actual, _, runtime = _run(opened, context, tokens[:-1], tokens[1:])
-    assert runtime._cache.capacity < 400
+    assert runtime._memory.cache.capacity < 400
     assert actual.tobytes() == reference.tobytes()
 
 
@@ -228,5 +228,6 @@ def test_a_state_has_no_policy(tmp_path):
             tmp_path / "lstm.npz", text=tmp_path / "text", options=lm_meter.RunOptions(policy="recompute")
         )
     assert str(caught.value) == (
-        "the checkpoint is an LSTM, whose state is its context; --policy and --context are for transformers"
+        "the checkpoint is a recurrent model (lstm), whose state is its context; --policy and --context are for "
+        "transformers"
     )

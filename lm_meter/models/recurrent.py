@@ -51,8 +51,8 @@ class RecurrentArchitecture(Architecture):
         """None: the state of a recurrent model is its context."""
         if policy is not None or length is not None:
             raise ConfigError(
-                f"the checkpoint is of architecture {self.name}, whose state is its context; --policy and --context "
-                "are for transformers"
+                f"the checkpoint is a recurrent model ({self.name}), whose state is its context; --policy and "
+                "--context are for transformers"
             )
         return None
 
