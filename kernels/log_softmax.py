@@ -103,24 +103,32 @@ def combine_cost(meter, segments, tokens):
     """Cost law of ``combine_segments``.
 
     For S segments: S - 1 compares; S subtractions, exponentials, products and conversions to float64; S - 1 float64
-    adds; one float64 logarithm; M and the target's logit converted, and the two subtractions (l - M) - log Z.
+    adds; one float64 logarithm.
     """
     width = FLOAT_BITS
     charge(meter, COMPARE, width, width, (segments - 1) * tokens)
     charge(meter, ADD, width, width, segments * tokens)
     charge(meter, TRANSCENDENTAL, width, UNARY, segments * tokens)
     charge(meter, MULTIPLY, width, width, segments * tokens)
-    charge(meter, CONVERT, width, SUM_BITS, (segments + 2) * tokens)
-    charge(meter, ADD, SUM_BITS, SUM_BITS, (segments - 1 + 2) * tokens)
+    charge(meter, CONVERT, width, SUM_BITS, segments * tokens)
+    charge(meter, ADD, SUM_BITS, SUM_BITS, (segments - 1) * tokens)
     charge(meter, TRANSCENDENTAL, SUM_BITS, UNARY, tokens)
 
 
 @kernel
+def difference_cost(meter, tokens):
+    """Cost law of (l - M) - log Z: M and the target's logit converted to float64, and two subtractions."""
+    charge(meter, CONVERT, FLOAT_BITS, SUM_BITS, 2 * tokens)
+    charge(meter, ADD, SUM_BITS, SUM_BITS, 2 * tokens)
+
+
+@kernel
 def log_softmax_cost(meter, vocabulary, tokens):
-    """Cost law of a whole log-probability: all segments of the vocabulary, and their combination."""
+    """Cost law of a whole log-probability: all segments of the vocabulary, their combination, and the difference."""
     segments = segments_of(vocabulary)
     segment_cost(meter, vocabulary, segments, tokens)
     combine_cost(meter, segments, tokens)
+    difference_cost(meter, tokens)
 
 
 @kernel

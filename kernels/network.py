@@ -12,6 +12,7 @@ from .inputs import Narrow
 from .jit import inlined
 from .lookup import Table
 from .norm import Norm
+from .readout import Readout
 from .rotary import Rotation
 
 EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE, CELL, COPY = range(9)
@@ -33,9 +34,9 @@ class Step(NamedTuple):
     target: int  # buffer
     matrix: int  # PRODUCT: its number; NORMALISE, FREEZE: the number of the normalisation, or -1
     action: int  # of a product
-    other: (
-        int  # buffer: what a product is added to, or its gate; KEEP: the keys, and behind them the values; CELL: state
-    )
+    # A buffer: EMBED: two for scratch; PRODUCT: what it is added to, or its gate; KEEP: keys, and behind them values;
+    # CELL: its state.
+    other: int
     function: int  # activation, or kind of cell
     layer: int
     last: int  # 1: only for the chunk's last token
@@ -50,6 +51,7 @@ class Options(NamedTuple):
     """Numbers of a network that no step has for itself."""
 
     epsilon: Any  # float32, of normalisations
+    embedding_width: int
     embedding_scale: Any  # float32; 1: none
     query_scale: Any  # float32; 1: none
     learned_positions: int  # 1: added to the embedding
@@ -58,8 +60,10 @@ class Options(NamedTuple):
     key_heads: int
     head_width: int
     window: int  # past tokens that a query sees, besides its own
-    readout: int  # number of the readout's first matrix
-    readout_region: int
+    projection: int  # number of the matrix before the softmax, or NO_MATRIX
+    projection_region: int
+    softmax_region: int
+    needed: int  # 1: bins of the softmax behind the first one only where the target is in them
 
 
 class Network(NamedTuple):
@@ -73,6 +77,8 @@ class Network(NamedTuple):
     matrices: Any  # (matrices, fields of Matrix) int64
     norms: Any  # (normalisations, fields of Norm) int64
     steps: Any  # (steps, fields of Step) int64
+    embedding_bins: Any  # (bins, fields of Bin) int64, none of a plain embedding
+    softmax_bins: Any  # (bins, fields of Bin) int64, one of a plain softmax
     buffers: Any  # (buffers, 3) int64: offset, width, and whether each thread has a row of its own for a single token
     rotation: Rotation
     relative: Relative
@@ -133,3 +139,19 @@ def buffer_of(network, memory, number):
 def rows_of(step, chunk):
     """First row that a step works on, and how many."""
     return (chunk.tokens.size - 1, 1) if step.last else (0, chunk.tokens.size)
+
+
+@inlined
+def readout_of(network, buffers):
+    """What turns a network's frozen outputs into log-probabilities."""
+    options = network.options
+    return Readout(
+        network.weights,
+        network.matrices,
+        network.softmax_bins,
+        options.projection,
+        options.projection_region,
+        options.softmax_region,
+        options.needed,
+        buffers,
+    )

@@ -1,55 +1,51 @@
-"""The readout of frozen outputs: optional projection, logits, softmax; one token or a block of them.
+"""The readout of frozen outputs: optional projection, then the softmax of each bin; one token or a block of them.
 
-Each thread projects its share of the rows. Segments of the vocabulary go to whichever thread is free: its logits are
-made and reduced there and then, so those of a block are never all in memory.
+Each thread projects its share of the rows. A plain softmax is one bin; of an adaptive one each bin follows the other,
+with a projection of its own to its own width, either for all predictions or for those whose target is in it.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from .barrier import meet, next_item, share
-from .charge import CHARGED_BY_CALLER, Meter
+from .barrier import meet, share
+from .bin_softmax import bin_cost, combine, reduce_segments
+from .bins import NO_MATRIX, bin_at, bin_of
+from .charge import Meter
 from .clock import lap
 from .inputs import Narrow, Vectors, must_prepare, prepare, prepare_cost
 from .jit import kernel
 from .lanes import LANES
-from .log_softmax import (
-    SEGMENT_BLOCKS,
-    SEGMENT_ROWS,
-    Logits,
-    combine_cost,
-    combine_segments,
-    log_softmax_cost,
-    reduce_segment,
-    segment_cost,
-    segments_of,
-)
-from .matrix import Load, matrix_at, whole_load
-from .product import Place, Span, count_overflows, load_of, product, product_cost, real_rows
-
-_LONGEST_RUN = 8  # segments
-_RUNS = 8  # for each thread, at least, before runs are longer than a segment
+from .matrix import matrix_at, whole_load
+from .product import Place, Span, product, product_cost, real_rows
 
 
 class Buffers(NamedTuple):
     """Memory without a meaning between calls, for B tokens: the block rounded up to whole tiles."""
 
     projected: Any  # (B, padded P) float32
+    gathered: Any  # (B, padded width of the outputs) float32, those that a bin needs
+    reduced: Any  # (B, padded widest bin) float32, projected to a bin's width
     narrow: Narrow  # (B, padded widest input)
+    clusters_narrow: Narrow  # the same for the inputs of the clusters' matrix
     logits: Any  # (threads * B, SEGMENT_ROWS) float32
     lanes: Any  # (threads, 16) float32
     partials: Any  # Partials of log_softmax.py, for B tokens
     targets: Any  # (B,) float32, the targets' logits
+    clusters: Any  # (B, bins) float32, the clusters' logits
+    chosen: Any  # (threads, B) int64, numbers of the predictions that a bin is for
 
 
 class Readout(NamedTuple):
     """What turns frozen outputs into log-probabilities."""
 
     weights: Any  # (bytes,) uint8, packed
-    matrices: Any  # (1 or 2, fields of Matrix) int64: the projection if there is one, then the softmax
+    matrices: Any  # (matrices, fields of Matrix) int64
+    bins: Any  # (bins, fields of Bin) int64
+    projection: int  # number of a matrix before all of them, or NO_MATRIX
+    region: int  # its region
+    softmax_region: int
+    needed: int  # 1: bins behind the first one only where the target is in them
     buffers: Buffers
 
 
@@ -58,105 +54,34 @@ class Predictions(NamedTuple):
 
     targets: Any  # (m,) int64
     log_probs: Any  # (m,) float64, written, in nats
-    normalisers: Any  # (m, 2) float64, written: M and log Z of log_softmax.py
+    normalisers: Any  # (m, bins, 3) float64, written: M, log Z of log_softmax.py, and the logit of the bin's cluster
     logits: Any  # (V,) float32, written for the last target where V > 0; empty otherwise
 
 
 @kernel
 def _prepare(matrix, outputs, team, meter):
-    """Make this thread's share of the vectors what the matrix wants, and wait for the others'."""
+    """Make this thread's share of the vectors what the matrix wants; returns whether the threads must meet then."""
     if not must_prepare(matrix):
-        return
+        return False
     tokens = share(outputs.tokens, team)
     prepare(matrix, outputs, tokens[0], tokens[1])
     prepare_cost(meter, matrix, tokens[1] - tokens[0])
     lap(team.clock, meter.region)
-    meet(team)
+    return True
 
 
 @kernel
-def _project(readout, outputs, team, meter):
-    """Make this thread's rows of the projection, for every token."""
-    matrix = matrix_at(readout.matrices, 0)
+def _project(readout, number, outputs, target, team, meter):
+    """Multiply all vectors with a matrix, this thread its rows; all threads meet before and behind."""
+    matrix = matrix_at(readout.matrices, number)
+    if _prepare(matrix, outputs, team, meter):
+        meet(team)
     first, last = share((matrix.rows + LANES - 1) // LANES, team)
     span = Span(first, last, real_rows(first, last, matrix.rows))
-    place = Place(readout.buffers.projected, 0, first * LANES)
-    product(readout.weights, matrix, span, outputs, place, meter)
+    product(readout.weights, matrix, span, outputs, Place(target, 0, first * LANES), meter)
     lap(team.clock, meter.region)
-
-
-@kernel
-def _take_logits(buffers, row, tokens, segment, predictions):
-    """Keep what is wanted of a segment's logits before they are overwritten: moves, not operations."""
-    start, rows = segment
-    for t in range(tokens):
-        target = predictions.targets[t] - start
-        if 0 <= target < rows:
-            buffers.targets[t] = buffers.logits[row + t, target]
-    if predictions.logits.size > 0:
-        for r in range(rows):
-            predictions.logits[start + r] = buffers.logits[row + tokens - 1, r]
-
-
-@kernel
-def _run_length(segments, threads):
-    """How many neighbouring segments a thread takes at once.
-
-    In a run the weights are read on from segment to segment, and what was asked for ahead is its own. The last runs
-    must still come out even among the threads.
-    """
-    return max(1, min(_LONGEST_RUN, segments // (_RUNS * threads)))
-
-
-@kernel
-def _reduce_segments(readout, outputs, predictions, team, meter):
-    """Logits of the segments that this thread gets, and their partial results; charges ``meter`` and its neighbour."""
-    buffers, tokens = readout.buffers, outputs.tokens
-    matrix = matrix_at(readout.matrices, readout.matrices.shape[0] - 1)
-    blocks = (matrix.rows + LANES - 1) // LANES
-    segments = segments_of(matrix.rows)
-    row = team.thread * (buffers.logits.shape[0] // team.threads)
-    own_rows, own_terms, own_filled, own_segments, overflows = 0, 0, 0, 0, 0
-    run = _run_length(segments, team.threads)
-    while True:
-        item = next_item(team.sync)
-        if item * run >= segments:
-            break
-        for segment in range(item * run, min((item + 1) * run, segments)):
-            first, start = segment * SEGMENT_BLOCKS, segment * SEGMENT_ROWS
-            rows = min(SEGMENT_ROWS, matrix.rows - start)
-            span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
-            place = Place(buffers.logits, row, 0)
-            overflows += product(readout.weights, matrix, span, outputs, place, CHARGED_BY_CALLER)
-            lap(team.clock, meter.region)
-            _take_logits(buffers, row, tokens, (start, rows), predictions)
-            logits = Logits(buffers.logits, row, tokens, rows)
-            reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
-            lap(team.clock, meter.region + 1)
-            load = load_of(readout.weights, matrix, span)
-            own_rows += load.rows
-            own_terms += load.terms
-            own_filled += load.filled
-            own_segments += 1
-    product_cost(meter, matrix, Load(own_rows, own_terms, own_filled), tokens)
-    count_overflows(meter, matrix, overflows)
-    segment_cost(Meter(meter.tally, meter.region + 1), own_rows, own_segments, tokens)
-
-
-@kernel
-def _combine(readout, predictions, team, meter):
-    """Log-probabilities of this thread's tokens from the partial results."""
-    buffers = readout.buffers
-    segments = segments_of(matrix_at(readout.matrices, readout.matrices.shape[0] - 1).rows)
-    tokens = 0
-    for t in range(team.thread, predictions.targets.size, team.threads):
-        top, log_total = combine_segments(buffers.partials, t, segments, CHARGED_BY_CALLER)
-        predictions.log_probs[t] = (np.float64(buffers.targets[t]) - top) - log_total
-        predictions.normalisers[t, 0] = top
-        predictions.normalisers[t, 1] = log_total
-        tokens += 1
-    combine_cost(meter, segments, tokens)
-    lap(team.clock, meter.region)
+    meet(team)
+    return Vectors(target, outputs.narrow, 0, outputs.tokens)
 
 
 @kernel
@@ -171,7 +96,56 @@ def part_of(predictions, first, last):
 
 
 @kernel
-def read_out(readout, frozen, predictions, team, meter):
+def _choose(readout, number, predictions, chosen):
+    """Numbers of the predictions that a bin is evaluated for: written, and how many."""
+    count, wants_all = 0, number == 0 or readout.needed == 0 or predictions.logits.size > 0
+    for n in range(predictions.targets.size):
+        if wants_all or bin_of(readout.bins, predictions.targets[n]) == number:
+            chosen[count] = n
+            count += 1
+    return count
+
+
+@kernel
+def _gather(outputs, chosen, gathered, team):
+    """The chosen vectors one behind the other: moves; all threads meet behind."""
+    own = share(chosen.size, team)
+    for n in range(own[0], own[1]):
+        for j in range(gathered.shape[1]):
+            gathered[n, j] = outputs.data[outputs.row + chosen[n], j]
+    meet(team)
+    return Vectors(gathered, outputs.narrow, 0, chosen.size)
+
+
+@kernel
+def _read_bin(readout, number, outputs, predictions, team, tally):
+    """One thread's part of a bin's share in the predictions; all threads meet behind."""
+    part, buffers = bin_at(readout.bins, number), readout.buffers
+    meter = Meter(tally, readout.softmax_region)
+    count = _choose(readout, number, predictions, buffers.chosen[team.thread])
+    if count == 0:
+        return
+    chosen = buffers.chosen[team.thread, :count]
+    if count < outputs.tokens:
+        outputs = _gather(outputs, chosen, buffers.gathered, team)
+    if part.projection != NO_MATRIX:
+        place = Meter(tally, part.projection_region)
+        outputs = _project(readout, part.projection, outputs, buffers.reduced, team, place)
+    must_meet = _prepare(matrix_at(readout.matrices, part.matrix), outputs, team, Meter(tally, part.region))
+    if part.clusters != NO_MATRIX:
+        inputs = Vectors(outputs.data, buffers.clusters_narrow, outputs.row, outputs.tokens)
+        clusters = matrix_at(readout.matrices, part.clusters)
+        must_meet |= _prepare(clusters, inputs, team, Meter(tally, part.clusters_region))
+    if must_meet:
+        meet(team)
+    reduce_segments(readout, part, outputs, (chosen, predictions), team, meter)
+    meet(team)
+    combine(readout, number, part, (chosen, predictions), team, meter)
+    meet(team)
+
+
+@kernel
+def read_out(readout, frozen, predictions, team, tally):
     """One thread's part of the predictions from the first frozen outputs; every thread of the team calls this.
 
     Parameters
@@ -183,32 +157,35 @@ def read_out(readout, frozen, predictions, team, meter):
     predictions : Predictions
         A block of them or less.
     team : Team
-    meter : Meter
-        Its region is that of the first matrix; that of the next one and that of the softmax follow.
+    tally : (regions, kinds, 65, 65) int64 or None
     """
-    narrow = readout.buffers.narrow
-    outputs = Vectors(frozen, narrow, 0, predictions.targets.size)
-    region = meter.region
-    _prepare(matrix_at(readout.matrices, 0), outputs, team, meter)
-    if readout.matrices.shape[0] == 2:
-        _project(readout, outputs, team, meter)
-        meet(team)
-        outputs = Vectors(readout.buffers.projected, narrow, 0, outputs.tokens)
-        region += 1
-        _prepare(matrix_at(readout.matrices, 1), outputs, team, Meter(meter.tally, region))
-    _reduce_segments(readout, outputs, predictions, team, Meter(meter.tally, region))
-    meet(team)
-    _combine(readout, predictions, team, Meter(meter.tally, region + 1))
-    meet(team)
+    outputs = Vectors(frozen, readout.buffers.narrow, 0, predictions.targets.size)
+    if readout.projection != NO_MATRIX:
+        place = Meter(tally, readout.region)
+        outputs = _project(readout, readout.projection, outputs, readout.buffers.projected, team, place)
+    for number in range(readout.bins.shape[0]):
+        _read_bin(readout, number, outputs, predictions, team, tally)
 
 
 @kernel
-def readout_cost(meter, matrices):
-    """Cost law of ``read_out`` for one prediction, all threads together."""
-    region = meter.region
-    for index in range(matrices.shape[0]):
-        matrix = matrix_at(matrices, index)
-        prepare_cost(Meter(meter.tally, region), matrix, 1)
-        product_cost(Meter(meter.tally, region), matrix, whole_load(matrix), 1)
-        region += 1
-    log_softmax_cost(Meter(meter.tally, region), matrix_at(matrices, matrices.shape[0] - 1).rows, 1)
+def _matrix_cost(meter, matrix):
+    prepare_cost(meter, matrix, 1)
+    product_cost(meter, matrix, whole_load(matrix), 1)
+
+
+@kernel
+def readout_cost(readout, target, tally):
+    """Cost law of ``read_out`` for one prediction, all threads together; ``target`` decides which bins are needed."""
+    home, meter = bin_of(readout.bins, target), Meter(tally, readout.softmax_region)
+    if readout.projection != NO_MATRIX:
+        _matrix_cost(Meter(tally, readout.region), matrix_at(readout.matrices, readout.projection))
+    for number in range(readout.bins.shape[0]):
+        if number > 0 and readout.needed and number != home:
+            continue
+        part = bin_at(readout.bins, number)
+        if part.projection != NO_MATRIX:
+            _matrix_cost(Meter(tally, part.projection_region), matrix_at(readout.matrices, part.projection))
+        prepare_cost(Meter(tally, part.region), matrix_at(readout.matrices, part.matrix), 1)
+        if part.clusters != NO_MATRIX:
+            prepare_cost(Meter(tally, part.clusters_region), matrix_at(readout.matrices, part.clusters), 1)
+        bin_cost(meter, readout.matrices, part, 1, 1 if number == 0 or number == home else 0)

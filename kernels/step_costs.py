@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .attention import attend_cost
 from .attention_steps import keep_cost
-from .charge import ADD, MULTIPLY, Meter, charge
+from .charge import Meter
+from .embedding import embed_cost
 from .inputs import prepare_cost
 from .jit import entry, kernel
-from .lookup import lookup_cost
-from .matrix import FLOAT_BITS, matrix_at, whole_load
-from .network import ATTEND, CELL, EMBED, FREEZE, KEEP, NORMALISE, POSITION, PRODUCT, norm_at, step_at
+from .matrix import matrix_at, whole_load
+from .network import ATTEND, CELL, EMBED, FREEZE, KEEP, NORMALISE, POSITION, PRODUCT, norm_at, readout_of, step_at
 from .norm import norm_cost
 from .product import product_cost
 from .product_step import action_cost
 from .readout import readout_cost
 from .recurrent_steps import cell_cost
 from .rotary import angles_cost
-
-
-@kernel
-def _embed_cost(network, step, tokens, tally):
-    width, meter = network.table.matrix.columns, Meter(tally, step.region)
-    lookup_cost(meter, network.table.matrix, width * tokens)
-    if network.options.embedding_scale != np.float32(1):
-        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, width * tokens)
-    if network.options.learned_positions:
-        place = Meter(tally, step.region + 1)
-        lookup_cost(place, network.position_table.matrix, width * tokens)
-        charge(place, ADD, FLOAT_BITS, FLOAT_BITS, width * tokens)
 
 
 @kernel
@@ -42,8 +28,9 @@ def _seen(network, step, tokens, kept):
 
 
 @kernel
-def step_cost(network, step, tokens, kept, tally):
-    """What a step costs for some tokens, with ``kept`` positions in the cache before them."""
+def step_cost(network, step, chunk, kept, tally):
+    """What a step costs for a chunk of tokens, (n,) int64, with ``kept`` positions in the cache before them."""
+    tokens = chunk.size
     rows, meter = 1 if step.last else tokens, Meter(tally, step.region)
     if step.kind == PRODUCT:
         matrix = matrix_at(network.matrices, step.matrix)
@@ -59,7 +46,7 @@ def step_cost(network, step, tokens, kept, tally):
         seen = _seen(network, step, tokens, kept) * heads
         attend_cost(meter, width, seen, rows * heads, network.relative.bits[step.layer])
     elif step.kind == EMBED:
-        _embed_cost(network, step, tokens, tally)
+        embed_cost(network, step, chunk, tally)
     elif step.kind == POSITION:
         angles_cost(meter, network.rotation, tokens)
     elif step.kind == CELL:
@@ -69,7 +56,7 @@ def step_cost(network, step, tokens, kept, tally):
 
 
 @entry
-def chunks_cost(network, chunks, tally):
+def chunks_cost(network, chunks, tokens, targets, tally):
     """Charge chunks and a prediction behind each to ``tally`` (modified in place) from the cost laws alone.
 
     Parameters
@@ -77,9 +64,16 @@ def chunks_cost(network, chunks, tally):
     network : Network
     chunks : (n, 2) int64
         Tokens of each, and positions in the cache before it.
+    tokens : (m,) int64
+        Those of all chunks, one behind the other: what an adaptive embedding costs depends on them.
+    targets : (n,) int64
+        The tokens predicted: what an adaptive softmax costs depends on them.
     tally : (regions, kinds, 65, 65) int64
     """
+    readout, first = readout_of(network, 0), 0
     for n in range(chunks.shape[0]):
+        chunk = tokens[first : first + chunks[n, 0]]
         for number in range(network.steps.shape[0]):
-            step_cost(network, step_at(network.steps, number), chunks[n, 0], chunks[n, 1], tally)
-        readout_cost(Meter(tally, network.options.readout_region), network.matrices[network.options.readout :])
+            step_cost(network, step_at(network.steps, number), chunk, chunks[n, 1], tally)
+        readout_cost(readout, targets[n], tally)
+        first += chunk.size

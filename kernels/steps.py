@@ -7,47 +7,16 @@ enter, such work is shared among the threads by tokens.
 
 from __future__ import annotations
 
-import numpy as np
-
 from .attention_steps import attend_step, keep_step
 from .barrier import share
-from .charge import ADD, MULTIPLY, Meter, charge
+from .charge import Meter
+from .embedding import embed_step
 from .jit import inlined
-from .lookup import lookup
-from .matrix import FLOAT_BITS
 from .network import ATTEND, CELL, COPY, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, buffer_of, norm_at, rows_of
 from .norm import norm_cost, normalise
 from .product_step import multiply_step
 from .recurrent_steps import cell_step, copy_step
 from .rotary import angles, angles_cost
-
-
-@inlined
-def _embed(network, memory, step, chunk, team, tally):
-    """Rows of the embedding, scaled, with the learned positions added."""
-    target, width = buffer_of(network, memory, step.target).data, network.table.matrix.columns
-    scratch = buffer_of(network, memory, step.other).data
-    first, last, columns = 0, 1, share(width, team)
-    if chunk.tokens.size > 1:
-        first, last = share(chunk.tokens.size, team)
-        columns = (0, width)
-    count = (last - first) * (columns[1] - columns[0])
-    meter = Meter(tally, step.region)
-    for t in range(first, last):
-        row = target[t, step.to_column :]
-        lookup(network.rows, network.table, chunk.tokens[t], columns, row, meter)
-        if network.options.embedding_scale != np.float32(1):
-            for j in range(columns[0], columns[1]):
-                row[j] *= network.options.embedding_scale
-        if network.options.learned_positions:
-            place, at = Meter(tally, step.region + 1), chunk.position + t
-            lookup(network.position_rows, network.position_table, at, columns, scratch[t], place)
-            for j in range(columns[0], columns[1]):
-                row[j] += scratch[t, j]
-    if network.options.embedding_scale != np.float32(1):
-        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, count)
-    if network.options.learned_positions:
-        charge(Meter(tally, step.region + 1), ADD, FLOAT_BITS, FLOAT_BITS, count)
 
 
 @inlined
@@ -103,7 +72,7 @@ def run_step(network, memory, step, chunk, team, tally):
     elif step.kind == ATTEND:
         attend_step(network, memory, step, chunk, team, tally)
     elif step.kind == EMBED:
-        _embed(network, memory, step, chunk, team, tally)
+        embed_step(network, memory, step, chunk, team, tally)
     elif step.kind == POSITION:
         _position(network, step, chunk, team, tally)
     elif step.kind == CELL:

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 from .attention import forget
 from .barrier import meet
-from .charge import Meter
 from .clock import lap
 from .clock import start as start_clock
 from .jit import entry, inlined
 from .lanes import LANES
-from .network import ALWAYS, SEVERAL, Chunk, step_at
-from .readout import Predictions, Readout, part_of, read_out
+from .network import ALWAYS, SEVERAL, Chunk, readout_of, step_at
+from .readout import Predictions, part_of, read_out
 from .steps import run_step
 
 FIRST, COUNT, FRESH = range(3)
@@ -74,9 +73,8 @@ def run(network, memory, buffers, state, team, text, tally):
     tally : (regions, kinds, 65, 65) int64 or None
         This thread's tally, modified in place.
     """
-    options = network.options
     chunks, targets, block = text.chunks.shape[0], text.predictions.targets.size, text.block
-    readout = Readout(network.weights, network.matrices[options.readout :], buffers)
+    readout = readout_of(network, buffers)
     kept, position = state[0], state[1]
     start_clock(team.clock)
     for start in range(0, max(chunks, targets), block):
@@ -91,7 +89,7 @@ def run(network, memory, buffers, state, team, text, tally):
         if start < targets:
             meet(team)
             part = part_of(text.predictions, start, min(start + block, targets))
-            read_out(readout, memory.frozen, part, team, Meter(tally, options.readout_region))
+            read_out(readout, memory.frozen, part, team, tally)
     meet(team)
     if team.thread == 0:
         state[0], state[1] = kept, position

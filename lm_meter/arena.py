@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .checkpoint import Checkpoint
+from .errors import CheckpointError
 from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
 from .kernels.lanes import LANES
 from .kernels.matrix import DENSE, Matrix, place_matrix
@@ -29,11 +30,15 @@ _SLAB = 16 << 20
 
 @dataclass(frozen=True)
 class MatrixSource:
-    """A matrix of a checkpoint that is to be packed: names of its weight and bias, and its interleaved parts."""
+    """A matrix of a checkpoint that is to be packed.
+
+    Names of its weight and bias, its interleaved parts, and whether its rows are the columns of what is stored.
+    """
 
     weight: str
     bias: str | None
     interleaved: int = 1
+    transposed: bool = False
 
 
 def _aligned(n: int) -> int:
@@ -72,22 +77,31 @@ def pack_weights(
         size = _aligned(size + packed_blocks(checkpoint.shape(name)[0]) * LANES * ITEM_BYTES[code])
     arena = _allocate(size)
     for name, (offset, _) in places.items():
-        _pack_floats(checkpoint, name, 1, (arena, offset), team)
+        _pack_floats(checkpoint, MatrixSource(name, None), (arena, offset), team)
     for source, matrix in zip(sources, matrices, strict=True):
         if matrix.pruned != DENSE:
             _pack_pruned(checkpoint, source, (arena, matrix), tables[source.weight], team)
         elif is_integer(matrix.code):
             _pack_integers(checkpoint, source, (arena, matrix), team)
         else:
-            _pack_floats(checkpoint, source.weight, source.interleaved, (arena, matrix.offset), team)
+            _pack_floats(checkpoint, source, (arena, matrix.offset), team)
         if source.bias is not None:
-            _pack_floats(checkpoint, source.bias, source.interleaved, (arena, matrix.bias_offset), team)
+            _pack_floats(
+                checkpoint, MatrixSource(source.bias, None, source.interleaved), (arena, matrix.bias_offset), team
+            )
     return arena, matrices, places
 
 
 def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:
     """A matrix as the cost laws want it: it lies nowhere yet."""
     shape, declared = checkpoint.shape(source.weight), checkpoint.formats[source.weight]
+    if source.transposed:
+        if is_integer(declared.code) or declared.block:
+            raise CheckpointError(
+                f"{checkpoint.path}: array {source.weight}: is {' '.join(declared.words())}, but is used transposed "
+                "too; expected floating-point numbers, none pruned, or adaptive.tied_projections: false"
+            )
+        shape = shape[::-1]
     matrix = place_matrix(shape, declared.scheme(shape[1]))
     if declared.block:
         counts = checkpoint.kept(source.weight).counts
@@ -134,14 +148,14 @@ def _shares(blocks: int, block_bytes: int, team: ThreadTeam) -> Iterator[list[tu
         yield list(itertools.pairwise(cuts))
 
 
-def _pack_floats(
-    checkpoint: Checkpoint, name: str, interleaved: int, place: tuple[np.ndarray, int], team: ThreadTeam
-) -> None:
-    arena, offset = place
+def _pack_floats(checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.ndarray, int], team: ThreadTeam) -> None:
+    (arena, offset), name = place, source.weight
     array = checkpoint.verified(name)
     bits = checkpoint.weight_bits(array).reshape(array.shape[0], -1)
+    if source.transposed:
+        bits = np.ascontiguousarray(bits.T)
     rows, columns = bits.shape
-    blocks = packed_blocks(rows, interleaved)
+    blocks = packed_blocks(rows, source.interleaved)
     block_bytes = columns * LANES * bits.itemsize
     target = arena[offset : offset + blocks * block_bytes].view(bits.dtype).reshape(blocks, columns, LANES)
     mask = exponent_mask(checkpoint.formats[name].code)
@@ -149,7 +163,7 @@ def _pack_floats(
     for shares in _shares(blocks, block_bytes, team):
 
         def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
-            failed[thread] = pack_blocks(bits, target, interleaved, mask, shares[thread])
+            failed[thread] = pack_blocks(bits, target, source.interleaved, mask, shares[thread])
 
         team.run(work)
         for row in failed:

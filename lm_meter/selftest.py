@@ -22,6 +22,7 @@ from .kernels.product import product_cost
 from .models.plan import PLAIN_OPTIONS, network_of
 from .models.recurrent_config import RecurrentConfig, recurrent_arrays
 from .models.recurrent_steps import plan_recurrent
+from .models.vocabulary import Vocabulary
 from .profiles import PROFILES, Profile
 from .regions import Region
 from .score import price, score, task_of
@@ -48,7 +49,7 @@ _V, _E, _H = 267_735, 512, 2048
 def _baseline(bias: bool) -> tuple[list[Region], np.ndarray]:
     """Regions and tally of one step of the 159M baseline, from the cost laws."""
     words = {"kind": "word", "start": None, "end_of_line": None, "unknown": None}
-    config = RecurrentConfig("lstm", _V, _E, (_H,), _E, True, bias, bias, bias, words)
+    config = RecurrentConfig("lstm", Vocabulary(_V, _E, _E, True, bias), (_H,), _E, bias, bias, words)
     arrays = {name: expected.shape for name, expected in recurrent_arrays(config, "baseline").items()}
     plan = plan_recurrent(config, dict.fromkeys(arrays, WeightFormat("float32")))
     matrices = [
@@ -56,7 +57,9 @@ def _baseline(bias: bool) -> tuple[list[Region], np.ndarray]:
         for source in plan.matrices
     ]
     tally = new_tally(len(plan.regions))
-    step_costs.chunks_cost(network_of(plan, matrices, [], 1, PLAIN_OPTIONS), np.array([(1, 0)], np.int64), tally)
+    network = network_of(plan, matrices, [], 1, PLAIN_OPTIONS._replace(embedding_width=_E))
+    token = np.zeros(1, np.int64)
+    step_costs.chunks_cost(network, np.array([(1, 0)], np.int64), token, token, tally)
     return plan.regions, tally
 
 

@@ -30,7 +30,8 @@ class Architecture(ABC):
 
     def tied(self, config: Any) -> dict[str, str]:
         """Tensors that are stored once and used twice: name of the second use, and of the stored one."""
-        return {"softmax.weight": "embedding"} if config.tied else {}
+        tied: dict[str, str] = config.ends.tied_arrays()
+        return tied
 
     @abstractmethod
     def context(self, config: Any, policy: str | None = None, length: int | None = None) -> Context | None:

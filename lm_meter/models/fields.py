@@ -23,6 +23,10 @@ class Fields:
             raise CheckpointError(f"{self.path}: config.json has no {self._where}{key}; see checkpoints/README.md")
         return self._entries[key]
 
+    def name(self, key: str) -> str:
+        """An entry's name from the beginning of the configuration."""
+        return f"{self._where}{key}"
+
     def has(self, key: str) -> bool:
         """Whether an entry is there and not null."""
         return self._entries.get(key) is not None

@@ -13,6 +13,7 @@ from ..checkpoint import Checkpoint
 from ..kernels import token_loop as loop
 from ..kernels.attention import FRONT, Cache
 from ..kernels.barrier import Team
+from ..kernels.bins import Bin
 from ..kernels.lanes import LANES
 from ..kernels.lookup import Table
 from ..kernels.network import Memory, Network
@@ -20,7 +21,8 @@ from ..kernels.readout import Predictions
 from ..tables import lookup_table
 from ..threads import ThreadTeam
 from .plan import Plan
-from .runtime import Runtime, most_groups, narrow_inputs, padded, readout_buffers, readout_rows, zeros
+from .readout_memory import readout_buffers, readout_rows
+from .runtime import Runtime, most_groups, narrow_inputs, padded, zeros
 
 
 class NetworkRuntime(Runtime):
@@ -43,23 +45,23 @@ class NetworkRuntime(Runtime):
         self.vocabulary = self.config.vocabulary
         names = [name for pair in plan.norms for name in pair if name]
         self.weights, self._matrices, self._places = pack_weights(checkpoint, plan.matrices, team, names)
-        self._readout, self._output_width = plan.readout, plan.widths[plan.output]
+        self._plan = plan
         self.step_bytes = sum(matrix.nbytes for matrix in self._matrices[: plan.readout])
-        self.readout_bytes = sum(matrix.nbytes for matrix in self._matrices[plan.readout :])
+        self.readout_bytes = sum(matrix.nbytes for matrix in self._matrices[plan.readout : plan.readout_end])
         self._use_few_threads()
         self._state = np.zeros(2, np.int64)
 
     def _set_network(self, network: Network, checkpoint: Checkpoint) -> None:
         """Put weights and the embedding's rows into a network that has everything else."""
-        rows, table = self.weights, Table(self._matrices[-1], 1)
-        if not self.config.tied:
+        rows, table = self.weights, Table(self._matrices[self._plan.softmax_bins[0].matrix], 1)
+        if not self.config.ends.tied and not self._plan.embedding_bins:
             rows, table = lookup_table(checkpoint, "embedding", self.team)
         self._network = network._replace(weights=self.weights, rows=rows, table=table, position_table=table)
 
     def _set_memory(self, rows: int, cache: Cache) -> None:
         """What the steps write to; of the frozen outputs as many as one prediction needs."""
         threads, (offset, width, _) = self.team.threads, self._network.buffers[-1]
-        body = self._matrices[: self._readout]
+        body = self._matrices[: self._plan.readout]
         widest = padded(max(matrix.columns for matrix in body))
         self._memory = Memory(
             buffers=zeros(offset + width * rows),
@@ -74,8 +76,10 @@ class NetworkRuntime(Runtime):
 
     def reserve(self, block: int) -> None:
         """Make room for blocks of up to ``block`` tokens."""
-        self._memory = self._memory._replace(frozen=zeros(readout_rows(block), padded(self._output_width)))
-        self._buffers = readout_buffers(block, self._matrices[self._readout :], self.team.threads)
+        self._memory = self._memory._replace(
+            frozen=zeros(readout_rows(block), padded(self._plan.widths[self._plan.output]))
+        )
+        self._buffers = readout_buffers(self._plan, self._matrices, block, self.team.threads)
 
     def weight_bytes(self, block: int) -> float:
         """Bytes of weights read for a token where ``block`` of them are read out together."""
@@ -85,6 +89,10 @@ class NetworkRuntime(Runtime):
         """Back to the state before any token."""
         self._state[...] = 0
         self._memory.buffers[...] = 0
+
+    @property
+    def _bins(self) -> list[Bin]:
+        return self._plan.softmax_bins
 
     @property
     def _outputs(self) -> np.ndarray:

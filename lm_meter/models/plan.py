@@ -9,12 +9,13 @@ import numpy as np
 
 from ..arena import MatrixSource
 from ..kernels.attention import Relative
+from ..kernels.bins import NO_MATRIX, Bin
 from ..kernels.lookup import Table
 from ..kernels.matrix import Matrix
 from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, Network, Options, Step
 from ..kernels.norm import Norm
 from ..kernels.rotary import NO_ROTATION, Rotation
-from ..regions import SOFTMAX_REGION, Region, weights_region
+from ..regions import Region, weights_region
 from ..weight_format import WeightFormat
 from .runtime import padded, zeros
 
@@ -22,6 +23,7 @@ _NOTHING = np.zeros(0, np.uint8)
 # Of a network without attention.
 PLAIN_OPTIONS = Options(
     epsilon=np.float32(0),
+    embedding_width=0,
     embedding_scale=np.float32(1),
     query_scale=np.float32(1),
     learned_positions=0,
@@ -30,8 +32,10 @@ PLAIN_OPTIONS = Options(
     key_heads=0,
     head_width=0,
     window=0,
-    readout=0,
-    readout_region=0,
+    projection=NO_MATRIX,
+    projection_region=0,
+    softmax_region=0,
+    needed=0,
 )
 
 
@@ -46,8 +50,14 @@ class Plan:
     widths: list[int] = field(default_factory=list)  # of the buffers
     own: list[bool] = field(default_factory=list)  # whether each thread has a row of its own for a single token
     output: int = 0  # number of the buffer whose vector is frozen for the readout
+    embedding_bins: list[Bin] = field(default_factory=list)  # of an adaptive embedding
+    softmax_bins: list[Bin] = field(default_factory=list)  # one of a plain softmax
+    projection: int = NO_MATRIX  # number of the matrix before the softmax
+    projection_region: int = 0
+    softmax_region: int = 0
+    is_needed: bool = False  # bins of the softmax behind the first one only where the target is in them
     readout: int = 0  # number of the readout's first matrix
-    readout_region: int = 0  # and of its region
+    readout_end: int = 0  # and of the last one + 1; behind them lie rows that are only looked up
 
 
 class Planner:
@@ -86,18 +96,9 @@ class Planner:
         region = self.region(weights_region(name, [self.formats[n] for n in (weight, bias_name) if n]))
         self.step(PRODUCT, region, source, target, matrix=len(self.plan.matrices) - 1, **fields)
 
-    def read_out(self, sources: list[tuple[str, MatrixSource]]) -> None:
-        """The readout's matrices, a region each, and the softmax."""
-        self.plan.readout, self.plan.readout_region = len(self.plan.matrices), len(self.plan.regions)
-        for name, source in sources:
-            self.plan.matrices.append(source)
-            self.region(weights_region(name, [self.formats[n] for n in (source.weight, source.bias) if n]))
-        self.region(SOFTMAX_REGION)
 
-
-def softmax_source(tied: bool, bias: bool) -> tuple[str, MatrixSource]:
-    """Region and matrix of the logits."""
-    return "logits", MatrixSource("embedding" if tied else "softmax.weight", "softmax.bias" if bias else None)
+def _bins(bins: list[Bin]) -> np.ndarray:
+    return np.array(bins, np.int64).reshape(-1, len(Bin._fields))
 
 
 def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int, options: Options) -> Network:
@@ -116,8 +117,15 @@ def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int,
         matrices=np.array(matrices, np.int64),
         norms=np.array(norms, np.int64).reshape(-1, len(Norm._fields)),
         steps=np.array(plan.steps, np.int64),
+        embedding_bins=_bins(plan.embedding_bins),
+        softmax_bins=_bins(plan.softmax_bins),
         buffers=np.array(offsets, np.int64),
         rotation=Rotation(NO_ROTATION, np.zeros(0, np.float32), zeros(rows, 0), zeros(rows, 0)),
         relative=Relative(zeros(0, 0, 0), 0, np.zeros(options.layers, np.int64)),
-        options=options._replace(readout=plan.readout, readout_region=plan.readout_region),
+        options=options._replace(
+            projection=plan.projection,
+            projection_region=plan.projection_region,
+            softmax_region=plan.softmax_region,
+            needed=int(plan.is_needed),
+        ),
     )

@@ -18,12 +18,14 @@ from ..errors import ConfigError
 from ..kernels import step_costs
 from ..kernels.attention import Cache
 from ..kernels.charge import new_tally
+from ..kernels.matrix import Matrix
+from ..kernels.network import Network
 from ..regions import Region
 from ..tables import described_table
 from ..threads import ThreadTeam
 from .architecture import Architecture
 from .network_runtime import NetworkRuntime
-from .plan import PLAIN_OPTIONS, network_of
+from .plan import PLAIN_OPTIONS, Plan, network_of
 from .recurrent_config import RecurrentConfig, parse_recurrent_config, recurrent_arrays
 from .recurrent_steps import plan_recurrent
 from .runtime import zeros
@@ -31,6 +33,7 @@ from .runtime import zeros
 # No position is kept, so there is always room.
 _ENDLESS = 1 << 62
 _ONE_TOKEN = np.array([(1, 0)], np.int64)
+_MOST_FREQUENT = np.zeros(1, np.int64)
 
 
 class RecurrentArchitecture(Architecture):
@@ -64,10 +67,16 @@ class RecurrentArchitecture(Architecture):
         """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
         plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
-        network = network_of(plan, matrices, [], 1, PLAIN_OPTIONS)
+        network = _network(plan, matrices, checkpoint.model_config, 1)
+        if not plan.embedding_bins:
+            network = network._replace(table=described_table(checkpoint, "embedding"))
         tally = new_tally(len(plan.regions))
-        step_costs.chunks_cost(network._replace(table=described_table(checkpoint, "embedding")), _ONE_TOKEN, tally)
+        step_costs.chunks_cost(network, _ONE_TOKEN, _MOST_FREQUENT, _MOST_FREQUENT, tally)
         return plan.regions, tally
+
+
+def _network(plan: Plan, matrices: list[Matrix], config: RecurrentConfig, rows: int) -> Network:
+    return network_of(plan, matrices, [], rows, PLAIN_OPTIONS._replace(embedding_width=config.ends.embedding))
 
 
 class RecurrentRuntime(NetworkRuntime):
@@ -76,8 +85,8 @@ class RecurrentRuntime(NetworkRuntime):
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam) -> None:
         plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
         super().__init__(checkpoint, team, plan)
-        self._set_network(network_of(plan, self._matrices, [], 1, PLAIN_OPTIONS), checkpoint)
-        self._set_memory(1, Cache(zeros(0), zeros(0), 1, 1, _ENDLESS))
+        self._set_network(_network(plan, self._matrices, checkpoint.model_config, team.threads), checkpoint)
+        self._set_memory(team.threads, Cache(zeros(0), zeros(0), 1, 1, _ENDLESS))
 
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         chunks = np.zeros((inputs.size, 3), np.int64)

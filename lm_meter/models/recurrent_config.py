@@ -10,6 +10,7 @@ from ..checkpoint import Expected
 from ..errors import CheckpointError
 from ..tokenizers import tokenizer_arrays
 from .fields import Fields
+from .vocabulary import Vocabulary, parse_vocabulary
 
 LSTM, GRU, QRNN = "lstm", "gru", "qrnn"
 
@@ -22,34 +23,31 @@ _MAX_WINDOW = 64
 class RecurrentConfig:
     """Dimensions and options of an LSTM, GRU or QRNN language model.
 
-    V, E: vocabulary and embedding width. ``hidden``: units of each layer, from the first. ``projection``: width of
-    the output projection, None without one; it feeds the softmax, not the recurrence. ``tied``: the softmax uses the
-    embedding. The three ``*_bias`` say which biases exist. Of a QRNN, ``windows``: inputs that each layer sees, the
-    newest included; ``output_gate``: whether its layers have one.
+    ``ends``: embedding and softmax. ``hidden``: units of each layer, from the first. ``projection``: width of the
+    output projection, None without one; it feeds the softmax, not the recurrence. The two ``*_bias`` say which biases
+    exist. Of a QRNN, ``windows``: inputs that each layer sees, the newest included; ``output_gate``: whether its layers
+    have one.
     """
 
     kind: str
-    vocabulary: int
-    embedding: int
+    ends: Vocabulary
     hidden: tuple[int, ...]
     projection: int | None
-    tied: bool
     layer_bias: bool
     projection_bias: bool
-    softmax_bias: bool
     tokenizer: Mapping[str, Any]
     windows: tuple[int, ...] = ()
     output_gate: bool = False
 
     @property
+    def vocabulary(self) -> int:
+        """Number of tokens V."""
+        return self.ends.size
+
+    @property
     def layers(self) -> int:
         """Number of layers L."""
         return len(self.hidden)
-
-    @property
-    def output(self) -> int:
-        """Width of the vectors that the softmax reads."""
-        return self.hidden[-1] if self.projection is None else self.projection
 
     @property
     def gates(self) -> int:
@@ -58,7 +56,7 @@ class RecurrentConfig:
 
     def layer_inputs(self, layer: int) -> int:
         """Width of the input of a layer, its own hidden state not included."""
-        return self.embedding if layer == 0 else self.hidden[layer - 1]
+        return self.ends.embedding if layer == 0 else self.hidden[layer - 1]
 
     def layer_matrices(self, layer: int) -> dict[str, int]:
         """Columns of each matrix of a layer; the rows are the gates of its units."""
@@ -75,25 +73,19 @@ def parse_recurrent_config(kind: str, config: Mapping[str, Any], path: str) -> R
     top = Fields(config, "", path)
     dimensions, bias = top.section("dimensions"), top.section("bias")
     hidden = dimensions.sizes("hidden", _MAX_LAYERS)
+    projection = None if dimensions.get("projection") is None else dimensions.size("projection")
+    widths = dimensions.size("embedding"), projection or hidden[-1]
     result = RecurrentConfig(
         kind=kind,
-        vocabulary=dimensions.size("vocabulary"),
-        embedding=dimensions.size("embedding"),
+        ends=parse_vocabulary(config, widths, path),
         hidden=hidden,
-        projection=None if dimensions.get("projection") is None else dimensions.size("projection"),
-        tied=top.flag("tied"),
+        projection=projection,
         layer_bias=bias.flag(kind),
         projection_bias=bias.flag("projection"),
-        softmax_bias=bias.flag("softmax"),
         tokenizer=config["tokenizer"],
         windows=_windows(dimensions, len(hidden)) if kind == QRNN else (),
         output_gate=top.flag("output_gate") if kind == QRNN else False,
     )
-    if result.tied and result.output != result.embedding:
-        raise CheckpointError(
-            f"{path}: the softmax is tied to the embedding of width {result.embedding}, but reads vectors of width "
-            f"{result.output}; expected the same width (a projection to it, or tied: false)"
-        )
     if result.projection is None and result.projection_bias:
         raise CheckpointError(f"{path}: bias.projection is true without a projection; expected false")
     return result
@@ -111,7 +103,7 @@ def _windows(dimensions: Fields, layers: int) -> tuple[int, ...]:
 
 def recurrent_arrays(config: RecurrentConfig, path: str) -> dict[str, Expected]:
     """Every array of the model by name, in the order in which they are listed and stored."""
-    arrays = {"embedding": Expected((config.vocabulary, config.embedding))}
+    arrays = config.ends.embedding_arrays()
     for layer, units in enumerate(config.hidden):
         for name, columns in config.layer_matrices(layer).items():
             arrays[f"{name}.weight"] = Expected((config.gates * units, columns))
@@ -121,8 +113,4 @@ def recurrent_arrays(config: RecurrentConfig, path: str) -> dict[str, Expected]:
         arrays["projection.weight"] = Expected((config.projection, config.hidden[-1]))
         if config.projection_bias:
             arrays["projection.bias"] = Expected((config.projection,))
-    if not config.tied:
-        arrays["softmax.weight"] = Expected((config.vocabulary, config.output))
-    if config.softmax_bias:
-        arrays["softmax.bias"] = Expected((config.vocabulary,))
-    return arrays | tokenizer_arrays(config.tokenizer, path)
+    return arrays | config.ends.softmax_arrays() | tokenizer_arrays(config.tokenizer, path)

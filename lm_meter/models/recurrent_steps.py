@@ -11,12 +11,13 @@ from collections.abc import Mapping
 
 from ..arena import MatrixSource
 from ..kernels import network
-from ..kernels.network import CELL, COPY, EMBED, FREEZE, NEVER, NO_BUFFER
-from ..regions import Region, lookup_region
+from ..kernels.network import CELL, COPY, FREEZE, NEVER, NO_BUFFER
+from ..regions import Region
 from ..weight_format import WeightFormat
-from .plan import Plan, Planner, softmax_source
+from .plan import Plan, Planner
 from .recurrent_config import GRU, LSTM, QRNN, RecurrentConfig
 from .runtime import padded
+from .vocabulary_steps import plan_embedding, plan_readout
 
 _CELLS = {LSTM: network.LSTM, GRU: network.GRU, QRNN: network.QRNN}
 
@@ -40,8 +41,7 @@ class _Planner(Planner):
 
     def beginning(self) -> None:
         """From the token to the first layer's input."""
-        region = self.region(lookup_region("embedding", self.config.embedding, self.formats["embedding"]))
-        self.step(EMBED, region, NO_BUFFER, self.inputs[0], to_column=self.newest(0))
+        plan_embedding(self, self.config.ends, self.inputs[0], self.newest(0))
 
     def layer(self, layer: int) -> None:
         """Products, cell and copies."""
@@ -84,12 +84,10 @@ class _Planner(Planner):
 
     def end(self) -> None:
         """From the last hidden state to the readout."""
-        config = self.config
-        sources = [softmax_source(config.tied, config.softmax_bias)]
-        if config.projection is not None:
-            bias = "projection.bias" if config.projection_bias else None
-            sources.insert(0, ("projection", MatrixSource("projection.weight", bias)))
-        self.read_out(sources)
+        projection = None
+        if self.config.projection is not None:
+            projection = MatrixSource("projection.weight", "projection.bias" if self.config.projection_bias else None)
+        plan_readout(self, self.config.ends, projection)
 
 
 def plan_recurrent(config: RecurrentConfig, formats: Mapping[str, WeightFormat]) -> Plan:

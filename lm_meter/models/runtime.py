@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..kernels.barrier import Team
+from ..kernels.bins import Bin
 from ..kernels.charge import new_tallies
 from ..kernels.clock import UNTIMED, new_clocks
 from ..kernels.inputs import Narrow
 from ..kernels.lanes import LANES
-from ..kernels.log_softmax import SEGMENT_ROWS, Partials
 from ..kernels.matrix import Matrix
-from ..kernels.readout import Buffers, Predictions
-from ..kernels.tile import TILE_TOKENS
+from ..kernels.readout import Predictions
 from ..regions import Region
 from ..threads import ThreadTeam
 
@@ -45,26 +44,6 @@ def narrow_inputs(tokens: int, width: int, groups: int) -> Narrow:
 def most_groups(matrices: list[Matrix]) -> int:
     """Scale groups in a row of the matrix that has most."""
     return max(matrix.columns // matrix.group for matrix in matrices)
-
-
-def readout_rows(block: int) -> int:
-    """Rows of the buffers of a readout of ``block`` predictions: whole tiles."""
-    return 1 if block == 1 else padded(block, TILE_TOKENS)
-
-
-def readout_buffers(block: int, matrices: list[Matrix], threads: int) -> Buffers:
-    """Memory for reading out up to ``block`` predictions through these matrices: the softmax is the last one."""
-    rows, segments = readout_rows(block), padded(-(-matrices[-1].rows // SEGMENT_ROWS))
-    projected = padded(matrices[0].rows if len(matrices) == 2 else 1)
-    widest = padded(max(matrix.columns for matrix in matrices))
-    return Buffers(
-        projected=zeros(rows, projected),
-        narrow=narrow_inputs(rows, widest, most_groups(matrices)),
-        logits=zeros(threads * rows, SEGMENT_ROWS),
-        lanes=zeros(threads, LANES),
-        partials=Partials(zeros(rows, segments), zeros(rows, segments)),
-        targets=zeros(rows),
-    )
 
 
 class Runtime(ABC):
@@ -101,6 +80,11 @@ class Runtime(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Back to the state before any token."""
+
+    @property
+    @abstractmethod
+    def _bins(self) -> list[Bin]:
+        """Bins of the softmax: one of a plain one."""
 
     @property
     @abstractmethod
@@ -148,7 +132,7 @@ class Runtime(ABC):
         (n,) float64
             Log-probability of each target, in nats.
         """
-        predictions = Predictions(targets, np.zeros(targets.size), np.zeros((targets.size, 2)), _NO_LOGITS)
+        predictions = self._predictions(targets, _NO_LOGITS)
         self._run(inputs, predictions, block, tallies, clocks)
         return predictions.log_probs
 
@@ -182,7 +166,16 @@ class Runtime(ABC):
         """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
         self._outputs[0] = frozen
         logits = np.zeros(self.vocabulary, np.float32)
-        predictions = Predictions(np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 2)), logits)
+        predictions = self._predictions(np.zeros(1, np.int64), logits)
         self._run(_NO_TOKENS, predictions, 1, self._unused)
-        top, log_total = predictions.normalisers[0]
-        return (logits.astype(np.float64) - top) - log_total
+        log_probs, parts = logits.astype(np.float64), self._bins
+        for part, (top, log_total, _) in zip(parts, predictions.normalisers[0], strict=True):
+            place = slice(part.first, part.first + part.size)
+            log_probs[place] = (log_probs[place] - top) - log_total
+        top, log_total, _ = predictions.normalisers[0, 0]
+        for part, (_, _, cluster) in zip(parts[1:], predictions.normalisers[0, 1:], strict=True):
+            log_probs[part.first : part.first + part.size] += (cluster - top) - log_total
+        return log_probs
+
+    def _predictions(self, targets: np.ndarray, logits: np.ndarray) -> Predictions:
+        return Predictions(targets, np.zeros(targets.size), np.zeros((targets.size, len(self._bins), 3)), logits)

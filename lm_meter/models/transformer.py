@@ -71,9 +71,16 @@ class TransformerArchitecture(Architecture):
         return self.chunk_tally(checkpoint, np.array([chunk], np.int64), context)
 
     def chunk_tally(
-        self, checkpoint: Checkpoint, chunks: np.ndarray, context: Context
+        self,
+        checkpoint: Checkpoint,
+        chunks: np.ndarray,
+        context: Context,
+        text: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> tuple[list[Region], np.ndarray]:
-        """Operations of chunks of tokens, each with a prediction: (n, 2) int64, tokens and positions kept before."""
+        """Operations of chunks of tokens, each with a prediction: (n, 2) int64, tokens and positions kept before.
+
+        ``text``: the tokens of all chunks, one behind the other, and those predicted; by default the most frequent one.
+        """
         config: TransformerConfig = checkpoint.model_config
         plan = plan_transformer(config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
@@ -81,14 +88,16 @@ class TransformerArchitecture(Architecture):
             norm_of(config, (0, checkpoint.formats[w].code), (0, checkpoint.formats[b].code) if b else None)
             for w, b in plan.norms
         ]
-        table = described_table(checkpoint, "embedding")
-        positions = described_table(checkpoint, "positions") if config.positions.kind == "learned" else table
         network = transformer_network(config, plan, (matrices, norms), context, 1)
-        network = network._replace(table=table, position_table=positions)
+        if not plan.embedding_bins:
+            network = network._replace(table=described_table(checkpoint, "embedding"))
+        if config.positions.kind == "learned":
+            network = network._replace(position_table=described_table(checkpoint, "positions"))
         if config.positions.kind == "relative":
             network = network._replace(relative=relative_of(checkpoint, False))
         tally = new_tally(len(plan.regions))
-        chunks_cost(network, chunks, tally)
+        tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
+        chunks_cost(network, chunks, tokens, targets, tally)
         return plan.regions, tally
 
 

@@ -11,6 +11,7 @@ from ..errors import CheckpointError
 from ..kernels.activation import FUNCTIONS
 from ..tokenizers import tokenizer_arrays
 from .fields import Fields
+from .vocabulary import Vocabulary, parse_vocabulary
 
 NORMS = ("root_mean_square", "layer")
 PLACES = ("before", "after")
@@ -38,13 +39,13 @@ class Positions:
 class TransformerConfig:
     """Dimensions and options of a decoder-only transformer.
 
-    V, D, L: vocabulary, width and layers. ``heads`` of ``head_width`` numbers share ``key_value_heads`` keys and
-    values. ``feed_forward``: hidden width. ``context``: positions a prediction may depend on unless a policy says less.
-    ``window``: past tokens that a query sees besides its own, None: all that are kept. ``attention_scale``: factor of
-    the scores. The four ``*_bias`` say which biases exist.
+    ``ends``: embedding and softmax. D, L: width and layers. ``heads`` of ``head_width`` numbers share
+    ``key_value_heads`` keys and values. ``feed_forward``: hidden width. ``context``: positions a prediction may depend
+    on unless a policy says less. ``window``: past tokens that a query sees besides its own, None: all that are kept.
+    ``attention_scale``: factor of the scores. The three ``*_bias`` say which biases exist.
     """
 
-    vocabulary: int
+    ends: Vocabulary
     width: int
     layers: int
     heads: int
@@ -66,9 +67,12 @@ class TransformerConfig:
     attention_bias: bool
     output_bias: bool
     feed_forward_bias: bool
-    softmax_bias: bool
-    tied: bool
     tokenizer: Mapping[str, Any]
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens V."""
+        return self.ends.size
 
 
 def parse_transformer_config(config: Mapping[str, Any], path: str) -> TransformerConfig:
@@ -76,11 +80,11 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
     top = Fields(config, "", path)
     sizes, norm, feed, attention = (top.section(key) for key in ("dimensions", "norm", "feed_forward", "attention"))
     embedding, bias = top.section("embedding"), top.section("bias")
-    heads, head_width = sizes.size("heads"), sizes.size("head_width")
+    heads, head_width, width = sizes.size("heads"), sizes.size("head_width"), sizes.size("width")
     scale = attention.number("scale", 0.0, 1e6) if attention.has("scale") else head_width**-0.5
     result = TransformerConfig(
-        vocabulary=sizes.size("vocabulary"),
-        width=sizes.size("width"),
+        ends=parse_vocabulary(config, (width, width), path),
+        width=width,
         layers=sizes.size("layers", most=512),
         heads=heads,
         key_value_heads=sizes.size("key_value_heads"),
@@ -101,8 +105,6 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         attention_bias=bias.flag("attention"),
         output_bias=bias.flag("attention_output"),
         feed_forward_bias=bias.flag("feed_forward"),
-        softmax_bias=bias.flag("softmax"),
-        tied=top.flag("tied"),
         tokenizer=config["tokenizer"],
     )
     _check(result, path)
@@ -145,7 +147,7 @@ def _check(config: TransformerConfig, path: str) -> None:
 
 def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expected]:
     """Every array of the model by name, in the order in which they are listed and stored."""
-    width, arrays = config.width, {"embedding": Expected((config.vocabulary, config.width))}
+    width, arrays = config.width, config.ends.embedding_arrays()
     inside, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
 
     def matrix(name: str, rows: int, columns: int, bias: bool) -> None:
@@ -176,8 +178,4 @@ def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expect
         matrix(f"{feed}.output", width, config.feed_forward, config.feed_forward_bias)
     if config.norm_final:
         norm("norm")
-    if not config.tied:
-        arrays["softmax.weight"] = Expected((config.vocabulary, width))
-    if config.softmax_bias:
-        arrays["softmax.bias"] = Expected((config.vocabulary,))
-    return arrays | tokenizer_arrays(config.tokenizer, path)
+    return arrays | config.ends.softmax_arrays() | tokenizer_arrays(config.tokenizer, path)

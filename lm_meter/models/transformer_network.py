@@ -13,13 +13,13 @@ from ..kernels.attention import Relative
 from ..kernels.formats import is_integer
 from ..kernels.lanes import LANES
 from ..kernels.matrix import NONE, Matrix
-from ..kernels.network import Network, Options
+from ..kernels.network import Network
 from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
 from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
 from ..kernels.tile import TILE_TOKENS
 from ..quantization.arrays import read_weights
 from ..weight_values import check_values
-from .plan import Plan, network_of
+from .plan import PLAIN_OPTIONS, Plan, network_of
 from .runtime import zeros
 from .transformer_config import TransformerConfig
 
@@ -73,8 +73,9 @@ def transformer_network(
 ) -> Network:
     """The network, of matrices and normalisations, without its weights, tables and relative positions."""
     rows = buffer_rows(context, threads)
-    options = Options(
+    options = PLAIN_OPTIONS._replace(
         epsilon=np.float32(config.epsilon),
+        embedding_width=config.width,
         embedding_scale=np.float32(config.embedding_scale),
         query_scale=np.float32(config.attention_scale),
         learned_positions=int(config.positions.kind == "learned"),
@@ -83,8 +84,6 @@ def transformer_network(
         key_heads=config.key_value_heads,
         head_width=config.head_width,
         window=_window(config, context),
-        readout=0,
-        readout_region=0,
     )
     return network_of(plan, *parts, rows, options)._replace(rotation=_rotation(config, rows))
 

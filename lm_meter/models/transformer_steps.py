@@ -10,7 +10,6 @@ from ..kernels.network import (
     ADD_TO,
     ALWAYS,
     ATTEND,
-    EMBED,
     FREEZE,
     GATE,
     KEEP,
@@ -22,8 +21,9 @@ from ..kernels.network import (
 )
 from ..regions import Region, lookup_region, weights_region
 from ..weight_format import WeightFormat
-from .plan import Plan, Planner, softmax_source
+from .plan import Plan, Planner
 from .transformer_config import TransformerConfig
+from .vocabulary_steps import plan_embedding, plan_readout
 
 
 class _Planner(Planner):
@@ -54,10 +54,10 @@ class _Planner(Planner):
     def beginning(self) -> None:
         """From tokens to vectors."""
         config = self.config
-        region = self.region(lookup_region("embedding", config.width, self.formats["embedding"]))
+        positions = None
         if config.positions.kind == "learned":
-            self.region(lookup_region("positions", config.width, self.formats["positions"]))
-        self.step(EMBED, region, NO_BUFFER, self.x, other=self.out)
+            positions = lookup_region("positions", config.width, self.formats["positions"])
+        plan_embedding(self, config.ends, self.x, positions=positions)
         if config.positions.kind == "rotary":
             region = self.region(Region("positions", "elementwise"))
             self.step(POSITION, region, NO_BUFFER, NO_BUFFER, meets=NEVER)
@@ -101,7 +101,7 @@ class _Planner(Planner):
         number, region = self._norm("norm") if self.config.norm_final else (-1, 0)
         self.plan.output = self.x
         self.step(FREEZE, region, self.x, NO_BUFFER, matrix=number)
-        self.read_out([softmax_source(self.config.tied, self.config.softmax_bias)])
+        plan_readout(self, self.config.ends)
 
 
 def plan_transformer(config: TransformerConfig, formats: Mapping[str, WeightFormat]) -> Plan:
