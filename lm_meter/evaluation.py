@@ -112,7 +112,7 @@ def evaluate(
                 weight_bytes_per_token=runtime.weight_bytes(options.block),
                 stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team, runtime.threads),
             ),
-            online=Online(options.block, run.rechecked, True, context),
+            online=Online(options.block, run.rechecked, True, context, opened.model_config.ends.softmax_evaluated),
             threads=runtime.threads,
         )
         return build_result(opened, measurement, chosen)

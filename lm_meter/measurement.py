@@ -30,13 +30,15 @@ class Speed:
 class Online:
     """How the on-line property was kept: block, positions recomputed alone, whether their bits agreed, and the context.
 
-    No context: that of a recurrent state.
+    No context: that of a recurrent state. ``softmax_bins``: which bins of an adaptive softmax were evaluated, ``all``
+    or those ``needed`` for the target; None of a plain one.
     """
 
     block: int
     positions_rechecked: int
     bits_equal: bool
     context: Context | None
+    softmax_bins: str | None
 
 
 @dataclass(frozen=True)

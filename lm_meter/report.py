@@ -173,9 +173,15 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
     ]
 
 
-def _context(online: dict[str, Any]) -> list[tuple[str, str]]:
-    """The context policy, where there is a choice of one."""
-    return [("context", f"{online['policy']}, {online['context']} tokens")] if online["context"] else []
+def _choices(online: dict[str, Any]) -> list[tuple[str, str]]:
+    """The context policy and the bins of the softmax that were evaluated, where there is a choice."""
+    lines = []
+    if online["context"]:
+        lines.append(("context", f"{online['policy']}, {online['context']} tokens"))
+    if online["softmax_bins"]:
+        bins = {"all": "all, for every prediction", "needed": "the first, and the target's"}
+        lines.append(("softmax bins", bins[online["softmax_bins"]]))
+    return lines
 
 
 def _speed_lines(d: dict[str, Any]) -> list[str]:
@@ -192,7 +198,7 @@ def _speed_lines(d: dict[str, Any]) -> list[str]:
                 ("weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"),
                 ("memory bandwidth", share),
                 ("on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"),
-                *_context(online),
+                *_choices(online),
                 (
                     "peak memory",
                     f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads",

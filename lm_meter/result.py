@@ -116,6 +116,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "bits_equal": measured.online.bits_equal,
             "policy": str(context) if context else STATE,
             "context": context.length if context else None,
+            "softmax_bins": measured.online.softmax_bins,
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),

@@ -51,7 +51,14 @@ _FIELDS: dict[str, Any] = {
         "stream_bytes_per_second": float,
         "bandwidth_fraction": (float, None),
     },
-    "online": {"block": int, "positions_rechecked": int, "bits_equal": bool, "policy": str, "context": (int, None)},
+    "online": {
+        "block": int,
+        "positions_rechecked": int,
+        "bits_equal": bool,
+        "policy": str,
+        "context": (int, None),
+        "softmax_bins": (str, None),
+    },
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
 }
@@ -63,9 +70,9 @@ _MAX_COUNT = 2**63 - 1  # tallies are int64
 def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     online = document.get("online")
-    if isinstance(online, dict):  # of versions that knew recurrent models only
-        online.setdefault("policy", STATE)
-        online.setdefault("context", None)
+    if isinstance(online, dict):  # of versions that knew recurrent models with a plain softmax only
+        for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None)):
+            online.setdefault(key, value)
     _check_fields(document, _FIELDS, "", path)
     document.setdefault("overflows", [])
     _check_fields(document["overflows"], _OVERFLOWS, "overflows.", path)

@@ -43,6 +43,9 @@ class Case:
     seed: int
     architecture: str = "lstm"
     windows: tuple[int, ...] = ()  # of a QRNN
+    cutoffs: tuple[int, ...] = ()  # of an adaptive embedding and softmax
+    widths: tuple[int, ...] = ()  # of the embedding's bins; the softmax's are those of its divisor
+    divisor: float = 2.0
 
 
 # Sizes that are no multiples of 16, but for one, so that the padding of every matrix is exercised.
@@ -53,6 +56,8 @@ CASES = {
     "gru": Case(70, 19, (33, 24), 19, True, True, "float32", 5, "gru"),
     "gru_no_bias": Case(50, 16, (21,), None, False, False, "float16", 6, "gru"),
     "qrnn": Case(60, 18, (35, 20, 18), None, True, True, "float32", 7, "qrnn", (2, 1, 3)),
+    "adaptive": Case(90, 21, (24,), None, False, True, "float32", 8, "lstm", (), (20, 55), (21, 10, 3)),
+    "adaptive_no_bias": Case(70, 16, (18,), None, False, False, "float32", 9, "gru", (), (33,), (16, 5), 4.0),
 }
 
 
@@ -77,6 +82,14 @@ def config_of(case: Case) -> dict:
     }
     if case.architecture == "qrnn":
         config["dimensions"]["window"], config["output_gate"] = list(case.windows), True
+    if case.cutoffs:
+        softmax = [int(case.hidden[-1] // case.divisor**n) for n in range(len(case.cutoffs) + 1)]
+        bins = {"cutoffs": list(case.cutoffs), "project_first": False}
+        config["adaptive"] = {
+            "embedding": {**bins, "widths": list(case.widths)},
+            "softmax": {**bins, "widths": softmax, "tail_bias": False, "charged": "all"},
+            "tied_projections": False,
+        }
     names = _weight_shapes(config)
     return config | {"formats": dict.fromkeys(names, case.weight_format)}
 
@@ -147,6 +160,32 @@ def qrnn_layer(
     return torch.stack(hidden)
 
 
+def embedded(case: Case, weights: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
+    """Vectors of tokens; those of an adaptive embedding from the whole table, all bins projected."""
+    if not case.cutoffs:
+        return torch.nn.functional.embedding(tokens, weights["embedding"])
+    rows = [weights["embedding.0"]]
+    for number in range(1, len(case.widths)):
+        rows.append(weights[f"embedding.{number}"] @ weights[f"embedding.{number}.projection"].T)
+    return torch.nn.functional.embedding(tokens, torch.cat(rows))
+
+
+def adaptive_log_probs(
+    case: Case, weights: dict[str, torch.Tensor], values: torch.Tensor, tokens: torch.Tensor
+) -> np.ndarray:
+    """Log-probabilities of ``torch.nn.AdaptiveLogSoftmaxWithLoss``."""
+    softmax = torch.nn.AdaptiveLogSoftmaxWithLoss(
+        case.hidden[-1], case.vocabulary, list(case.cutoffs), case.divisor, case.biases, dtype=torch.float64
+    )
+    softmax.head.weight.copy_(torch.cat([weights["softmax.0.weight"], weights["softmax.clusters.weight"]]))
+    if case.biases:
+        softmax.head.bias.copy_(torch.cat([weights["softmax.0.bias"], weights["softmax.clusters.bias"]]))
+    for number, (projection, tail) in enumerate(softmax.tail, 1):
+        projection.weight.copy_(weights[f"softmax.{number}.projection"])
+        tail.weight.copy_(weights[f"softmax.{number}.weight"])
+    return softmax(values, tokens).output.numpy()
+
+
 LAYERS = {"lstm": lstm_layer, "gru": gru_layer, "qrnn": qrnn_layer}
 
 
@@ -155,11 +194,13 @@ def torch_log_probs(case: Case, arrays: dict[str, np.ndarray], tokens: np.ndarra
     weights = {name: exact(array) for name, array in arrays.items() if not name.startswith("tokenizer.")}
     inputs = torch.from_numpy(np.concatenate([[END_OF_LINE], tokens[:-1]]))
     with torch.no_grad():
-        values = torch.nn.functional.embedding(inputs, weights["embedding"])
+        values = embedded(case, weights, inputs)
         for layer, units in enumerate(case.hidden):
             values = LAYERS[case.architecture](case, layer, units, weights, values)
         if case.projection is not None:
             values = torch.nn.functional.linear(values, weights["projection.weight"], weights.get("projection.bias"))
+        if case.cutoffs:
+            return adaptive_log_probs(case, weights, values, torch.from_numpy(tokens))
         softmax = weights["embedding" if case.tied else "softmax.weight"]
         logits = torch.nn.functional.linear(values, softmax, weights.get("softmax.bias"))
         chosen = torch.from_numpy(tokens)[:, None]

@@ -226,14 +226,23 @@ def lookup(ledger, row, bits):
     return numbers if bits == ACTIVATION else [number.converted(ACTIVATION) for number in numbers]
 
 
-def log_softmax(logits, target):
-    """Log-probability of one entry: exponentials are summed by segments, the segments in float64."""
+def log_normaliser(parts):
+    """Maximum of logits, and logarithm of the sum of their exponentials relative to it.
+
+    Exponentials are summed by segments, into which each part is cut, the segments in float64.
+    """
     highest, sums = [], []
-    for first in range(0, len(logits), SEGMENT):
-        segment = logits[first : first + SEGMENT]
-        top = largest(segment)
-        highest.append(top)
-        sums.append(total((logit - top).exp() for logit in segment))
+    for part in parts:
+        for first in range(0, len(part), SEGMENT):
+            segment = part[first : first + SEGMENT]
+            top = largest(segment)
+            highest.append(top)
+            sums.append(total((logit - top).exp() for logit in segment))
     top = largest(highest)
-    scaled = [(s * (m - top).exp()).converted(SUM) for s, m in zip(sums, highest, strict=True)]
-    return (logits[target].converted(SUM) - top.converted(SUM)) - total(scaled).log()
+    return top, total([(s * (m - top).exp()).converted(SUM) for s, m in zip(sums, highest, strict=True)]).log()
+
+
+def log_softmax(logit, normaliser):
+    """Log-probability of the entry with a logit."""
+    top, log_total = normaliser
+    return (logit.converted(SUM) - top.converted(SUM)) - log_total

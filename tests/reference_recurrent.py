@@ -5,7 +5,8 @@ Nothing here is imported from the code under test.
 
 from __future__ import annotations
 
-from reference import ACTIVATION, Integers, Ledger, log_softmax, lookup, product
+from reference import ACTIVATION, Ledger
+from reference_vocabulary import Ends
 
 
 def lstm_cell(gates, cells):
@@ -52,7 +53,8 @@ class Recurrent:
     """
 
     def __init__(self, config, arrays, bits, inputs):
-        self.arrays, self.bits, self.inputs, self.ledger = arrays, bits, inputs, Ledger()
+        self.arrays, self.ledger = arrays, Ledger()
+        self.ends = Ends(config, arrays, bits, inputs, self.ledger)
         self.kind, dimensions = config["architecture"], config["dimensions"]
         hidden = dimensions["hidden"]
         self.hidden, self.cells = self._zeros(hidden), self._zeros(hidden)
@@ -64,29 +66,13 @@ class Recurrent:
     def _zeros(self, widths):
         return [[self.ledger.number(0, ACTIVATION)] * n for n in widths]
 
-    def _product(self, region, weight, bias, x):
-        b, matrix = self.arrays.get(bias), self.arrays[weight]
-        with self.ledger.in_region(region):
-            if not isinstance(matrix, Integers):
-                return product(self.ledger, matrix, self.bits[weight], x, b, self.bits.get(bias))
-            values = matrix.product(self.ledger, x, *self.inputs[weight])
-            if b is None:
-                return values
-            return [v + self.ledger.number(value, self.bits[bias]) for v, value in zip(values, b, strict=True)]
-
-    def _embedded(self, token):
-        embedding = self.arrays["embedding"]
-        with self.ledger.in_region("embedding"):
-            if isinstance(embedding, Integers):
-                return embedding.row(self.ledger, token)
-            return lookup(self.ledger, embedding[token], self.bits["embedding"])
-
     def _layer(self, layer, x):
         """New hidden state of a layer from its input."""
         region, hidden = f"{self.kind}.{layer}", self.hidden[layer]
 
         def gates(name, inputs):
-            return self._product(name, f"{name}.weight", f"{name}.bias", inputs)
+            with self.ledger.in_region(name):
+                return self.ends.multiplied(f"{name}.weight", f"{name}.bias", inputs)
 
         if self.kind == "gru":
             of_input, of_hidden = gates(f"{region}.input", x), gates(f"{region}.hidden", hidden)
@@ -105,7 +91,7 @@ class Recurrent:
 
     def advance(self, token):
         """Let a token enter."""
-        x = self._embedded(token)
+        x = self.ends.embedded(token)
         for layer in range(len(self.hidden)):
             x = self._layer(layer, x)
         self.output = x
@@ -114,8 +100,6 @@ class Recurrent:
         """Log-probability of a token as the next one."""
         x = self.output
         if "projection.weight" in self.arrays:
-            x = self._product("projection", "projection.weight", "projection.bias", x)
-        weight = "softmax.weight" if "softmax.weight" in self.arrays else "embedding"
-        logits = self._product("logits", weight, "softmax.bias", x)
-        with self.ledger.in_region("softmax"):
-            return log_softmax(logits, token).value
+            with self.ledger.in_region("projection"):
+                x = self.ends.multiplied("projection.weight", "projection.bias", x)
+        return self.ends.log_prob(x, token)

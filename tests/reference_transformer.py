@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from reference import ACTIVATION, Counted, Integers, Ledger, largest, log_softmax, lookup, product, total
+from reference import ACTIVATION, Counted, Ledger, largest, lookup, total
+from reference_vocabulary import Ends
 
 
 def root(value):
@@ -60,6 +61,7 @@ class Transformer:
     def __init__(self, config, arrays, bits, inputs, window):
         self.config, self.arrays, self.bits, self.inputs, self.window = config, arrays, bits, inputs, window
         self.ledger = Ledger()
+        self.ends = Ends(config, arrays, bits, inputs, self.ledger)
         self.forget()
 
     def forget(self):
@@ -71,18 +73,7 @@ class Transformer:
         return self.ledger.number(value, ACTIVATION)
 
     def _product(self, name, x):
-        return self._multiplied(f"{name}.weight", f"{name}.bias", x)
-
-    def _multiplied(self, weight, bias, x):
-        matrix, biases, bits = self.arrays[weight], self.arrays.get(bias), self.bits.get(bias)
-        if isinstance(matrix, Integers):
-            values = matrix.product(self.ledger, x, *self.inputs[weight])
-            if biases is None:
-                return values
-            return [v + self.ledger.number(b, bits) for v, b in zip(values, biases, strict=True)]
-        if self.inputs[weight][0] == 16:
-            x = [value.rounded_to_half() for value in x]
-        return product(self.ledger, matrix, self.bits[weight], x, biases, bits)
+        return self.ends.multiplied(f"{name}.weight", f"{name}.bias", x)
 
     def _norm(self, name, x):
         names = f"{name}.weight", f"{name}.bias"
@@ -91,14 +82,9 @@ class Transformer:
             return normalised(self.ledger, x, self.config["norm"], *arrays, [self.bits.get(n) for n in names])
 
     def _embedded(self, token):
-        with self.ledger.in_region("embedding"):
-            table = self.arrays["embedding"]
-            if isinstance(table, Integers):
-                x = table.row(self.ledger, token)
-            else:
-                x = lookup(self.ledger, table[token], self.bits["embedding"])
-            scale = self.config["embedding"]["scale"]
-            if scale != 1:
+        x, scale = self.ends.embedded(token), self.config["embedding"]["scale"]
+        if scale != 1:
+            with self.ledger.in_region("embedding"):
                 x = [value * self._number(scale) for value in x]
         if self.config["positions"]["kind"] == "learned":
             with self.ledger.in_region("positions"):
@@ -219,8 +205,4 @@ class Transformer:
 
     def log_prob(self, token):
         """Log-probability of a token as the next one."""
-        weight = "embedding" if self.config["tied"] else "softmax.weight"
-        with self.ledger.in_region("logits"):
-            logits = self._multiplied(weight, "softmax.bias", self.output)
-        with self.ledger.in_region("softmax"):
-            return log_softmax(logits, token).value
+        return self.ends.log_prob(self.output, token)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from guarded import Guarded
-from tiny import tiny_parts
+from tiny import ADAPTIVE, tiny_parts
 from tiny_transformer import KINDS, transformer_parts
 
 import lm_meter
@@ -19,6 +19,7 @@ RECURRENT = {
     "lstm": {},
     "lstm, projection": {"embedding": 20, "hidden": (33,), "projection": 20, "tied": True, "dtype": "float16"},
     "lstm, three layers": {"embedding": 5, "hidden": (17, 16, 31), "projection": 9},
+    "adaptive": {"embedding": 9, "hidden": (12,), "adaptive": ADAPTIVE},
     "gru": {"architecture": "gru", "embedding": 5, "hidden": (17, 33)},
     "qrnn": {"architecture": "qrnn", "embedding": 5, "hidden": (17, 33), "window": (3, 2), "output_gate": True},
 }
@@ -52,7 +53,7 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
         return guards[-1].array
 
     memory, buffers, state = guarded(runtime._memory), guarded(runtime._buffers), guarded(runtime._state)
-    log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, 2)))
+    log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, len(runtime._bins), 3)))
     predictions = Predictions(tokens, log_probs, normalisers, guarded(np.zeros(len(WORDS), np.float32)))
     text = loop.Text(*runtime._entering(tokens), predictions, block)
     tallies, team = runtime.new_tallies(), runtime.team

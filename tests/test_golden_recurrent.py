@@ -9,7 +9,16 @@ import pytest
 import lm_meter
 
 GOLDEN = Path(__file__).parent / "golden" / "recurrent_torch.npz"
-CASES = ("two_layers_projection_tied", "one_layer_untied_no_bias", "three_layers", "gru", "gru_no_bias", "qrnn")
+CASES = (
+    "two_layers_projection_tied",
+    "one_layer_untied_no_bias",
+    "three_layers",
+    "gru",
+    "gru_no_bias",
+    "qrnn",
+    "adaptive",
+    "adaptive_no_bias",
+)
 TOKENS = 2000
 # Promised for the mean over a text; the errors of single tokens have both signs and average out.
 MEAN_TOLERANCE = 1e-6

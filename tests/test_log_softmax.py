@@ -5,7 +5,7 @@ import pytest
 from guarded import Guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import ACTIVATION, Ledger
+from reference import ACTIVATION, Ledger, log_normaliser
 from reference import log_softmax as reference_log_softmax
 
 from lm_meter.kernels.charge import KINDS, Meter, new_tally
@@ -64,7 +64,7 @@ def test_values_and_counts_are_those_of_the_reference(vocabulary, data):
 
     ledger = Ledger()
     counted = [[ledger.number(value, ACTIVATION) for value in row] for row in logits]
-    reference = [reference_log_softmax(row, target).value for row in counted]
+    reference = [reference_log_softmax(row[target], log_normaliser([row])).value for row in counted]
 
     tally, law = new_tally(1), new_tally(1)
     actual = log_softmax(logits, target, tally)

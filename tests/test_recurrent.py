@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference_recurrent import Recurrent
 from stored_weights import reference_weights
-from tiny import integer_parts, tiny_parts
+from tiny import ADAPTIVE, TIED_BINS, integer_parts, tiny_parts
 
 import lm_meter
 from lm_meter.histogram import rows_of
@@ -24,6 +24,16 @@ CONFIGURATIONS = {
     "gru, no biases, tied": {"architecture": "gru", "hidden": (21,), "projection": 8, "tied": True, "bias": False},
     "qrnn": {"architecture": "qrnn", "embedding": 5, "hidden": (17, 33), "window": (3, 1), "output_gate": True},
     "qrnn, no output gates": {"architecture": "qrnn", "hidden": (9, 40), "window": (2, 2), "output_gate": False},
+    "adaptive": {"embedding": 9, "hidden": (12,), "adaptive": ADAPTIVE},
+    "adaptive, tied": {
+        "architecture": "gru",
+        "embedding": 12,
+        "hidden": (17,),
+        "projection": 12,
+        "tied": True,
+        "adaptive": TIED_BINS,
+        "dtype": "float16",
+    },
     "gru of one unit": {"architecture": "gru", "embedding": 1, "hidden": (1,), "dtype": "float16"},
 }
 
@@ -53,6 +63,11 @@ INTEGERS = {
     "qrnn": (
         {"qrnn.0.weight": INT4, "qrnn.1.weight": {"format": "int8", "activations": 8, "block": (1, 4)}},
         {"architecture": "qrnn", "hidden": (12, 20), "window": (2, 1), "output_gate": True},
+    ),
+    "adaptive": (
+        {"embedding.1": INT4 | {"group": None}, "softmax.0.weight": INT8, "softmax.1.projection": INT8}
+        | {"softmax.1.weight": {"format": "int8"}, "softmax.clusters.weight": INT8},
+        {"embedding": 9, "hidden": (12,), "adaptive": ADAPTIVE},
     ),
     "accumulators": ({"lstm.0.weight": NARROW, "softmax.weight": NARROW}, {"hidden": (21,)}),
 }
@@ -102,8 +117,8 @@ def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
         options=lm_meter.RunOptions(block=5, threads=2),
     )
     opened = lm_meter.Checkpoint(tmp_path / "model.npz")
-    regions, law = opened.architecture.step_tally(opened)
-    predicted = [(r.region, r.kind, r.bits_a, r.bits_b, r.count * len(tokens)) for r in rows_of(law, regions)]
+    regions, law = opened.architecture.text_tally(opened, np.array([0, *tokens[:-1]]), np.array(tokens))
+    predicted = [(r.region, r.kind, r.bits_a, r.bits_b, r.count) for r in rows_of(law, regions)]
     metered = [tuple(row.values()) for row in result["histogram"]]
 
     # Logits below 10 have neighbours 2**-20 apart; a dozen roundings of that size in four steps of the recurrence.
@@ -114,8 +129,9 @@ def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
     assert bool(result["overflows"]) == (name == "narrow accumulators")
 
 
-def test_probabilities_of_the_vocabulary_sum_to_one(tmp_path):
-    config, arrays = tiny_parts(words=WORDS)
+@pytest.mark.parametrize("name", ["plain", "adaptive", "adaptive, tied"])
+def test_probabilities_of_the_vocabulary_sum_to_one(name, tmp_path):
+    config, arrays = _parts(name)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
     model = lm_meter.Model(tmp_path / "model.npz")
     for token in _tokens(5, len(WORDS)):
@@ -124,6 +140,23 @@ def test_probabilities_of_the_vocabulary_sum_to_one(tmp_path):
         # Each of 400 probabilities is off by less than 40 half units of 2**-24 (see test_log_softmax).
         assert np.exp(log_probs).sum() == pytest.approx(1, abs=40 * 2.0**-24)
         assert [model.log_prob(t) for t in (0, 7, 399)] == log_probs[[0, 7, 399]].tolist()
+
+
+def test_all_bins_or_those_needed_give_the_same_bits_and_other_counts(tmp_path):
+    found = {}
+    for charged in ("all", "needed"):
+        softmax = {**ADAPTIVE["softmax"], "cutoffs": [100], "charged": charged}
+        options = {**CONFIGURATIONS["adaptive"], "adaptive": {**ADAPTIVE, "softmax": softmax}}
+        lm_meter.write_checkpoint(tmp_path / "model.npz", *tiny_parts(words=WORDS, **options))
+        text = _write_text(tmp_path / "text", [5, 399, 0])
+        result = lm_meter.evaluate(tmp_path / "model.npz", text=text, options=lm_meter.RunOptions(block=3))
+        counts = {(row["region"], row["kind"]): row["count"] for row in result["histogram"]}
+        found[charged] = result.log_probs.tobytes(), counts["logits.1", "multiply"], counts["logits.0", "multiply"]
+        assert result["online"]["softmax_bins"] == charged
+    assert found["all"][0] == found["needed"][0]
+    # Three predictions, one of them in the tail of 300 tokens and width 3; the head is 100 tokens of width 12.
+    assert found["all"][1:] == (3 * 300 * 3, 3 * 100 * 12)
+    assert found["needed"][1:] == (300 * 3, 3 * 100 * 12)
 
 
 def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
@@ -148,7 +181,10 @@ def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
         assert np.array_equal(tally, tokens.size * step)
 
 
-@pytest.mark.parametrize("name", ["gru", "qrnn", "three layers, untied projection", "narrow qrnn"])
+@pytest.mark.parametrize(
+    "name",
+    ["gru", "qrnn", "adaptive", "adaptive, tied", "three layers, untied projection", "narrow qrnn", "narrow adaptive"],
+)
 def test_the_same_bits_and_counts_for_any_block_threads_and_pieces(name, tmp_path):
     lm_meter.write_checkpoint(tmp_path / "model.npz", *_parts(name))
     opened = lm_meter.Checkpoint(tmp_path / "model.npz")

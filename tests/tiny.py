@@ -15,6 +15,20 @@ from lm_meter.weight_format import WeightFormat
 WORDS = ("<eos>", "<unk>", "the", "cat", "sat", "on", "mat", "a", "dog", "ran", ",", ".", "=", "Ünïcode", "1")
 CHARACTERS = "\n abcdefghijklmnopqrstuvwxyz.,=<>éß—"
 TEXT = " = the cat = \n\n the cat sat on the mat . \n a dog ran , the cat ran . \n"
+# Bins of 400 words: 30, 70 and 300, or 390 (two segments) and 10.
+ADAPTIVE = {
+    "embedding": {"cutoffs": [30, 100], "widths": [9, 4, 2], "project_first": False},
+    "softmax": {
+        "cutoffs": [390], "widths": [12, 3], "project_first": False, "tail_bias": False, "charged": "needed",
+    },
+    "tied_projections": False,
+}  # fmt: skip
+_BINS = {"cutoffs": [30, 100], "widths": [8, 7, 5], "project_first": True}
+TIED_BINS = {
+    "embedding": _BINS,
+    "softmax": {**_BINS, "tail_bias": True, "charged": "all"},
+    "tied_projections": True,
+}
 _SCALE = 0.4  # spread of the weights: predictions differ visibly from uniform ones, and no gate saturates
 
 
@@ -93,6 +107,8 @@ def tiny_parts(
     if architecture == "qrnn":
         config["dimensions"]["window"] = list(options["window"])
         config["output_gate"] = options["output_gate"]
+    if "adaptive" in options:
+        config["adaptive"] = options["adaptive"]
     expected = recurrent_arrays(parse_recurrent_config(architecture, config, "tests"), "tests")
     shapes = {array: wanted.shape for array, wanted in expected.items() if wanted.is_weight}
     config["formats"] = dict.fromkeys(shapes, dtype)

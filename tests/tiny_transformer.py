@@ -45,7 +45,22 @@ MICRONET = {
     "embedding": {"scale": 4.0},
     "tied": True,
 }
-KINDS = {"llama": LLAMA, "gpt": GPT, "post-norm": POST_NORM, "no positions": NO_POSITIONS, "micronet": MICRONET}
+_BINS = {"cutoffs": [50, 390], "widths": [16, 6, 2], "project_first": False}
+ADAPTIVE = {
+    **MICRONET,
+    "adaptive": {
+        "embedding": _BINS, "softmax": {**_BINS, "tail_bias": True, "charged": "all"}, "tied_projections": False,
+    },
+    "bias": {"attention": True, "attention_output": False, "feed_forward": True, "softmax": True},
+}  # fmt: skip
+KINDS = {
+    "llama": LLAMA,
+    "gpt": GPT,
+    "post-norm": POST_NORM,
+    "no positions": NO_POSITIONS,
+    "micronet": MICRONET,
+    "adaptive": ADAPTIVE,
+}
 _DEFAULTS = {
     "attention": {},
     "embedding": {"scale": 1.0},

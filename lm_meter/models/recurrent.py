@@ -64,14 +64,23 @@ class RecurrentArchitecture(Architecture):
         return RecurrentRuntime(checkpoint, team)
 
     def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
-        """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
+        """Operations of one step and one prediction, from the cost laws alone; no weight is read.
+
+        In an adaptive model both tokens are the most frequent one.
+        """
+        return self.text_tally(checkpoint, _MOST_FREQUENT, _MOST_FREQUENT)
+
+    def text_tally(
+        self, checkpoint: Checkpoint, inputs: np.ndarray, targets: np.ndarray
+    ) -> tuple[list[Region], np.ndarray]:
+        """Operations of some tokens, (n,) int64, and of predicting one behind each, from the cost laws alone."""
         plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
         network = _network(plan, matrices, checkpoint.model_config, 1)
         if not plan.embedding_bins:
             network = network._replace(table=described_table(checkpoint, "embedding"))
         tally = new_tally(len(plan.regions))
-        step_costs.chunks_cost(network, _ONE_TOKEN, _MOST_FREQUENT, _MOST_FREQUENT, tally)
+        step_costs.chunks_cost(network, np.tile(_ONE_TOKEN, (inputs.size, 1)), inputs, targets, tally)
         return plan.regions, tally
 
 

@@ -59,6 +59,11 @@ class Vocabulary:
     tail_bias: bool = False
     charged: str = ALL
 
+    @property
+    def softmax_evaluated(self) -> str | None:
+        """Which bins of an adaptive softmax are evaluated; None of a plain one."""
+        return None if self.softmax_bins is None else self.charged
+
     def embedding_arrays(self) -> dict[str, Expected]:
         """Arrays of the first end."""
         bins = self.embedding_bins
@@ -166,7 +171,7 @@ def _bins(fields: Fields, vocabulary: int, width: int) -> Bins:
     if not bins.project_first and bins.widths[0] != width:
         raise CheckpointError(
             f"{fields.path}: {fields.name('widths')} begins with {bins.widths[0]}, but the first bin is not projected; "
-            f"expected {width}"
+            f"expected {width}, or project_first: true"
         )
     return bins
 

@@ -1,0 +1,100 @@
+"""Scalar reference of both ends of a model, plain and adaptive, on numbers that count: see ``reference.py``.
+
+Nothing here is imported from the code under test.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from reference import Integers, log_normaliser, log_softmax, lookup, product
+
+
+class Ends:
+    """Embedding and softmax.
+
+    ``arrays`` as in a checkpoint, as lists or ``Integers``; ``bits`` the declared widths; ``inputs`` the width of the
+    inputs of each matrix, and what its accumulator is.
+    """
+
+    def __init__(self, config, arrays, bits, inputs, ledger):
+        self.arrays, self.bits, self.inputs, self.ledger = arrays, bits, inputs, ledger
+        self.tied, self.adaptive = config["tied"], config.get("adaptive", {})
+        self.vocabulary = config["dimensions"]["vocabulary"]
+
+    def multiplied(self, weight, bias, x, matrix=None):
+        """A matrix by name, or as it is given, times a vector, plus its bias if it has one."""
+        matrix, biases = self.arrays[weight] if matrix is None else matrix, self.arrays.get(bias)
+        if not isinstance(matrix, Integers):
+            if self.inputs[weight][0] == 16:
+                x = [value.rounded_to_half() for value in x]
+            return product(self.ledger, matrix, self.bits[weight], x, biases, self.bits.get(bias))
+        values = matrix.product(self.ledger, x, *self.inputs[weight])
+        if biases is None:
+            return values
+        return [v + self.ledger.number(b, self.bits[bias]) for v, b in zip(values, biases, strict=True)]
+
+    def _row(self, name, row):
+        table = self.arrays[name]
+        if isinstance(table, Integers):
+            return table.row(self.ledger, row)
+        return lookup(self.ledger, table[row], self.bits[name])
+
+    def _bins(self, end):
+        """First token and size of each bin."""
+        edges = [0, *self.adaptive[end]["cutoffs"], self.vocabulary]
+        return [(first, last - first) for first, last in itertools.pairwise(edges)]
+
+    def embedded(self, token):
+        """The vector of a token."""
+        if not self.adaptive.get("embedding"):
+            with self.ledger.in_region("embedding"):
+                return self._row("embedding", token)
+        number, first = next(
+            (n, first) for n, (first, size) in enumerate(self._bins("embedding")) if first <= token < first + size
+        )
+        with self.ledger.in_region("embedding"):
+            row = self._row(f"embedding.{number}", token - first)
+        name = f"embedding.{number}.projection"
+        if name not in self.arrays:
+            return row
+        with self.ledger.in_region(name):
+            return self.multiplied(name, None, row)
+
+    def _projected(self, number, x):
+        tied = self.adaptive["tied_projections"]
+        name = f"{'embedding' if tied else 'softmax'}.{number}.projection"
+        if name not in self.arrays:
+            return x
+        with self.ledger.in_region(f"softmax.{number}.projection"):
+            matrix = self.arrays[name]
+            return self.multiplied(name, None, x, [list(row) for row in zip(*matrix, strict=True)] if tied else None)
+
+    def log_prob(self, x, token):
+        """Log-probability of a token."""
+        if not self.adaptive.get("softmax"):
+            with self.ledger.in_region("logits"):
+                logits = self.multiplied("embedding" if self.tied else "softmax.weight", "softmax.bias", x)
+            with self.ledger.in_region("softmax"):
+                return log_softmax(logits[token], log_normaliser([logits])).value
+        found = None
+        for number, (first, size) in enumerate(self._bins("softmax")):
+            is_here = first <= token < first + size
+            if number and not is_here and self.adaptive["softmax"]["charged"] == "needed":
+                continue
+            inputs = self._projected(number, x)
+            with self.ledger.in_region(f"logits.{number}"):
+                weight = f"embedding.{number}" if self.tied else f"softmax.{number}.weight"
+                logits = self.multiplied(weight, f"softmax.{number}.bias", inputs)
+            parts = [logits]
+            if number == 0:
+                with self.ledger.in_region("logits.clusters"):
+                    parts.append(self.multiplied("softmax.clusters.weight", "softmax.clusters.bias", inputs))
+            with self.ledger.in_region("softmax"):
+                normaliser = log_normaliser(parts)
+                if number == 0:
+                    home = sum(token >= cutoff for cutoff in self.adaptive["softmax"]["cutoffs"])
+                    found = log_softmax(parts[1][home - 1] if home else logits[token], normaliser)
+                elif is_here:
+                    found = found + log_softmax(logits[token - first], normaliser)
+        return found.value
