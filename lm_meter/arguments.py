@@ -10,7 +10,7 @@ from . import __version__, commands
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
 WEIGHT_NAMES = ("float32", "float16", "bfloat16", "int8", "int4", "codebook4", "keep")
-SOURCE_NAMES = ("llama2c", "gguf", "huggingface")
+SOURCE_NAMES = ("llama2c", "gguf", "huggingface", "tensorflow", "word-language-model")
 TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 
@@ -124,12 +124,20 @@ def _add_convert(group: argparse._SubParsersAction) -> None:
         "lm-meter convert stories260K.bin stories.npz --tokenizer tok512.bin",
     )
     parser.add_argument(
-        "source", type=_file_name, metavar="SRC", help="a model of llama2.c, a GGUF file, or a Hugging Face folder"
+        "source",
+        type=_file_name,
+        metavar="SRC",
+        help="a model of llama2.c, a GGUF file, a Hugging Face folder, a folder of TensorFlow's dumped BasicLSTMCell "
+        "variables, or a PyTorch state dict of the example word_language_model",
     )
     parser.add_argument("out", type=_file_name, metavar="OUT.npz")
     parser.add_argument("--from", dest="kind", choices=SOURCE_NAMES, help="its format (default: as it is recognised)")
     parser.add_argument(
-        "--tokenizer", type=_file_name, metavar="FILE", help="its tokenizer, where that is not beside it"
+        "--tokenizer",
+        type=_file_name,
+        metavar="FILE",
+        help="its tokenizer, where that is not beside it; for word_language_model the words, one a line in order of "
+        "their numbers",
     )
     _add_format(parser)
     parser.set_defaults(command=commands.run_convert)

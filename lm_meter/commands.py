@@ -160,10 +160,11 @@ def run_convert(options: argparse.Namespace) -> int:
     _check_writable(options.out, "OUT")
     _refuse_input(options.out, given, "OUT")
     done = convert(options.source, options.out, options.kind, options.tokenizer)
-    table = (
-        f"{options.source} ({done.source}) -> {options.out}, {done.size:,} bytes\n"
-        f"mean loss of {done.tokens} predictions over the sample text: {done.loss_nats:.6f} nats\n"
-    )
+    table = f"{options.source} ({done.source}) -> {options.out}, {done.size:,} bytes\n"
+    if done.loss_nats is None:
+        table += f"nothing was run: there is nothing to predict in {done.text}\n"
+    else:
+        table += f"mean loss of {done.tokens} predictions over {done.text}: {done.loss_nats:.6f} nats\n"
     _print(asdict(done), table, options.format)
     return 0
 

@@ -6,20 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..checkpoint import Checkpoint
 from ..checkpoint_writer import write_checkpoint
-from ..defaults import sample_text
 from ..errors import CheckpointError, ConfigError
-from ..threads import ThreadTeam
-from ..tokenizers import load_tokenizer
 from .gguf import is_gguf, read_gguf
 from .huggingface import is_huggingface, read_huggingface
 from .llama2c import is_llama2c, read_llama2c
 from .parts import Parts
-
-TRIED_TOKENS = 64
+from .tensorflow import is_tensorflow, read_tensorflow
+from .trial import tried
+from .word_language_model import is_word_language_model, read_word_language_model
 
 
 @dataclass(frozen=True)
@@ -34,17 +30,20 @@ SOURCES = {
     "llama2c": Source(is_llama2c, read_llama2c),
     "gguf": Source(is_gguf, read_gguf),
     "huggingface": Source(is_huggingface, read_huggingface),
+    "tensorflow": Source(is_tensorflow, read_tensorflow),
+    "word-language-model": Source(is_word_language_model, read_word_language_model),
 }
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What was made of a source: its format, the checkpoint's size in bytes, tokens that were run, their mean loss."""
+    """What was made of a source: its format, the checkpoint's size in bytes, and how it ran (see ``Trial``)."""
 
     source: str
     size: int
     tokens: int
-    loss_nats: float
+    loss_nats: float | None
+    text: str
 
 
 def convert(
@@ -67,17 +66,17 @@ def convert(
     CheckpointError, ConfigError
     """
     source = Path(source)
-    kind = kind or _recognised(source)
-    if kind not in SOURCES:
+    if kind is not None and kind not in SOURCES:
         raise ConfigError(f"--from is {kind!r:.40}; expected one of {', '.join(SOURCES)}")
     try:
+        kind = kind or _recognised(source)
         parts = SOURCES[kind].read(source, Path(tokenizer) if tokenizer else None)
     except OSError as error:
         raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror})") from None
     config = {**parts.config, "origin": f"lm-meter convert, from {source.name!r} ({kind})"}
     write_checkpoint(out, config, dict(parts.arrays))
-    tokens, loss = _tried(Checkpoint(out))
-    return Converted(kind, Path(out).stat().st_size, tokens, loss)
+    trial = tried(Checkpoint(out))
+    return Converted(kind, Path(out).stat().st_size, trial.tokens, trial.loss_nats, trial.text)
 
 
 def _recognised(source: Path) -> str:
@@ -89,15 +88,3 @@ def _recognised(source: Path) -> str:
             f"{source}: is not recognised as a model of one of {', '.join(SOURCES)}; name its format with --from"
         )
     return found[0]
-
-
-def _tried(checkpoint: Checkpoint) -> tuple[int, float]:
-    """Predictions over the beginning of the sample text, and their mean loss in nats."""
-    tokenizer = load_tokenizer(checkpoint)
-    tokens = tokenizer.encode(sample_text()).tokens[: TRIED_TOKENS + 1]
-    if tokenizer.specials.start is not None:
-        tokens = np.concatenate([[tokenizer.specials.start], tokens[:TRIED_TOKENS]])
-    runtime = checkpoint.architecture.load(checkpoint, ThreadTeam(1))
-    runtime.reserve(1)
-    losses = -runtime.run(tokens[:-1], tokens[1:], 1, runtime.new_tallies())
-    return losses.size, float(losses.mean())

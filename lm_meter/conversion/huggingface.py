@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .extras import needed
+from .json_object import read_json_object
 from .parts import FLOATS, LLAMA, Parts, llama_norm
 
 _ACTIVATIONS = {
@@ -27,22 +27,12 @@ def is_huggingface(path: Path) -> bool:
     return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
 
 
-def _read_json(file: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file}: is not JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{file}: holds a {type(found).__name__}; expected one JSON object")
-    return found
-
-
 class _Source:
     """The configuration and the tensors of a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = _read_json(path / "config.json")
+        self.config = read_json_object(path / "config.json")
         safetensors = needed("safetensors", "huggingface")
         self._tensors: dict[str, Mapping[str, Any]] = {}
         for file in sorted(path.glob("*.safetensors")):
@@ -93,7 +83,7 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
 def _start(source: _Source) -> dict[str, str]:
     """The token that begins a text, if the tokenizer's configuration says that texts begin with one."""
     file = source.path / "tokenizer_config.json"
-    entries = _read_json(file) if file.is_file() else {}
+    entries = read_json_object(file) if file.is_file() else {}
     token = entries.get("bos_token")
     token = token.get("content") if isinstance(token, dict) else token
     return {"start": token} if entries.get("add_bos_token") and token else {}

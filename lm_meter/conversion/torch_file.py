@@ -1,0 +1,92 @@
+"""Tensors of a file that ``torch.save`` wrote, read as weights only: nothing in the file is ever run.
+
+PyTorch's own reader does it, from 2.10 on: two flaws of older ones let a file run code although only weights were asked
+for (CVE-2025-32434, CVE-2026-24747).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError, ConfigError
+from .extras import needed
+
+_SAFE = (2, 10)
+_PICKLE = b"\x80"  # begins a pickle of protocol 2 or later, which is what torch.save wrote before it wrote archives
+_FLOATS = ("float32", "float16", "bfloat16")
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file is an archive as ``torch.save`` writes them, or a pickle."""
+    with open(path, "rb") as file:
+        begin = file.read(2)
+        if len(begin) == 2 and begin[:1] == _PICKLE and 2 <= begin[1] <= 5:
+            return True
+        try:
+            return any(name.endswith("/data.pkl") for name in zipfile.ZipFile(file).namelist())
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            return False
+
+
+def read_torch_file(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state dict by name, all of one type, which is float32, float16, or bfloat16 as bit patterns.
+
+    Raises
+    ------
+    CheckpointError
+        Where the file is none that ``torch.save`` writes, holds anything but tensors by name, or is damaged.
+    ConfigError
+        Where PyTorch is not installed, or is too old.
+    """
+    if not is_torch_file(path):
+        raise CheckpointError(
+            f"{path}: is no file that torch.save writes; expected torch.save(model.state_dict(), FILE)"
+        )
+    torch = needed("torch", "pytorch")
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE:
+        raise ConfigError(
+            f"PyTorch {torch.__version__} is installed, which may run code that is hidden in a file of weights; "
+            "pip install 'lm-meter[pytorch]' installs 2.10 or later"
+        )
+    try:
+        with open(path, "rb") as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception:  # of a file from anywhere the reader may raise anything, in many lines
+        raise CheckpointError(
+            f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole "
+            "model, or code, which was not run); expected torch.save(model.state_dict(), FILE)"
+        ) from None
+    named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    if not named or not state or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{path}: holds no tensors by name alone; expected torch.save(model.state_dict(), FILE)")
+    kinds = {name: _kind(tensor, torch) for name, tensor in state.items()}
+    first = next(iter(kinds.values()))
+    for name, kind in kinds.items():
+        if kind != first or kind not in _FLOATS:
+            raise CheckpointError(
+                f"{path}: tensor {name} is {kind}; expected one of {', '.join(_FLOATS)}, the same for all tensors"
+            )
+    return {name: _bits(tensor.detach(), torch) for name, tensor in state.items()}
+
+
+def _kind(tensor: Any, torch: ModuleType) -> str:
+    """Type of a tensor's numbers, or else what is special about it."""
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    if tensor.device.type != "cpu":
+        return f"on the device {tensor.device}"
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _bits(tensor: Any, torch: ModuleType) -> np.ndarray:
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy()
