@@ -3,10 +3,10 @@
     python scripts/make_golden_word_language_model.py
 
 Needs PyTorch; the test that compares (``tests/test_golden_word_language_model.py``) does not. Each model is an
-``Embedding``, an ``LSTM`` or a ``GRU`` and a ``Linear``, as in PyTorch's example word_language_model. The file holds for
-each case, under ``CASE/``: ``tensor/NAME`` (its state dict, float32), ``tokens`` (n,) int64, and ``log_probs`` (n - 1,)
-float64 in nats: of each token but the first, which is context, after all tokens before it, by the same weights in
-float64.
+``Embedding``, an ``LSTM`` or a ``GRU`` and a ``Linear``, as in PyTorch's example word_language_model. The file holds
+for each case, under ``CASE/``: ``tensor/NAME`` (its state dict, float32), ``tokens`` (n,) int64, and ``log_probs``
+(n - 1,) float64 in nats: of each token but the first, which is context, after all tokens before it, by the same weights
+in float64.
 """
 
 from __future__ import annotations

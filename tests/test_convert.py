@@ -114,7 +114,11 @@ def test_a_tokenizer_that_is_named(source, tmp_path, capsys):
             llama2c_tokenizer(),
             "is not recognised as a model of one of llama2c, gguf, huggingface, tensorflow, word-language-model; name",
         ),
-        (None, llama2c_tokenizer(), "does not exist; expected a model of one of llama2c, gguf, huggingface, tensorflow"),
+        (
+            None,
+            llama2c_tokenizer(),
+            "does not exist; expected a model of one of llama2c, gguf, huggingface, tensorflow",
+        ),
         (llama2c_model()[:-4], llama2c_tokenizer(), "is not recognised as a model of one of llama2c"),
         (
             llama2c_model(),

@@ -1,6 +1,7 @@
 """Dumps of TensorFlow's BasicLSTMCell: their loss is what it was there, and one that is damaged is refused."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def reference_log_probs(values, tokens):
     values = {name: array.astype(np.float64) for name, array in values.items()}
     states = [(np.zeros(units), np.zeros(units)) for units in HIDDEN]
     found = []
-    for token, following in zip(tokens[:-1], tokens[1:], strict=True):
+    for token, following in pairwise(tokens):
         x = values["embedding"][token]
         for layer, (c, h) in enumerate(states):
             sums = np.concatenate([x, h]) @ values[CELL.format(layer, "kernel")] + values[CELL.format(layer, "bias")]
@@ -222,5 +223,7 @@ def test_files_that_are_cut_off_or_missing(folder, tmp_path):
 
 
 def test_a_tokenizer_that_is_not_needed(folder, tmp_path):
-    with pytest.raises(CheckpointError, match=r"--tokenizer .*: a TensorFlow dump has its own vocab.json; leave the opt"):
+    with pytest.raises(
+        CheckpointError, match=r"--tokenizer .*: a TensorFlow dump has its own vocab.json; leave the opt"
+    ):
         convert(folder, tmp_path / "m.npz", tokenizer=tmp_path / "t")

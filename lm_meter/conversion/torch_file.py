@@ -6,6 +6,7 @@ for (CVE-2025-32434, CVE-2026-24747).
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,16 +55,15 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
             f"PyTorch {torch.__version__} is installed, which may run code that is hidden in a file of weights; "
             "pip install 'lm-meter[pytorch]' installs 2.10 or later"
         )
-    try:
-        with open(path, "rb") as file:
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says of a damaged file besides refusing it
+        try:
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception:  # of a file from anywhere the reader may raise anything, in many lines
-        raise CheckpointError(
-            f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole "
-            "model, or code, which was not run); expected torch.save(model.state_dict(), FILE)"
-        ) from None
+        except Exception:  # of a file from anywhere the reader may raise anything, in many lines
+            raise CheckpointError(
+                f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole "
+                "model, or code, which was not run); expected torch.save(model.state_dict(), FILE)"
+            ) from None
     named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
     if not named or not state or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise CheckpointError(f"{path}: holds no tensors by name alone; expected torch.save(model.state_dict(), FILE)")

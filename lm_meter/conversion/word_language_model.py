@@ -91,12 +91,12 @@ def parts_of(tensors: Mapping[str, np.ndarray], words: WordTokenizer, path: str,
         Where the architecture is unknown, or a tensor is missing, has another shape or belongs to no such model.
     """
     state = _StateDict(tensors, path)
+    gates, units = _gates_and_units(state)
     size, width = state.shape("encoder.weight", "V", "E")
     if size != words.size:
         raise CheckpointError(
             f"{vocabulary}: has {words.size} words; the encoder of {path} has {size} rows; expected a word for each"
         )
-    gates, units = _gates_and_units(state)
     layers = 0
     arrays = {"embedding": state.take("encoder.weight", size, width)}
     while layers == 0 or f"rnn.weight_hh_l{layers}" in tensors:
@@ -158,6 +158,11 @@ class _StateDict:
 def _gates_and_units(state: _StateDict) -> tuple[int, int]:
     """Gates of each unit, by which the architecture is told, and units of a layer."""
     name = "rnn.weight_hh_l0"
+    if name not in state.tensors:
+        raise CheckpointError(
+            f"{state.path}: unknown architecture: has no tensor {name}, but {next(iter(state.tensors))!r:.60}; "
+            "expected an LSTM or a GRU of word_language_model"
+        )
     rows, units = state.shape(name, "gates H", "H")
     gates = rows // units if units and rows % units == 0 else 0
     if gates not in _ARCHITECTURES:
