@@ -154,18 +154,13 @@ def run_convert(options: argparse.Namespace) -> int:
     """Write another program's model as a checkpoint and print what its first predictions lost."""
     from dataclasses import asdict
 
-    from .conversion.convert import convert
+    from .conversion.convert import conversion_table, convert
 
     given = [options.source, *([options.tokenizer] if options.tokenizer else [])]
     _check_writable(options.out, "OUT")
     _refuse_input(options.out, given, "OUT")
     done = convert(options.source, options.out, options.kind, options.tokenizer)
-    table = f"{options.source} ({done.source}) -> {options.out}, {done.size:,} bytes\n"
-    if done.loss_nats is None:
-        table += f"nothing was run: there is nothing to predict in {done.text}\n"
-    else:
-        table += f"mean loss of {done.tokens} predictions over {done.text}: {done.loss_nats:.6f} nats\n"
-    _print(asdict(done), table, options.format)
+    _print(asdict(done), conversion_table(done, options.source, options.out), options.format)
     return 0
 
 

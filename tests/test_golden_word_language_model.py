@@ -10,8 +10,8 @@ from lm_meter.conversion.convert import convert
 
 # Both sides have the same float32 weights. What remains is our float32 arithmetic, and of an LSTM the sum of its two
 # biases, rounded once. Logits stay below 4, where neighbouring float32 numbers are 2**-22 apart; eight such steps
-# cover sums of up to 27 rounded terms through two layers (the worst token is little more than one step off). With a gate
-# in the place of another, or a bias left out, some token is off by 0.05 or more.
+# cover sums of up to 27 rounded terms through two layers (the worst token is little more than one step off). With a
+# gate in the place of another, or a bias left out, some token is off by 0.05 or more.
 TOLERANCE = 8 * 2**-22
 
 

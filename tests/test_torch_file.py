@@ -2,9 +2,12 @@
 
 import io
 import pickle
+import re
+import shlex
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,10 @@ from lm_meter import CheckpointError, ConfigError, RunOptions, cli, evaluate
 from lm_meter.conversion.convert import convert
 from lm_meter.conversion.torch_file import is_torch_file, read_torch_file
 
+REFUSED = (
+    "PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole model, or code, "
+    "which was not run); expected torch.save(model.state_dict(), FILE)"
+)
 HAPPENED = []
 
 
@@ -109,6 +116,24 @@ def test_a_version_that_might_run_code(version, tmp_path, monkeypatch):
     )
 
 
+def test_pytorch_is_asked_for_weights_only(tmp_path, monkeypatch, capsys):
+    """A stand-in for PyTorch refuses as the real one does: in many lines, with advice that nobody should follow."""
+    asked = {}
+
+    def load(file, **options):
+        asked.update(options)
+        raise pickle.UnpicklingError("Weights only load failed.\nSet weights_only=False to run arbitrary code.")
+
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.10.0+cpu", load=load))
+    (tmp_path / "model.pt").write_bytes(archive("model/data.pkl"))
+    command = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "m.npz")]
+    assert cli.main([*command, "--tokenizer", str(vocabulary(tmp_path / "words"))]) == 2
+    errors = capsys.readouterr().err
+    assert asked == {"weights_only": True, "map_location": "cpu"}
+    assert f"model.pt: {REFUSED}\n" in errors
+    assert errors.count("\n") == 1
+
+
 @pytest.mark.parametrize("archived", [True, False])
 def test_tensors_are_read_as_they_are(archived, torch, tmp_path):
     state = random_state()
@@ -191,10 +216,7 @@ def test_code_does_not_run(write, torch, tmp_path, capsys):
     command = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "m.npz")]
     assert cli.main([*command, "--tokenizer", str(vocabulary(tmp_path / "words"))]) == 2
     errors = capsys.readouterr().err
-    assert (
-        "model.pt: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole model, "
-        "or code, which was not run); expected torch.save(model.state_dict(), FILE)"
-    ) in errors
+    assert f"model.pt: {REFUSED}\n" in errors
     assert errors.count("\n") == 1
     assert HAPPENED == []
     assert not (tmp_path / "m.npz").exists()
@@ -227,9 +249,26 @@ def test_types_that_are_not_taken(torch, tmp_path):
         torch.save({"encoder.weight": whole, "decoder.weight": tensor}, tmp_path / "state.pt")
         with pytest.raises(CheckpointError) as caught:
             read_torch_file(tmp_path / "state.pt")
-        assert f"tensor decoder.weight is {kind}; expected one of float32, float16, bfloat16, the same for" in str(
-            caught.value
+        assert (
+            f"tensor decoder.weight is {kind}; expected one of float32, float16, bfloat16, the same for all tensors"
+            in str(caught.value)
         )
+
+
+def test_what_the_readme_says_of_it(torch, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Models of other programs")[1].split("\n## ")[0]
+    program = re.findall(r"^    ((?:torch|open).*)$", section, re.MULTILINE)
+    commands = re.findall(r"^    lm-meter (.*(?:state\.pt|test\.txt).*)$", section, re.MULTILINE)
+    assert (len(program), len(commands)) == (2, 2)
+    model = types.SimpleNamespace(state_dict=lambda: {n: torch.from_numpy(a) for n, a in random_state().items()})
+    corpus = types.SimpleNamespace(dictionary=types.SimpleNamespace(idx2word=list(WORDS)))
+    exec("\n".join(program), {"torch": torch, "model": model, "corpus": corpus})
+    Path("test.txt").write_text("the cat sat\n", encoding="utf-8")
+    for command in commands:
+        assert cli.main(shlex.split(command)) == 0, command
+    assert "perplexity" in capsys.readouterr().out
 
 
 def test_a_gru_and_an_lstm_are_told_apart_in_a_file(torch, tmp_path):

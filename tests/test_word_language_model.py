@@ -130,7 +130,8 @@ ENCODER = {"encoder.layers.0.self_attn.in_proj_weight": np.zeros((9, 3), np.floa
     [
         (
             {"pos_encoder.pe": np.zeros((5, 1, 3), np.float32), **ENCODER},
-            "unknown architecture: has no tensor rnn.weight_hh_l0, but 'pos_encoder.pe'; expected an LSTM or a GRU of",
+            "unknown architecture: has no tensor rnn.weight_hh_l0, but 'pos_encoder.pe'; expected an LSTM or a GRU of "
+            "word_language_model",
         ),
         (
             random_state("rnn"),
@@ -201,5 +202,8 @@ def test_vocabularies_that_are_none(content, message, source, tmp_path, capsys):
 def test_a_missing_vocabulary(source, tmp_path, capsys):
     assert cli.main(["convert", str(source), str(tmp_path / "m.npz")]) == 2
     errors = capsys.readouterr().err
-    assert "state.pt: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file" in errors
+    assert (
+        "state.pt: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file "
+        "with one word a line in the order of the model's numbers"
+    ) in errors
     assert errors.count("\n") == 1

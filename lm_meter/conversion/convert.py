@@ -88,3 +88,12 @@ def _recognised(source: Path) -> str:
             f"{source}: is not recognised as a model of one of {', '.join(SOURCES)}; name its format with --from"
         )
     return found[0]
+
+
+def conversion_table(done: Converted, source: str, out: str) -> str:
+    """What the command prints."""
+    if done.loss_nats is None:
+        run = f"nothing was run: there is nothing to predict in {done.text}"
+    else:
+        run = f"mean loss of {done.tokens} predictions over {done.text}: {done.loss_nats:.6f} nats"
+    return f"{source} ({done.source}) -> {out}, {done.size:,} bytes\n{run}\n"
