@@ -98,7 +98,7 @@ def test_weights_keep_their_width_and_their_values(kind, tmp_path):
         # A product and a sum in float32, in one order or the other.
         np.testing.assert_allclose(read_weights(opened, ours).values, values[theirs], rtol=2.0**-22, atol=2.0**-24)
     assert opened.model_config.positions.base == 5000
-    assert opened.model_config.tied
+    assert opened.model_config.ends.tied
 
 
 def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
