@@ -42,7 +42,7 @@ class NumpyTwin:
                 self._states[layer] = values, cell
             if self.config.projection is not None:
                 values = self._linear("projection.weight", "projection.bias", values)
-            logits = self._linear("embedding" if self.config.tied else "softmax.weight", "softmax.bias", values)
+            logits = self._linear("embedding" if self.config.ends.tied else "softmax.weight", "softmax.bias", values)
             top = logits.max()
             out[position] = logits[targets[position]] - top - np.log(np.exp(logits - top).sum())
         return out

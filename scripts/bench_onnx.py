@@ -52,7 +52,7 @@ class _Graph:
             return np.concatenate([array[gate * units : (gate + 1) * units] for gate in _ONNX_ORDER])[None]
 
         joined, bias = self.weight(f"lstm.{layer}.weight"), np.zeros(4 * units, np.float32)
-        if self.config.lstm_bias:
+        if self.config.layer_bias:
             bias = self.weight(f"lstm.{layer}.bias")
         names = [
             self.constant(f"w{layer}", reordered(joined[:, :inputs])),
@@ -84,8 +84,8 @@ def _model(checkpoint: Checkpoint) -> onnx.ModelProto:
     if config.projection is not None:
         bias = "projection.bias" if config.projection_bias else None
         values = graph.linear("projection", "projection.weight", bias, values)
-    softmax = "embedding" if config.tied else "softmax.weight"
-    logits = graph.linear("softmax", softmax, "softmax.bias" if config.softmax_bias else None, values)
+    softmax = "embedding" if config.ends.tied else "softmax.weight"
+    logits = graph.linear("softmax", softmax, "softmax.bias" if config.ends.bias else None, values)
     graph.node("GatherElements", [graph.node("LogSoftmax", [logits], "all", axis=1), "targets"], "chosen", axis=1)
     states = [(f"{kind}{layer}", units) for layer, units in enumerate(config.hidden) for kind in "hc"]
 

@@ -45,13 +45,13 @@ class TorchTwin:
         # Neighbouring layers of one width are one nn.LSTM: one call instead of several.
         for units, group in groupby(config.hidden):
             count = len(list(group))
-            lstm = torch.nn.LSTM(config.layer_inputs(first), units, count, bias=config.lstm_bias, dtype=dtype)
+            lstm = torch.nn.LSTM(config.layer_inputs(first), units, count, bias=config.layer_bias, dtype=dtype)
             with torch.no_grad():
                 for layer in range(count):
                     joined, inputs = weight(f"lstm.{first + layer}.weight"), config.layer_inputs(first + layer)
                     getattr(lstm, f"weight_ih_l{layer}").copy_(joined[:, :inputs])
                     getattr(lstm, f"weight_hh_l{layer}").copy_(joined[:, inputs:])
-                    if config.lstm_bias:
+                    if config.layer_bias:
                         getattr(lstm, f"bias_ih_l{layer}").copy_(weight(f"lstm.{first + layer}.bias"))
                         getattr(lstm, f"bias_hh_l{layer}").zero_()
             self._layers.append(lstm)
@@ -68,8 +68,8 @@ class TorchTwin:
         self._outputs = torch.nn.Sequential()
         if config.projection is not None:
             self._outputs.append(linear("projection.weight", "projection.bias" if config.projection_bias else None))
-        softmax = "embedding" if config.tied else "softmax.weight"
-        self._outputs.append(linear(softmax, "softmax.bias" if config.softmax_bias else None))
+        softmax = "embedding" if config.ends.tied else "softmax.weight"
+        self._outputs.append(linear(softmax, "softmax.bias" if config.ends.bias else None))
         if int8:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that this interface will move
