@@ -104,7 +104,7 @@ def forget(cache, layers, first, last):
 
 
 @kernel
-def _score(query, cache, relative, view, scores):
+def score(query, cache, relative, view, scores):
     """Scores of the positions, from the oldest on, behind FRONT."""
     width, span = cache.width, cache.width * LANES
     start = (view.layer * cache.heads + view.head) * cache.capacity * width
@@ -141,7 +141,7 @@ def _score(query, cache, relative, view, scores):
 
 
 @kernel
-def _weigh(scores, seen, lanes):
+def weigh(scores, seen, lanes):
     """Scores to exponentials; returns their sum."""
     padded = (seen + LANES - 1) // LANES * LANES
     for j in range(seen, padded):
@@ -175,9 +175,9 @@ def attend(query, cache, relative, view, scratch, out):
         Written.
     """
     scores, lanes = scratch
-    _score(query, cache, relative, view, scores)
+    score(query, cache, relative, view, scores)
     seen = view.own - view.oldest + 1
-    z = broadcast(_weigh(scores, seen, lanes))
+    z = broadcast(weigh(scores, seen, lanes))
     padded = (cache.width + LANES - 1) // LANES * LANES
     start = ((view.layer * cache.heads + view.head) * cache.capacity + view.oldest) * padded
     for d in range(0, cache.width, LANES):

@@ -1,4 +1,4 @@
-"""Exponential, logistic and hyperbolic functions on float32 lanes, and the float64 logarithm.
+"""Exponential, logistic and hyperbolic functions on float32 lanes, and the float64 logarithm and exponential.
 
 libm differs between machines, so these are our own: branch-free, built from fma, add, multiply, divide and bit
 operations, hence the same bits everywhere. ``tests/test_elementary.py`` measures each against 50-digit arithmetic.
@@ -121,6 +121,31 @@ def log(x):
     # log m = 2 s (1 + series) and f = 2 s + s f, so log m = f - s (f - 2 series): the leading term is exact.
     exponent = np.float64(k)
     return exponent * _LN2_HIGH_64 + (f - (s * (f - 2.0 * series) - exponent * _LN2_LOW_64))
+
+
+# Below the first the result is no normal number, above the second it overflows.
+_EXP_LOWEST_64, _EXP_HIGHEST_64 = -708.0, 709.0
+
+
+@kernel
+def exp_64(x):
+    """e**x of a float64 scalar, within 2 units in the last place; 0 below -708, infinite above 709; NaN stays NaN.
+
+    x = n ln 2 + r with |r| <= ln(2)/2, the Taylor polynomial of e**r to r**14 / 14!, whose remainder is below 1e-19,
+    and a shift of the exponent by n.
+    """
+    if x < _EXP_LOWEST_64:
+        return 0.0
+    if x > _EXP_HIGHEST_64:
+        return np.inf
+    if x != x:
+        return x
+    n = np.floor(x * 1.4426950408889634 + 0.5)
+    r = (x - n * _LN2_HIGH_64) - n * _LN2_LOW_64
+    series = 1.0
+    for k in range(14, 0, -1):
+        series = series * r / k + 1.0
+    return series * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
 # erf(x) / x as a polynomial in x**2 for |x| <= 1, and -log(1 - erf(x)) as one in x for 1 <= x <= 4: interpolated at

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .attention import Cache, Relative
+from .continuous_cache import Continuous
 from .inputs import Narrow
 from .jit import inlined
 from .lookup import Table
@@ -60,9 +61,11 @@ class Options(NamedTuple):
     key_heads: int
     head_width: int
     window: int  # past tokens that a query sees, besides its own
+    output_width: int  # of what is frozen
     projection: int  # number of the matrix before the softmax, or NO_MATRIX
     projection_region: int
     softmax_region: int
+    continuous_region: int
     needed: int  # 1: bins of the softmax behind the first one only where the target is in them
 
 
@@ -95,6 +98,7 @@ class Memory(NamedTuple):
     scores: Any  # (threads, FRONT + capacity + 16) float32
     lanes: Any  # (threads, 16) float32
     frozen: Any  # (B, padded width) float32
+    continuous: Continuous
 
 
 class Rows(NamedTuple):

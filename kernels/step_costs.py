@@ -5,6 +5,7 @@ from __future__ import annotations
 from .attention import attend_cost
 from .attention_steps import keep_cost
 from .charge import Meter
+from .continuous_cache import mix_cost
 from .embedding import embed_cost
 from .inputs import prepare_cost
 from .jit import entry, kernel
@@ -62,8 +63,8 @@ def chunks_cost(network, chunks, tokens, targets, tally):
     Parameters
     ----------
     network : Network
-    chunks : (n, 2) int64
-        Tokens of each, and positions in the cache before it.
+    chunks : (n, 3) int64
+        Tokens of each, positions in the cache before it, and pairs in the continuous cache that its prediction sees.
     tokens : (m,) int64
         Those of all chunks, one behind the other: what an adaptive embedding costs depends on them.
     targets : (n,) int64
@@ -76,4 +77,5 @@ def chunks_cost(network, chunks, tokens, targets, tally):
         for number in range(network.steps.shape[0]):
             step_cost(network, step_at(network.steps, number), chunk, chunks[n, 1], tally)
         readout_cost(readout, targets[n], tally)
+        mix_cost(Meter(tally, network.options.continuous_region), network.options.output_width, chunks[n, 2])
         first += chunk.size

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from .attention import forget
 from .barrier import meet
+from .charge import Meter
 from .clock import lap
 from .clock import start as start_clock
+from .continuous_cache import await_token, follow, mix
 from .jit import entry, inlined
 from .lanes import LANES
 from .network import ALWAYS, SEVERAL, Chunk, readout_of, step_at
@@ -60,7 +62,7 @@ def run(network, memory, buffers, state, team, text, tally):
     ----------
     network : Network
     memory : Memory
-        The cache lives from call to call; all else is overwritten.
+        The cache, the continuous cache and a recurrent model's buffers live from call to call; all else is overwritten.
     buffers : Buffers
         Of the readout; overwritten.
     state : (2,) int64
@@ -84,12 +86,21 @@ def run(network, memory, buffers, state, team, text, tally):
                 kept, position = 0, 0
             kept = _with_room(network, memory, kept, count, team)
             chunk = Chunk(text.tokens[first : first + count], kept, position, at - start)
+            # Of a chunk the last token is the new one.
+            if team.thread == 0 and memory.continuous.size > 0:
+                follow(memory.continuous, text.tokens[first + count - 1])
             _run_chunk(network, memory, chunk, team, tally)
+            if team.thread == 0 and memory.continuous.size > 0:
+                await_token(memory.continuous, memory.frozen[at - start], at - start)
             kept, position = kept + count, position + count
         if start < targets:
             meet(team)
             part = part_of(text.predictions, start, min(start + block, targets))
             read_out(readout, memory.frozen, part, team, tally)
+            if memory.continuous.size > 0:
+                meter = Meter(tally, network.options.continuous_region)
+                mix(memory.continuous, memory.frozen, part, team, meter)
+                meet(team)
     meet(team)
     if team.thread == 0:
         state[0], state[1] = kept, position

@@ -110,6 +110,11 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "or segment where positions are learned)",
     )
     parser.add_argument("--context", type=int, metavar="N", help="tokens of it (default: the checkpoint's own)")
+    parser.add_argument(
+        "--continuous-cache",
+        metavar="SIZE,THETA,LAMBDA",
+        help="mix the predictions with a cache of past outputs, or 'off' (default: the checkpoint's own)",
+    )
     parser.add_argument("--output", type=_file_name, metavar="FILE.json", help="also write the result document")
     _add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")

@@ -7,6 +7,8 @@ expected arrays against the headers, and at last the data.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .continuous_cache import ContinuousCache
 from .errors import CheckpointError
 from .format_parser import parse_weight_format
 from .kept import Kept, read_kept
@@ -63,6 +66,13 @@ class Checkpoint:
         self.architecture = architecture_named(self.config["architecture"], str(self.path))
         self.model_config = self.architecture.parse_config(self.config, str(self.path))
         self._compare(self.architecture.expected_arrays(self.model_config, str(self.path)))
+
+    def with_continuous_cache(self, settings: ContinuousCache) -> Checkpoint:
+        """The same checkpoint with another continuous cache than it has itself, or none."""
+        other = copy.copy(self)
+        ends = dataclasses.replace(self.model_config.ends, continuous=settings)
+        other.model_config = dataclasses.replace(self.model_config, ends=ends)
+        return other
 
     def _compare(self, expected: Mapping[str, Expected]) -> None:
         path, found, declared = str(self.path), self._npz.arrays, self.config["formats"]

@@ -39,6 +39,7 @@ def run_eval(options: argparse.Namespace) -> int:
         oov=options.oov,
         policy=options.policy,
         context=options.context,
+        continuous_cache=options.continuous_cache,
     )
     checkpoint = _checkpoint(options.checkpoint)
     if options.output:

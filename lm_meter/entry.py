@@ -15,7 +15,7 @@ from .run_options import RunOptions
 
 CLAIMS = ("perplexity", "parameters", "operations", "score")
 DEFAULT_TOLERANCE = 0.01
-_RUN = ("block", "threads", "first_token", "limit", "oov", "policy", "context")
+_RUN = ("block", "threads", "first_token", "limit", "oov", "policy", "context", "continuous_cache")
 _TOP = ("checkpoint", "text", "corpus", "split", "profile", "run", "claims")
 
 TEMPLATE = """\
@@ -38,6 +38,7 @@ profile = "micronet-2019-06"
 [run]
 # policy = "cache"          # or "recompute", "segment", "segment:OVERLAP"
 # context = 512
+# continuous_cache = "2000,0.3,0.1"   # size, theta, lambda; or "off"
 # first_token = "score"     # or "skip"
 # limit = 10000             # word tokens; the whole text without it
 

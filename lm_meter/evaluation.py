@@ -10,6 +10,7 @@ import numpy as np
 
 from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
+from .continuous_cache import parse_continuous_cache
 from .defaults import default_checkpoint
 from .errors import ConfigError
 from .histogram import overflows_of, rows_of
@@ -74,6 +75,8 @@ def evaluate(
     if checkpoint is None:
         checkpoint = default_checkpoint()
     opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    if options.continuous_cache is not None:
+        opened = opened.with_continuous_cache(parse_continuous_cache(options.continuous_cache))
     tokenizer = load_tokenizer(opened)
     source = text if isinstance(text, Text) else read_text(text)
     if options.limit is not None:
@@ -81,6 +84,7 @@ def evaluate(
     encoded = tokenizer.encode(source, options.oov)
     context = opened.architecture.context(opened.model_config, options.policy, options.context)
     inputs, targets = _inputs_and_targets(encoded, tokenizer.specials.start, options)
+    ends = opened.model_config.ends
     with deferred_interrupt() as interruption:
         started = time.perf_counter()
         team = ThreadTeam(check_threads(options.threads))
@@ -112,7 +116,7 @@ def evaluate(
                 weight_bytes_per_token=runtime.weight_bytes(options.block),
                 stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team, runtime.threads),
             ),
-            online=Online(options.block, run.rechecked, True, context, opened.model_config.ends.softmax_evaluated),
+            online=Online(options.block, run.rechecked, True, context, ends.softmax_evaluated, ends.continuous),
             threads=runtime.threads,
         )
         return build_result(opened, measurement, chosen)

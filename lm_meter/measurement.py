@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .context import Context
+from .continuous_cache import ContinuousCache
 from .histogram import Overflow, Row
 from .regions import Region
 from .text import Text
@@ -31,7 +32,7 @@ class Online:
     """How the on-line property was kept: block, positions recomputed alone, whether their bits agreed, and the context.
 
     No context: that of a recurrent state. ``softmax_bins``: which bins of an adaptive softmax were evaluated, ``all``
-    or those ``needed`` for the target; None of a plain one.
+    or those ``needed`` for the target; None of a plain one. ``continuous``: the cache of past outputs.
     """
 
     block: int
@@ -39,6 +40,7 @@ class Online:
     bits_equal: bool
     context: Context | None
     softmax_bins: str | None
+    continuous: ContinuousCache
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .errors import ConfigError, MeterError
 from .histogram import Row, rows_of
+from .models.runtime import Frozen
 from .threads import ThreadTeam, check_threads, is_whole
 from .tokenizers import load_tokenizer
 
@@ -46,7 +47,7 @@ class Model:
     def reset(self) -> None:
         """Forget everything: zero state, then the start token if the checkpoint has one; the histogram is emptied."""
         self._runtime.reset()
-        self._frozen: np.ndarray | None = None
+        self._frozen: Frozen | None = None
         self._tallies = self._runtime.new_tallies()
         start = self.tokenizer.specials.start
         if start is not None:
@@ -70,7 +71,7 @@ class Model:
         """Operations of all calls since the last reset."""
         return rows_of(self._tallies.sum(axis=0), self._runtime.regions)
 
-    def _context(self) -> np.ndarray:
+    def _context(self) -> Frozen:
         if self._frozen is None:
             raise MeterError("the model has seen no token and has no start token; call advance(token) first")
         return self._frozen

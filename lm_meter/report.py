@@ -181,6 +181,9 @@ def _choices(online: dict[str, Any]) -> list[tuple[str, str]]:
     if online["softmax_bins"]:
         bins = {"all": "all, for every prediction", "needed": "the first, and the target's"}
         lines.append(("softmax bins", bins[online["softmax_bins"]]))
+    if cache := online["continuous_cache"]:
+        settings = f"{cache['size']:,} outputs, theta {cache['theta']:g}, lambda {cache['lambda']:g}"
+        lines.append(("continuous cache", settings))
     return lines
 
 

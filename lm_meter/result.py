@@ -117,6 +117,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "policy": str(context) if context else STATE,
             "context": context.length if context else None,
             "softmax_bins": measured.online.softmax_bins,
+            "continuous_cache": measured.online.continuous.to_json() if measured.online.continuous.size else None,
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),

@@ -11,6 +11,7 @@ from typing import Any
 from .context import STATE
 from .errors import ConfigError
 from .kernels.charge import KINDS, MAX_BITS
+from .models.vocabulary import ALL, NEEDED
 from .regions import ROLES
 from .run_options import FIRST_TOKEN
 from .storage import ROLES as ROLES_OF_TENSORS
@@ -58,6 +59,7 @@ _FIELDS: dict[str, Any] = {
         "policy": str,
         "context": (int, None),
         "softmax_bins": (str, None),
+        "continuous_cache": ({"size": int, "theta": float, "lambda": float}, None),
     },
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
@@ -71,7 +73,7 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     online = document.get("online")
     if isinstance(online, dict):  # of versions that knew recurrent models with a plain softmax only
-        for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None)):
+        for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None), ("continuous_cache", None)):
             online.setdefault(key, value)
     _check_fields(document, _FIELDS, "", path)
     document.setdefault("overflows", [])
@@ -106,6 +108,7 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
     for number, region in enumerate(document["regions"]):
         yield f"regions.{number}.role", region["role"], ROLES
     yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN
+    yield "online.softmax_bins", document["online"]["softmax_bins"], (None, ALL, NEEDED)
     yield "online.block", document["online"]["block"], range(1, _MAX_COUNT)
     yield "environment.threads", document["environment"]["threads"], range(1, MAX_THREADS + 1)
     yield "text.whole", document["text"]["whole"], (False,) if document["partial"] else (False, True)
@@ -155,6 +158,8 @@ def _equal(found: Any, expected: Any) -> bool:
 
 def _check_fields(value: Any, wanted: Any, where: str, path: Path) -> None:
     """Compare a value with its entry of ``_FIELDS``, and the values inside it with theirs."""
+    if isinstance(wanted, tuple) and value is not None:
+        wanted = wanted[0]
     if isinstance(wanted, dict) and isinstance(value, dict):
         for key, inner in wanted.items():
             if key not in value:
@@ -169,7 +174,7 @@ def _check_fields(value: Any, wanted: Any, where: str, path: Path) -> None:
 
 def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, tuple):
-        return value is None or _fits(value, wanted[0])
+        return value is None
     if wanted is int:
         return type(value) is int and 0 <= value <= _MAX_COUNT
     if wanted is float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .context import parse_policy
+from .continuous_cache import parse_continuous_cache
 from .errors import ConfigError
 from .threads import check_threads, is_whole
 
@@ -36,6 +37,8 @@ class RunOptions:
         "segment:OVERLAP"; see ``Context``. By default "cache", or "segment" where positions are learned.
     context : int, optional
         Tokens of that; by default the checkpoint's own.
+    continuous_cache : str, optional
+        ``SIZE,THETA,LAMBDA`` of a cache of past outputs, or ``off``; by default the checkpoint's own.
     """
 
     block: int = DEFAULT_BLOCK
@@ -45,6 +48,7 @@ class RunOptions:
     oov: str = "error"
     policy: str | None = None
     context: int | None = None
+    continuous_cache: str | None = None
 
     def __post_init__(self) -> None:
         if not is_whole(self.block) or not 1 <= self.block <= MAX_BLOCK:
@@ -58,6 +62,8 @@ class RunOptions:
         check_threads(self.threads)
         if self.policy is not None:
             parse_policy(self.policy)
+        if self.continuous_cache is not None:
+            parse_continuous_cache(self.continuous_cache)
         if self.context is not None and (not is_whole(self.context) or self.context < 1):
             raise ConfigError(f"context is {self.context!r}; expected 1 or more tokens")
         for name in ("block", "threads", "limit", "context"):  # NumPy's whole numbers would not go into a JSON document

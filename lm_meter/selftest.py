@@ -59,7 +59,7 @@ def _baseline(bias: bool) -> tuple[list[Region], np.ndarray]:
     tally = new_tally(len(plan.regions))
     network = network_of(plan, matrices, [], 1, PLAIN_OPTIONS._replace(embedding_width=_E))
     token = np.zeros(1, np.int64)
-    step_costs.chunks_cost(network, np.array([(1, 0)], np.int64), token, token, tally)
+    step_costs.chunks_cost(network, np.array([(1, 0, 0)], np.int64), token, token, tally)
     return plan.regions, tally
 
 

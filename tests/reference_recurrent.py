@@ -94,6 +94,7 @@ class Recurrent:
         x = self.ends.embedded(token)
         for layer in range(len(self.hidden)):
             x = self._layer(layer, x)
+        self.ends.follow(token, x)
         self.output = x
 
     def log_prob(self, token):

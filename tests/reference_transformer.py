@@ -202,6 +202,7 @@ class Transformer:
         self.position += 1
         if is_last:
             self.output = self._norm("norm", x) if self.config["norm"]["final"] else x
+            self.ends.follow(token, self.output)
 
     def log_prob(self, token):
         """Log-probability of a token as the next one."""

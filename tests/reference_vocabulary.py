@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 
-from reference import Integers, log_normaliser, log_softmax, lookup, product
+from reference import ACTIVATION, SUM, Integers, largest, log_normaliser, log_softmax, lookup, product, total
 
 
 class Ends:
@@ -21,6 +21,7 @@ class Ends:
         self.arrays, self.bits, self.inputs, self.ledger = arrays, bits, inputs, ledger
         self.tied, self.adaptive = config["tied"], config.get("adaptive", {})
         self.vocabulary = config["dimensions"]["vocabulary"]
+        self.cache, self.pairs, self.waits = config.get("continuous_cache"), [], None
 
     def multiplied(self, weight, bias, x, matrix=None):
         """A matrix by name, or as it is given, times a vector, plus its bias if it has one."""
@@ -70,13 +71,42 @@ class Ends:
             matrix = self.arrays[name]
             return self.multiplied(name, None, x, [list(row) for row in zip(*matrix, strict=True)] if tied else None)
 
+    def follow(self, token, output):
+        """A token enters that the last output has waited for; behind it there is a new one."""
+        if self.waits is not None:
+            self.pairs.append((self.waits, token))
+        self.waits = output
+
     def log_prob(self, x, token):
         """Log-probability of a token."""
+        log_prob = self._model_log_prob(x, token)
+        if not self.cache or not self.pairs:
+            return log_prob.value
+        with self.ledger.in_region("continuous_cache"):
+            return self._mixed(x, token, log_prob).value
+
+    def _mixed(self, x, token, log_prob):
+        def number(value, bits=ACTIVATION):
+            return self.ledger.number(value, bits)
+
+        seen, share = self.pairs[-self.cache["size"] :], self.cache["lambda"]
+        query = [number(self.cache["theta"]) * value for value in x]
+        scores = [total(q * k for q, k in zip(query, key, strict=True)) for key, _ in seen]
+        top = largest(scores)
+        weights = [(score - top).exp() for score in scores]
+        own = []
+        for weight, (_, followed) in zip(weights, seen, strict=True):
+            number(followed).larger(number(token))  # is it the same: a compare
+            own.append(weight if followed == token else number(0))
+        cached = (total(own) / total(weights)).converted(SUM)
+        return (number(1 - share, SUM) * log_prob.exp() + number(share, SUM) * cached).log()
+
+    def _model_log_prob(self, x, token):
         if not self.adaptive.get("softmax"):
             with self.ledger.in_region("logits"):
                 logits = self.multiplied("embedding" if self.tied else "softmax.weight", "softmax.bias", x)
             with self.ledger.in_region("softmax"):
-                return log_softmax(logits[token], log_normaliser([logits])).value
+                return log_softmax(logits[token], log_normaliser([logits]))
         found = None
         for number, (first, size) in enumerate(self._bins("softmax")):
             is_here = first <= token < first + size
@@ -97,4 +127,4 @@ class Ends:
                     found = log_softmax(parts[1][home - 1] if home else logits[token], normaliser)
                 elif is_here:
                     found = found + log_softmax(logits[token - first], normaliser)
-        return found.value
+        return found

@@ -19,6 +19,7 @@ RECURRENT = {
     "lstm": {},
     "lstm, projection": {"embedding": 20, "hidden": (33,), "projection": 20, "tied": True, "dtype": "float16"},
     "lstm, three layers": {"embedding": 5, "hidden": (17, 16, 31), "projection": 9},
+    "continuous": {"hidden": (17,), "continuous_cache": {"size": 5, "theta": 0.7, "lambda": 0.2}},
     "adaptive": {"embedding": 9, "hidden": (12,), "adaptive": ADAPTIVE},
     "gru": {"architecture": "gru", "embedding": 5, "hidden": (17, 33)},
     "qrnn": {"architecture": "qrnn", "embedding": 5, "hidden": (17, 33), "window": (3, 2), "output_gate": True},

@@ -101,5 +101,19 @@ def test_log_is_within_two_units_in_the_last_place():
             assert abs(Decimal(actual) - expected) <= 2 * unit, x
 
 
+def test_exp_of_a_float64_is_within_two_units_in_the_last_place():
+    rng = np.random.default_rng(4)
+    points = np.concatenate([rng.uniform(-1, 1, 500), rng.uniform(-700, 700, 500), [0.0, -708.0, 709.0, 1e-300]])
+    with localcontext() as context:
+        context.prec = 50
+        for x in points:
+            expected = Decimal(float(x)).exp()
+            unit = Decimal(float(np.spacing(float(expected))))
+            assert abs(Decimal(float(elementary.exp_64(float(x)))) - expected) <= 2 * unit, x
+    assert elementary.exp_64(-709.0) == 0.0
+    assert elementary.exp_64(710.0) == np.inf
+    assert np.isnan(elementary.exp_64(np.nan))
+
+
 def test_log_of_one_is_zero():
     assert elementary.log(1.0) == 0.0

@@ -34,6 +34,7 @@ CONFIGURATIONS = {
         "adaptive": TIED_BINS,
         "dtype": "float16",
     },
+    "continuous": {"hidden": (17,), "continuous_cache": {"size": 5, "theta": 0.7, "lambda": 0.2}},
     "gru of one unit": {"architecture": "gru", "embedding": 1, "hidden": (1,), "dtype": "float16"},
 }
 
@@ -71,6 +72,10 @@ INTEGERS = {
     ),
     "accumulators": ({"lstm.0.weight": NARROW, "softmax.weight": NARROW}, {"hidden": (21,)}),
 }
+
+
+PROPERTIES = ("gru", "qrnn", "adaptive", "adaptive, tied", "continuous", "three layers, untied projection")
+PROPERTIES += ("narrow qrnn", "narrow adaptive")
 
 
 def _reference(config, arrays):
@@ -117,7 +122,9 @@ def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
         options=lm_meter.RunOptions(block=5, threads=2),
     )
     opened = lm_meter.Checkpoint(tmp_path / "model.npz")
-    regions, law = opened.architecture.text_tally(opened, np.array([0, *tokens[:-1]]), np.array(tokens))
+    size = config.get("continuous_cache", {"size": 0})["size"]
+    pairs = np.minimum(np.arange(len(tokens)), size)
+    regions, law = opened.architecture.text_tally(opened, np.array([0, *tokens[:-1]]), np.array(tokens), pairs)
     predicted = [(r.region, r.kind, r.bits_a, r.bits_b, r.count) for r in rows_of(law, regions)]
     metered = [tuple(row.values()) for row in result["histogram"]]
 
@@ -129,7 +136,7 @@ def test_metered_predicted_and_hand_executed_agree(name, tmp_path):
     assert bool(result["overflows"]) == (name == "narrow accumulators")
 
 
-@pytest.mark.parametrize("name", ["plain", "adaptive", "adaptive, tied"])
+@pytest.mark.parametrize("name", ["plain", "adaptive", "adaptive, tied", "continuous"])
 def test_probabilities_of_the_vocabulary_sum_to_one(name, tmp_path):
     config, arrays = _parts(name)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)
@@ -181,10 +188,7 @@ def test_threads_that_read_out_side_by_side_do_not_meet(tmp_path):
         assert np.array_equal(tally, tokens.size * step)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["gru", "qrnn", "adaptive", "adaptive, tied", "three layers, untied projection", "narrow qrnn", "narrow adaptive"],
-)
+@pytest.mark.parametrize("name", PROPERTIES)
 def test_the_same_bits_and_counts_for_any_block_threads_and_pieces(name, tmp_path):
     lm_meter.write_checkpoint(tmp_path / "model.npz", *_parts(name))
     opened = lm_meter.Checkpoint(tmp_path / "model.npz")

@@ -74,7 +74,7 @@ def _by_hand(model, context, tokens):
         else:
             entering = tokens[at : at + 1]
         entered += entering
-        chunks.append((len(entering), len(model.kept[0])))
+        chunks.append((len(entering), len(model.kept[0]), min(at, (model.ends.cache or {"size": 0})["size"])))
         for token in entering[:-1]:
             model.advance(token, is_last=False)
         model.advance(entering[-1])

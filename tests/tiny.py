@@ -107,8 +107,7 @@ def tiny_parts(
     if architecture == "qrnn":
         config["dimensions"]["window"] = list(options["window"])
         config["output_gate"] = options["output_gate"]
-    if "adaptive" in options:
-        config["adaptive"] = options["adaptive"]
+    config |= {key: options[key] for key in ("adaptive", "continuous_cache") if key in options}
     expected = recurrent_arrays(parse_recurrent_config(architecture, config, "tests"), "tests")
     shapes = {array: wanted.shape for array, wanted in expected.items() if wanted.is_weight}
     config["formats"] = dict.fromkeys(shapes, dtype)

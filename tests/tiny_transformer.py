@@ -53,6 +53,7 @@ ADAPTIVE = {
     },
     "bias": {"attention": True, "attention_output": False, "feed_forward": True, "softmax": True},
 }  # fmt: skip
+CONTINUOUS = {**LLAMA, "continuous_cache": {"size": 4, "theta": 0.3, "lambda": 0.1}}
 KINDS = {
     "llama": LLAMA,
     "gpt": GPT,
@@ -60,6 +61,7 @@ KINDS = {
     "no positions": NO_POSITIONS,
     "micronet": MICRONET,
     "adaptive": ADAPTIVE,
+    "continuous": CONTINUOUS,
 }
 _DEFAULTS = {
     "attention": {},

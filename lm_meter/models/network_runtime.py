@@ -10,10 +10,12 @@ import numpy as np
 
 from ..arena import pack_weights
 from ..checkpoint import Checkpoint
+from ..continuous_cache import OFF
 from ..kernels import token_loop as loop
 from ..kernels.attention import FRONT, Cache
 from ..kernels.barrier import Team
 from ..kernels.bins import Bin
+from ..kernels.continuous_cache import Continuous
 from ..kernels.lanes import LANES
 from ..kernels.lookup import Table
 from ..kernels.network import Memory, Network
@@ -21,7 +23,7 @@ from ..kernels.readout import Predictions
 from ..tables import lookup_table
 from ..threads import ThreadTeam
 from .plan import Plan
-from .readout_memory import readout_buffers, readout_rows
+from .readout_memory import continuous_memory, readout_buffers, readout_rows
 from .runtime import Runtime, most_groups, narrow_inputs, padded, zeros
 
 
@@ -71,15 +73,18 @@ class NetworkRuntime(Runtime):
             scores=zeros(threads, FRONT + (cache.capacity + LANES if cache.keys.size else 0)),
             lanes=zeros(threads, LANES),
             frozen=zeros(0, 0),
+            continuous=continuous_memory(OFF, 0, 1, threads),
         )
         self.reserve(1)
 
     def reserve(self, block: int) -> None:
-        """Make room for blocks of up to ``block`` tokens."""
+        """Make room for blocks of up to ``block`` tokens; a continuous cache is emptied."""
+        threads, width = self.team.threads, self._plan.widths[self._plan.output]
         self._memory = self._memory._replace(
-            frozen=zeros(readout_rows(block), padded(self._plan.widths[self._plan.output]))
+            frozen=zeros(readout_rows(block), padded(width)),
+            continuous=continuous_memory(self.config.ends.continuous, width, block, threads),
         )
-        self._buffers = readout_buffers(self._plan, self._matrices, block, self.team.threads)
+        self._buffers = readout_buffers(self._plan, self._matrices, block, threads)
 
     def weight_bytes(self, block: int) -> float:
         """Bytes of weights read for a token where ``block`` of them are read out together."""
@@ -89,6 +94,7 @@ class NetworkRuntime(Runtime):
         """Back to the state before any token."""
         self._state[...] = 0
         self._memory.buffers[...] = 0
+        self._memory.continuous.state[...] = 0
 
     @property
     def _bins(self) -> list[Bin]:
@@ -97,6 +103,10 @@ class NetworkRuntime(Runtime):
     @property
     def _outputs(self) -> np.ndarray:
         return self._memory.frozen
+
+    @property
+    def _continuous(self) -> Continuous:
+        return self._memory.continuous
 
     @abstractmethod
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

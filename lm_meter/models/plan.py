@@ -35,6 +35,8 @@ PLAIN_OPTIONS = Options(
     projection=NO_MATRIX,
     projection_region=0,
     softmax_region=0,
+    continuous_region=0,
+    output_width=0,
     needed=0,
 )
 
@@ -55,6 +57,7 @@ class Plan:
     projection: int = NO_MATRIX  # number of the matrix before the softmax
     projection_region: int = 0
     softmax_region: int = 0
+    continuous_region: int = 0
     is_needed: bool = False  # bins of the softmax behind the first one only where the target is in them
     readout: int = 0  # number of the readout's first matrix
     readout_end: int = 0  # and of the last one + 1; behind them lie rows that are only looked up
@@ -97,6 +100,11 @@ class Planner:
         self.step(PRODUCT, region, source, target, matrix=len(self.plan.matrices) - 1, **fields)
 
 
+def no_relative(layers: int) -> Relative:
+    """No vectors of distances."""
+    return Relative(zeros(0, 0, 0), 0, np.zeros(layers, np.int64))
+
+
 def _bins(bins: list[Bin]) -> np.ndarray:
     return np.array(bins, np.int64).reshape(-1, len(Bin._fields))
 
@@ -121,11 +129,13 @@ def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int,
         softmax_bins=_bins(plan.softmax_bins),
         buffers=np.array(offsets, np.int64),
         rotation=Rotation(NO_ROTATION, np.zeros(0, np.float32), zeros(rows, 0), zeros(rows, 0)),
-        relative=Relative(zeros(0, 0, 0), 0, np.zeros(options.layers, np.int64)),
+        relative=no_relative(options.layers),
         options=options._replace(
             projection=plan.projection,
             projection_region=plan.projection_region,
             softmax_region=plan.softmax_region,
+            continuous_region=plan.continuous_region,
+            output_width=plan.widths[plan.output],
             needed=int(plan.is_needed),
         ),
     )

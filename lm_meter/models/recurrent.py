@@ -32,7 +32,6 @@ from .runtime import zeros
 
 # No position is kept, so there is always room.
 _ENDLESS = 1 << 62
-_ONE_TOKEN = np.array([(1, 0)], np.int64)
 _MOST_FREQUENT = np.zeros(1, np.int64)
 
 
@@ -66,21 +65,26 @@ class RecurrentArchitecture(Architecture):
     def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
         """Operations of one step and one prediction, from the cost laws alone; no weight is read.
 
-        In an adaptive model both tokens are the most frequent one.
+        In an adaptive model both tokens are the most frequent one; a continuous cache is full.
         """
-        return self.text_tally(checkpoint, _MOST_FREQUENT, _MOST_FREQUENT)
+        pairs = np.array([checkpoint.model_config.ends.continuous.size], np.int64)
+        return self.text_tally(checkpoint, _MOST_FREQUENT, _MOST_FREQUENT, pairs)
 
     def text_tally(
-        self, checkpoint: Checkpoint, inputs: np.ndarray, targets: np.ndarray
+        self, checkpoint: Checkpoint, inputs: np.ndarray, targets: np.ndarray, pairs: np.ndarray
     ) -> tuple[list[Region], np.ndarray]:
-        """Operations of some tokens, (n,) int64, and of predicting one behind each, from the cost laws alone."""
+        """Operations of some tokens and of predicting one behind each, from the cost laws alone.
+
+        ``pairs``: what each prediction sees of a continuous cache. All are (n,) int64.
+        """
         plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
         network = _network(plan, matrices, checkpoint.model_config, 1)
         if not plan.embedding_bins:
             network = network._replace(table=described_table(checkpoint, "embedding"))
         tally = new_tally(len(plan.regions))
-        step_costs.chunks_cost(network, np.tile(_ONE_TOKEN, (inputs.size, 1)), inputs, targets, tally)
+        chunks = np.stack([np.ones_like(inputs), np.zeros_like(inputs), pairs], axis=1)
+        step_costs.chunks_cost(network, chunks, inputs, targets, tally)
         return plan.regions, tally
 
 

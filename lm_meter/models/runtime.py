@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.attention import FRONT
 from ..kernels.barrier import Team
 from ..kernels.bins import Bin
 from ..kernels.charge import new_tallies
 from ..kernels.clock import UNTIMED, new_clocks
+from ..kernels.continuous_cache import DROPPED, Continuous, mix_distribution
 from ..kernels.inputs import Narrow
 from ..kernels.lanes import LANES
 from ..kernels.matrix import Matrix
@@ -44,6 +46,13 @@ def narrow_inputs(tokens: int, width: int, groups: int) -> Narrow:
 def most_groups(matrices: list[Matrix]) -> int:
     """Scale groups in a row of the matrix that has most."""
     return max(matrix.columns // matrix.group for matrix in matrices)
+
+
+class Frozen(NamedTuple):
+    """What a prediction is made from, fixed before its token was known."""
+
+    output: np.ndarray  # (padded width,) float32
+    known: int  # pairs that a continuous cache had been given
 
 
 class Runtime(ABC):
@@ -85,6 +94,11 @@ class Runtime(ABC):
     @abstractmethod
     def _bins(self) -> list[Bin]:
         """Bins of the softmax: one of a plain one."""
+
+    @property
+    @abstractmethod
+    def _continuous(self) -> Continuous:
+        """The continuous cache, of size 0 if there is none."""
 
     @property
     @abstractmethod
@@ -152,19 +166,22 @@ class Runtime(ABC):
 
         self.team.run(work, self.threads)
 
-    def frozen(self, row: int) -> np.ndarray:
+    def frozen(self, row: int) -> Frozen:
         """Copy of a frozen output of the last block: what the readout reads, before the token was known."""
-        return self._outputs[row].copy()
+        return Frozen(self._outputs[row].copy(), int(self._continuous.known[row]))
 
-    def read_out(self, frozen: np.ndarray, target: int, tallies: np.ndarray | None = None) -> float:
+    def read_out(self, frozen: Frozen, target: int, tallies: np.ndarray | None = None) -> float:
         """Log-probability of ``target`` from one frozen output, alone; not metered without ``tallies``."""
-        self._outputs[0] = frozen
+        self._restore(frozen)
         tallies = self._unused if tallies is None else tallies
         return float(self.run(_NO_TOKENS, np.array([target], np.int64), 1, tallies)[0])
 
-    def distribution(self, frozen: np.ndarray) -> np.ndarray:
+    def _restore(self, frozen: Frozen) -> None:
+        self._outputs[0], self._continuous.known[0] = frozen.output, frozen.known
+
+    def distribution(self, frozen: Frozen) -> np.ndarray:
         """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
-        self._outputs[0] = frozen
+        self._restore(frozen)
         logits = np.zeros(self.vocabulary, np.float32)
         predictions = self._predictions(np.zeros(1, np.int64), logits)
         self._run(_NO_TOKENS, predictions, 1, self._unused)
@@ -175,7 +192,18 @@ class Runtime(ABC):
         top, log_total, _ = predictions.normalisers[0, 0]
         for part, (_, _, cluster) in zip(parts[1:], predictions.normalisers[0, 1:], strict=True):
             log_probs[part.first : part.first + part.size] += (cluster - top) - log_total
+        self._mix(frozen.known, log_probs)
         return log_probs
+
+    def _mix(self, known: int, log_probs: np.ndarray) -> None:
+        """Mix the model's distribution with the continuous cache's, as the exponentials of the last readout give it."""
+        continuous = self._continuous
+        seen = min(known, continuous.size)
+        if seen == 0:
+            return
+        cached, first = np.zeros(self.vocabulary, np.float32), known - seen - continuous.state[DROPPED]
+        np.add.at(cached, continuous.tokens[first : first + seen], continuous.scores[0, FRONT : FRONT + seen])
+        mix_distribution(continuous, log_probs, cached / continuous.totals[0, 0])
 
     def _predictions(self, targets: np.ndarray, logits: np.ndarray) -> Predictions:
         return Predictions(targets, np.zeros(targets.size), np.zeros((targets.size, len(self._bins), 3)), logits)

@@ -67,8 +67,9 @@ class TransformerArchitecture(Architecture):
         """Operations of one prediction with a full context, from the cost laws alone; no weight is read."""
         config: TransformerConfig = checkpoint.model_config
         context = self.context(config)
-        chunk = (context.length, 0) if context.policy == RECOMPUTE else (1, context.length - 1)
-        return self.chunk_tally(checkpoint, np.array([chunk], np.int64), context)
+        tokens, kept = (context.length, 0) if context.policy == RECOMPUTE else (1, context.length - 1)
+        chunks = np.array([(tokens, kept, config.ends.continuous.size)], np.int64)
+        return self.chunk_tally(checkpoint, chunks, context)
 
     def chunk_tally(
         self,
@@ -77,7 +78,7 @@ class TransformerArchitecture(Architecture):
         context: Context,
         text: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> tuple[list[Region], np.ndarray]:
-        """Operations of chunks of tokens, each with a prediction: (n, 2) int64, tokens and positions kept before.
+        """Operations of chunks of tokens, each with a prediction: (n, 3) int64, as ``chunks_cost`` has them.
 
         ``text``: the tokens of all chunks, one behind the other, and those predicted; by default the most frequent one.
         """

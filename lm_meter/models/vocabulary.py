@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checkpoint import Expected
-from ..errors import CheckpointError
+from ..continuous_cache import MAX_SIZE, OFF, ContinuousCache
+from ..errors import CheckpointError, ConfigError
 from .fields import Fields
 
 ALL, NEEDED = "all", "needed"
@@ -45,7 +46,8 @@ class Vocabulary:
     ``size``: V. ``embedding``: width of a token's vector. ``output``: width of the vectors that the softmax reads.
     ``tied``: the softmax uses the embedding's rows, ``tied_projections``: and its bins' projections, transposed.
     ``bias``: of the softmax; in an adaptive one of its first bin and the clusters, ``tail_bias``: of the others.
-    ``charged``: ``all`` bins are evaluated for every prediction, or those ``needed`` for its target.
+    ``charged``: ``all`` bins are evaluated for every prediction, or those ``needed`` for its target. ``continuous``:
+    the cache that the predictions are mixed with.
     """
 
     size: int
@@ -58,6 +60,7 @@ class Vocabulary:
     tied_projections: bool = False
     tail_bias: bool = False
     charged: str = ALL
+    continuous: ContinuousCache = OFF
 
     @property
     def softmax_evaluated(self) -> str | None:
@@ -117,7 +120,7 @@ def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: s
     Parameters
     ----------
     config : mapping
-        ``dimensions.vocabulary``, ``tied``, ``bias.softmax`` and perhaps ``adaptive``.
+        ``dimensions.vocabulary``, ``tied``, ``bias.softmax`` and perhaps ``adaptive`` and ``continuous_cache``.
     widths : (int, int)
         Of the embedding, and of the vectors that the softmax reads.
     path : str
@@ -129,8 +132,9 @@ def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: s
     """
     top = Fields(config, "", path)
     size, tied, bias = top.section("dimensions").size("vocabulary"), top.flag("tied"), top.section("bias")
+    continuous = _continuous(top.section("continuous_cache")) if top.has("continuous_cache") else OFF
     if not top.has("adaptive"):
-        result = Vocabulary(size, *widths, tied, bias.flag("softmax"))
+        result = Vocabulary(size, *widths, tied, bias.flag("softmax"), continuous=continuous)
         if tied and widths[0] != widths[1]:
             raise CheckpointError(
                 f"{path}: the softmax is tied to the embedding of width {widths[0]}, but reads vectors of width "
@@ -149,9 +153,19 @@ def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: s
         tied_projections=adaptive.flag("tied_projections"),
         tail_bias=softmax.flag("tail_bias") if softmax else False,
         charged=softmax.choice("charged", (ALL, NEEDED)) if softmax else ALL,
+        continuous=continuous,
     )
     _check_ties(result, path)
     return result
+
+
+def _continuous(fields: Fields) -> ContinuousCache:
+    size, theta = fields.size("size", MAX_SIZE), fields.number("theta", 0.0, 1e6)
+    share = fields.number("lambda", 0.0, 1.0)
+    try:
+        return ContinuousCache(size, theta, share)
+    except ConfigError as error:
+        raise CheckpointError(f"{fields.path}: {error}") from None
 
 
 def _bins(fields: Fields, vocabulary: int, width: int) -> Bins:

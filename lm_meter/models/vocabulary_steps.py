@@ -73,6 +73,9 @@ def plan_readout(planner: Planner, vocabulary: Vocabulary, projection: MatrixSou
         _plain(ends) if vocabulary.softmax_bins is None else _softmax_bins(ends, vocabulary.softmax_bins)
     )
     plan.softmax_region = planner.region(SOFTMAX_REGION)
+    if vocabulary.continuous.size:
+        kept = "the output, and the token that follows it, to the cache: a move"
+        plan.continuous_region = planner.region(Region("continuous_cache", "normalisation", moves=(kept,)))
     plan.readout_end = len(plan.matrices)
     for number, part in enumerate(plan.embedding_bins):
         if vocabulary.tied:
