@@ -103,13 +103,7 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "--first-token", choices=("score", "skip"), default="score", help="predict the first token or not"
     )
     parser.add_argument("--oov", choices=("error", "unk"), default="error", help="what an unknown word is")
-    parser.add_argument(
-        "--policy",
-        metavar="POLICY",
-        help="what a transformer keeps of its context: cache, recompute, segment or segment:OVERLAP (default: cache, "
-        "or segment where positions are learned)",
-    )
-    parser.add_argument("--context", type=int, metavar="N", help="tokens of it (default: the checkpoint's own)")
+    _add_context(parser)
     parser.add_argument(
         "--continuous-cache",
         metavar="SIZE,THETA,LAMBDA",
@@ -200,6 +194,16 @@ def _add_quantize(group: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=commands.run_quantize)
 
 
+def _add_context(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="what a transformer keeps of its context: cache, recompute, segment or segment:OVERLAP (default: cache, "
+        "or segment where positions are learned)",
+    )
+    parser.add_argument("--context", type=int, metavar="N", help="tokens of it (default: the checkpoint's own)")
+
+
 def _add_count(group: argparse._SubParsersAction) -> None:
     parser = _command(
         group,
@@ -210,6 +214,7 @@ def _add_count(group: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--checkpoint", type=_file_name, metavar="CKPT.npz", help="default: the one that ships with lm-meter"
     )
+    _add_context(parser)
     _add_profile(parser)
     _add_format(parser)
     parser.set_defaults(command=commands.run_count)
@@ -236,6 +241,7 @@ def _add_bench(group: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--block", type=int, default=64, metavar="N", help="compared with block 1 (default: 64)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
+    _add_context(parser)
     parser.add_argument("--repeats", type=int, default=7, metavar="N", help="of each timing (default: 7)")
     _add_format(parser)
     parser.set_defaults(command=commands.run_bench)

@@ -28,12 +28,14 @@ _WAITING = "waiting for other threads"
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """How to measure: predictions read out together, threads (None: all), repeats, seconds of each timing."""
+    """How to measure: predictions read out together, threads (None: all), repeats, seconds of each timing, context."""
 
     block: int = 64
     threads: int | None = None
     repeats: int = 7
     seconds: float = 0.3
+    policy: str | None = None
+    context: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.block <= MAX_BLOCK:
@@ -48,7 +50,9 @@ class _Subject:
 
     def __init__(self, checkpoint: Checkpoint, options: BenchOptions) -> None:
         self.team = ThreadTeam(check_threads(options.threads))
-        self.runtime: Runtime = checkpoint.architecture.load(checkpoint, self.team)
+        architecture = checkpoint.architecture
+        self.context = architecture.context(checkpoint.model_config, options.policy, options.context)
+        self.runtime: Runtime = architecture.load(checkpoint, self.team, self.context)
         self.runtime.reserve(options.block)
         vocabulary = checkpoint.model_config.vocabulary
         self.tokens = np.random.default_rng(_SEED).integers(0, vocabulary, _TOKENS)
@@ -78,11 +82,12 @@ def bench(checkpoint: Checkpoint, options: BenchOptions) -> dict[str, Any]:
         samplers[f"{block}"] = timed(subject.run(block), amounts[block])
         samplers[f"{block} bare"] = timed(subject.run(block, metered=False), amounts[block])
     samples = in_turn(samplers, options.repeats)
-    rate = statistics.median(samples[rates])
+    rate, context = statistics.median(samples[rates]), subject.context
     return {
         "schema": SCHEMA,
         "checkpoint": {"path": str(checkpoint.path), "sha256": checkpoint.sha256()},
         "environment": describe(subject.runtime.threads),
+        "context": {"policy": str(context), "tokens": context.length} if context else None,
         "memory": {"bytes": subject.runtime.weights.size, "read_bytes_per_second": rate},
         "blocks": [
             _block(subject, amounts[block], block, (samples[f"{block}"], samples[f"{block} bare"]), rate)
@@ -134,6 +139,7 @@ def bench_table(found: dict[str, Any]) -> str:
             ("checkpoint", found["checkpoint"]["path"]),
             ("processor", f"{here['cpu']}, {here['threads']} threads"),
             ("weights", f"{memory['bytes'] / 1e6:.1f} MB, which a plain reader reads at {rate:.1f} GB/s"),
+            *_context(found["context"]),
         ],
         indent="",
     )
@@ -153,6 +159,13 @@ def bench_table(found: dict[str, Any]) -> str:
         [[name, *(f"{b['regions'][i]['milliseconds']:.4f}" for b in blocks)] for i, name in enumerate(regions)]
     )
     return "\n".join(lines) + "\n"
+
+
+def _context(context: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What the times depend on, where there is a choice."""
+    if context is None:
+        return []
+    return [("context", f"{context['policy']}, up to {context['tokens']} tokens: it grows while it is timed")]
 
 
 def _interval(metering: dict[str, Any]) -> str:

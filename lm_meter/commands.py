@@ -228,7 +228,8 @@ def run_count(options: argparse.Namespace) -> int:
     from .inspection import count_operations, count_table
     from .profiles import profile_named
 
-    counted = count_operations(_checkpoint(options.checkpoint), profile_named(options.profile))
+    checkpoint, profile = _checkpoint(options.checkpoint), profile_named(options.profile)
+    counted = count_operations(checkpoint, profile, options.policy, options.context)
     _print(counted, count_table(counted), options.format)
     return 0
 
@@ -246,7 +247,8 @@ def run_bench(options: argparse.Namespace) -> int:
     """Print how fast a checkpoint runs here."""
     from .benchmark import BenchOptions, bench, bench_table
 
-    chosen = BenchOptions(options.block, options.threads, options.repeats)
+    context = {"policy": options.policy, "context": options.context}
+    chosen = BenchOptions(options.block, options.threads, options.repeats, **context)
     found = bench(_checkpoint(options.checkpoint), chosen)
     _print(found, bench_table(found), options.format)
     return 0

@@ -77,10 +77,13 @@ def inspection_table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def count_operations(checkpoint: Checkpoint, profile: Profile) -> dict[str, Any]:
-    """Operations of one step and one prediction, from the cost laws."""
+def count_operations(
+    checkpoint: Checkpoint, profile: Profile, policy: str | None = None, length: int | None = None
+) -> dict[str, Any]:
+    """Operations of one step and one prediction, from the cost laws; in a context, where there is a choice of one."""
+    context = checkpoint.architecture.context(checkpoint.model_config, policy, length)
     with deferred_interrupt() as interruption:
-        regions, tally = checkpoint.architecture.step_tally(checkpoint)
+        regions, tally = checkpoint.architecture.step_tally(checkpoint, context)
     interruption.obey()
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))
@@ -91,6 +94,7 @@ def count_operations(checkpoint: Checkpoint, profile: Profile) -> dict[str, Any]
 
     return {
         "path": str(checkpoint.path),
+        "assumed": checkpoint.architecture.assumed(checkpoint.model_config, context),
         "operations_per_piece": {
             "profile": profile.name,
             "unit": profile.unit,
@@ -109,6 +113,7 @@ def count_table(counted: dict[str, Any]) -> str:
     """``count_operations`` as a table."""
     operations = counted["operations_per_piece"]
     lines = [f"{counted['path']}", f"operations per piece ({operations['profile']}: {operations['unit']})"]
+    lines += [f"  assumed: {assumption}" for assumption in counted["assumed"]]
     lines += operations_table(operations, counted["by_region_and_kind"])
     lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
     lines += ["", "not priced"]

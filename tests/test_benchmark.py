@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from tiny import tiny_checkpoint
+from tiny_transformer import transformer_parts
 
-from lm_meter import Checkpoint, ConfigError, cli
+from lm_meter import Checkpoint, ConfigError, cli, write_checkpoint
 from lm_meter.benchmark import BenchOptions, bench, bench_table
 from lm_meter.kernels.clock import MARK, WAITING
 from lm_meter.threads import ThreadTeam
@@ -78,6 +79,14 @@ def test_the_command_prints_the_document(checkpoint, capsys):
     assert document["environment"]["threads"] == 1
     assert document["blocks"][1]["metering"]["low"] is None
     assert bench_table(document).count("fewer than 6 pairs") == 2
+
+
+def test_the_context_of_a_transformer_is_named(tmp_path):
+    write_checkpoint(tmp_path / "model.npz", *transformer_parts("llama"))
+    options = BenchOptions(block=2, threads=1, repeats=1, seconds=0.001, policy="recompute", context=5)
+    found = bench(Checkpoint(tmp_path / "model.npz"), options)
+    assert found["context"] == {"policy": "recompute", "tokens": 5}
+    assert "recompute, up to 5 tokens: it grows while it is timed" in bench_table(found)
 
 
 @pytest.mark.parametrize(

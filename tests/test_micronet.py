@@ -111,8 +111,9 @@ DIFFERENCES = {
     "feed-forward": np.zeros(3),
     "logits": np.zeros(3),
     # They count 3 n - 1 others for each bin: exponentials, sum and n divisions. Ours subtract the maximum (n - 1
-    # compares, n subtractions), divide nothing but take one logarithm, combine S segments (a subtraction, an exponential,
-    # a multiply and a conversion each), and the target's log-probability is 2 conversions and 2 adds, in a tail 3.
+    # compares, n subtractions), divide nothing but take one logarithm, combine S segments (a subtraction, an
+    # exponential, a multiply and a conversion each), and the target's log-probability is 2 conversions and 2 adds, in a
+    # tail 3.
     "softmax": _softmax_differences(),
     # Theta (256 multiplies; they scale the scores and do not count it); the maximum (1999 compares, 2000 subtractions);
     # whose weight is the target's (2000 compares, 1999 adds); the sum is adds for us, "others" for them (1999); one

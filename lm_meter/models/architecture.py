@@ -42,5 +42,19 @@ class Architecture(ABC):
         """Pack the weights, for a context of ``context``'s, by default of the checkpoint's own."""
 
     @abstractmethod
-    def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
-        """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
+    def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
+        """Operations of one step and one prediction, from the cost laws alone; no weight is read.
+
+        What depends on the text is assumed as ``assumed`` says it.
+        """
+
+    def assumed(self, config: Any, context: Context | None) -> list[str]:
+        """What ``step_tally`` assumes of a text, in words."""
+        found, ends = [], config.ends
+        if context is not None:
+            found.append(f"a full context: {context}, {context.length} tokens")
+        if ends.embedding_bins or ends.softmax_bins:
+            found.append("the token that enters and the one predicted are in the first bin, of the most frequent")
+        if ends.continuous.size:
+            found.append(f"a full continuous cache: {ends.continuous.size} outputs")
+        return found

@@ -62,11 +62,8 @@ class RecurrentArchitecture(Architecture):
         """Pack the weights."""
         return RecurrentRuntime(checkpoint, team)
 
-    def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
-        """Operations of one step and one prediction, from the cost laws alone; no weight is read.
-
-        In an adaptive model both tokens are the most frequent one; a continuous cache is full.
-        """
+    def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
+        """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
         pairs = np.array([checkpoint.model_config.ends.continuous.size], np.int64)
         return self.text_tally(checkpoint, _MOST_FREQUENT, _MOST_FREQUENT, pairs)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..arena import MatrixSource
 from ..kernels import network
-from ..kernels.network import CELL, COPY, FREEZE, NEVER, NO_BUFFER
+from ..kernels.network import ALWAYS, CELL, COPY, FREEZE, NEVER, NO_BUFFER
 from ..regions import Region
 from ..weight_format import WeightFormat
 from .plan import Plan, Planner
@@ -74,10 +74,12 @@ class _Planner(Planner):
         elif config.kind == GRU:
             copy(hidden, kept, meets=NEVER)
         else:
-            width = config.layer_inputs(layer)
-            for place in range(config.windows[layer] - 1):
+            width, older = config.layer_inputs(layer), config.windows[layer] - 1
+            for place in range(older):
                 shift = {"from_column": (place + 1) * width, "to_column": place * width}
-                copy(source, source, width, **shift, meets=NEVER)
+                # The next token's embedding comes in other shares than these: nobody may be ahead with it.
+                meets = ALWAYS if layer == 0 and place == older - 1 else NEVER
+                copy(source, source, width, **shift, meets=meets)
         if is_last:
             self.plan.output = hidden
             self.step(FREEZE, region, hidden, NO_BUFFER, meets=NEVER)

@@ -63,10 +63,10 @@ class TransformerArchitecture(Architecture):
         """Pack the weights."""
         return TransformerRuntime(checkpoint, team, context or self.context(checkpoint.model_config))
 
-    def step_tally(self, checkpoint: Checkpoint) -> tuple[list[Region], np.ndarray]:
+    def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations of one prediction with a full context, from the cost laws alone; no weight is read."""
         config: TransformerConfig = checkpoint.model_config
-        context = self.context(config)
+        context = context or self.context(config)
         tokens, kept = (context.length, 0) if context.policy == RECOMPUTE else (1, context.length - 1)
         chunks = np.array([(tokens, kept, config.ends.continuous.size)], np.int64)
         return self.chunk_tally(checkpoint, chunks, context)
