@@ -7,6 +7,9 @@ Quantised inputs are whole numbers of one step for each vector:
 (symmetric, dynamic quantisation: Jacob et al., Quantization and training of neural networks for efficient
 integer-arithmetic-only inference, 2018, without the zero point). They are kept as int16, the width in which pairs are
 multiplied and added; the numbers have 8 bits.
+
+A grouped matrix (``sections.py``) has one step for the whole vector too. What is prepared for it lies section by
+section, each in whole lanes with zeros at their end.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from .charge import ADD, BITWISE, COMPARE, CONVERT, DIVIDE, MULTIPLY, UNARY, cha
 from .formats import FIELD_BIAS, UNIT_COLUMNS
 from .jit import kernel
 from .lanes import LANES, broadcast, fma, load, store
-from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, groups_of
+from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS
 from .rounding import ROUNDER, larger_magnitude, largest_magnitude, round_to_half, store_rounded
+from .sections import input_groups, inputs_of, is_spread, prepared_stride
 
 _LARGEST = np.float32(127.0)
 _STEP = np.float32(1 / 127)
@@ -49,12 +53,22 @@ class Vectors(NamedTuple):
 
 
 @kernel
+def _clear_ends(matrix, prepared):
+    """Zeros behind each section of a prepared vector; those behind the only one are there."""
+    stride = prepared_stride(matrix)
+    if matrix.sections > 1:
+        for section in range(matrix.sections):
+            for j in range(section * stride + matrix.columns, (section + 1) * stride):
+                prepared[j] = 0
+
+
+@kernel
 def _quantise(matrix, x, token):
     """A vector's integers and their step."""
     width = x.data.shape[1]
     at = (x.row + token) * width
     highest = broadcast(_ZERO)
-    for j in range(0, matrix.columns, LANES):
+    for j in range(0, inputs_of(matrix), LANES):
         highest = larger_magnitude(load(x.data, at + j), highest)
     largest = largest_magnitude(highest)
     scale, reciprocal = largest * _STEP, _ZERO
@@ -64,34 +78,52 @@ def _quantise(matrix, x, token):
         reciprocal = _LARGEST / largest
     x.narrow.scales[token] = scale
     to = token * x.narrow.integers.shape[1]
-    for j in range(0, matrix.columns, LANES):
-        rounded = fma(load(x.data, at + j), broadcast(reciprocal), broadcast(ROUNDER))
-        store_rounded(x.narrow.integers, to + j, rounded)
+    for _ in range(matrix.sections):
+        for j in range(0, matrix.columns, LANES):
+            rounded = fma(load(x.data, at + j), broadcast(reciprocal), broadcast(ROUNDER))
+            store_rounded(x.narrow.integers, to + j, rounded)
+        at, to = at + matrix.columns, to + prepared_stride(matrix)
+    _clear_ends(matrix, x.narrow.integers[token])
 
 
 @kernel
-def _round_to_half(matrix, x, token):
-    """A vector's numbers rounded to float16."""
+def _copy_floats(matrix, x, token):
+    """A vector's numbers, rounded to float16 if the matrix wants that."""
     at, to = (x.row + token) * x.data.shape[1], token * x.narrow.halves.shape[1]
-    for j in range(0, matrix.columns, LANES):
-        store(x.narrow.halves, to + j, round_to_half(load(x.data, at + j)))
+    for _ in range(matrix.sections):
+        for j in range(0, matrix.columns, LANES):
+            value = load(x.data, at + j)
+            if matrix.input_bits == HALF_BITS:
+                value = round_to_half(value)
+            store(x.narrow.halves, to + j, value)
+        at, to = at + matrix.columns, to + prepared_stride(matrix)
+    _clear_ends(matrix, x.narrow.halves[token])
+
+
+@kernel
+def _start_of(matrix, group, prepared):
+    """First number of a group of a vector, as it is or as it was prepared."""
+    in_section = matrix.columns // matrix.group
+    section = group // in_section
+    stride = prepared_stride(matrix) if prepared else matrix.columns
+    return section * stride + (group - section * in_section) * matrix.group
 
 
 @kernel
 def _sum_groups(matrix, x, token):
     """Sums of the numbers that enter the product, group by group, in the order of the columns."""
-    for group in range(groups_of(matrix)):
-        first, last = group * matrix.group, (group + 1) * matrix.group
+    prepared = matrix.input_bits != FLOAT_BITS or is_spread(matrix)
+    for group in range(input_groups(matrix)):
+        first = _start_of(matrix, group, prepared)
         if matrix.input_bits == INTEGER_BITS:
             whole = 0
-            for j in range(first, last):
+            for j in range(first, first + matrix.group):
                 whole += x.narrow.integers[token, j]
             x.narrow.sums[token, group] = whole
         else:
             total = _ZERO
-            for j in range(first, last):
-                rounded = matrix.input_bits == HALF_BITS
-                total += x.narrow.halves[token, j] if rounded else x.data[x.row + token, j]
+            for j in range(first, first + matrix.group):
+                total += x.narrow.halves[token, j] if prepared else x.data[x.row + token, j]
             x.narrow.sums[token, group] = total
 
 
@@ -109,10 +141,10 @@ def _nest(matrix, x, token):
     Part of unpacking the weights, done once for all rows: it is not charged, as no other unpacking is.
     """
     integers, per_unit, bias = x.narrow.integers, UNIT_COLUMNS[matrix.code], FIELD_BIAS[matrix.code]
-    for group in range(groups_of(matrix)):
-        total = 0
+    for group in range(input_groups(matrix)):
+        total, first = 0, _start_of(matrix, group, True)
         # The last unit may end behind the columns: there the integers are zero.
-        for unit in range(group * matrix.group, (group + 1) * matrix.group, per_unit):
+        for unit in range(first, first + matrix.group, per_unit):
             for j in range(unit + per_unit - 1, unit + 1, -1):
                 lower = integers[token, j - 2]
                 total += lower
@@ -121,22 +153,27 @@ def _nest(matrix, x, token):
 
 
 @kernel
+def narrow_rows(narrow, first, last):
+    """The memory of the vectors ``first`` to ``last`` - 1."""
+    return Narrow(
+        narrow.halves[first:last],
+        narrow.integers[first:last],
+        narrow.scales[first:last],
+        narrow.sums[first:last],
+        narrow.starts[first:last],
+    )
+
+
+@kernel
 def own_row(narrow, row):
     """The memory of one vector."""
-    end = row + 1
-    return Narrow(
-        narrow.halves[row:end],
-        narrow.integers[row:end],
-        narrow.scales[row:end],
-        narrow.sums[row:end],
-        narrow.starts[row:end],
-    )
+    return narrow_rows(narrow, row, row + 1)
 
 
 @kernel
 def must_prepare(matrix):
     """Whether a matrix wants anything but float32 inputs as they are."""
-    return matrix.input_bits != FLOAT_BITS or matrix.has_offsets != 0
+    return matrix.input_bits != FLOAT_BITS or matrix.has_offsets != 0 or is_spread(matrix)
 
 
 @kernel
@@ -146,9 +183,9 @@ def prepare_cost(meter, matrix, tokens):
     Rounded to float16: a conversion for each of K numbers. Quantised: K magnitudes (one bitwise operation each), K - 1
     compares and one with the smallest vector that is not zero, a division and a multiply for the step and its
     reciprocal, K multiplies and K conversions. Sums over G groups, where the matrix has offsets: K - G adds, and if
-    they are integers G conversions.
+    they are integers G conversions. K and G are those of all sections together.
     """
-    k = matrix.columns
+    k = inputs_of(matrix)
     if matrix.input_bits == HALF_BITS:
         charge(meter, CONVERT, FLOAT_BITS, HALF_BITS, k * tokens)
     elif matrix.input_bits == INTEGER_BITS:
@@ -158,7 +195,7 @@ def prepare_cost(meter, matrix, tokens):
         charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, (k + 1) * tokens)
         charge(meter, CONVERT, FLOAT_BITS, INTEGER_BITS, k * tokens)
     if matrix.has_offsets:
-        groups = groups_of(matrix)
+        groups = input_groups(matrix)
         charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, (k - groups) * tokens)
         if matrix.input_bits == INTEGER_BITS:
             charge(meter, CONVERT, FLOAT_BITS, FLOAT_BITS, groups * tokens)
@@ -181,8 +218,8 @@ def prepare(matrix, x, first, last):
     for token in range(first, last):
         if matrix.input_bits == INTEGER_BITS:
             _quantise(matrix, x, token)
-        elif matrix.input_bits == HALF_BITS:
-            _round_to_half(matrix, x, token)
+        elif matrix.input_bits == HALF_BITS or is_spread(matrix):
+            _copy_floats(matrix, x, token)
         if matrix.has_offsets:
             _sum_groups(matrix, x, token)
         if is_nested(matrix):

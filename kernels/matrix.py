@@ -43,6 +43,7 @@ class Matrix(NamedTuple):
     filled: int  # rows that keep any
     data_bytes: int  # of the weights, scales, offsets, places and masks, padding not counted
     overflow: int  # what an integer accumulator does that is too narrow for its sums
+    sections: int  # of a grouped matrix: S runs of rows, of which number s meets inputs s * columns and on; else 1
 
     @property
     def nbytes(self) -> int:
@@ -79,17 +80,17 @@ def place_matrix(shape: tuple[int, int], scheme: Scheme, offset: int = 0) -> Mat
     return Matrix(
         rows, columns, offset, code, block_bytes, group, scales_at, int(scheme.has_offsets), NONE,
         scheme.input_bits, scheme.accumulator_bits, NONE, FLOAT32, 0, scheme.pruned, rows * columns, rows,
-        data_bytes, scheme.overflow,
+        data_bytes, scheme.overflow, 1,
     )  # fmt: skip
 
 
 @inlined
 def matrix_at(table, index):
-    """Row ``index`` of an (n, 19) int64 table as a Matrix."""
+    """Row ``index`` of an (n, 20) int64 table as a Matrix."""
     r = table[index]
     return Matrix(
         r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9],
-        r[10], r[11], r[12], r[13], r[14], r[15], r[16], r[17], r[18],
+        r[10], r[11], r[12], r[13], r[14], r[15], r[16], r[17], r[18], r[19],
     )  # fmt: skip
 
 

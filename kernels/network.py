@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .attention import Cache, Relative
 from .continuous_cache import Continuous
+from .experts import Experts, Routes
 from .inputs import Narrow
 from .jit import inlined
 from .lookup import Table
@@ -16,7 +17,7 @@ from .norm import Norm
 from .readout import Readout
 from .rotary import Rotation
 
-EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE, CELL, COPY = range(9)
+EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE, CELL, COPY, EXPERTS, ROUTE, MIX = range(12)
 # What a product does with its own rows when they are there.
 PLAIN, ADD_TO, ACTIVATE, GATE = range(4)
 # Kinds of cells.
@@ -24,6 +25,8 @@ LSTM, GRU, QRNN = range(3)
 NO_BUFFER = -1
 # When the threads meet behind a step.
 NEVER, SEVERAL, ALWAYS = range(3)  # SEVERAL: where the chunk has more tokens than one
+# When each thread has a row of a buffer for itself: where one token enters alone; where a step works on one alone.
+SHARED, OWN_ALONE, OWN_LAST = range(3)
 
 
 class Step(NamedTuple):
@@ -33,7 +36,7 @@ class Step(NamedTuple):
     region: int
     source: int  # buffer
     target: int  # buffer
-    matrix: int  # PRODUCT: its number; NORMALISE, FREEZE: the number of the normalisation, or -1
+    matrix: int  # PRODUCT: its number; EXPERTS: the first one's; NORMALISE, FREEZE: that of the normalisation, or -1
     action: int  # of a product
     # A buffer: EMBED: two for scratch; PRODUCT: what it is added to, or its gate; KEEP: keys, and behind them values;
     # CELL: its state.
@@ -43,7 +46,7 @@ class Step(NamedTuple):
     last: int  # 1: only for the chunk's last token
     meets: int  # NEVER, SEVERAL or ALWAYS
     parts: int  # PRODUCT, CELL: parts of a matrix whose rows are interleaved by units, its gates
-    width: int  # CELL: units; COPY: numbers
+    width: int  # CELL: units; COPY, MIX: numbers
     from_column: int  # COPY: of the source
     to_column: int  # EMBED, COPY: of the target
 
@@ -82,23 +85,25 @@ class Network(NamedTuple):
     steps: Any  # (steps, fields of Step) int64
     embedding_bins: Any  # (bins, fields of Bin) int64, none of a plain embedding
     softmax_bins: Any  # (bins, fields of Bin) int64, one of a plain softmax
-    buffers: Any  # (buffers, 3) int64: offset, width, and whether each thread has a row of its own for a single token
+    buffers: Any  # (buffers, 4) int64: offset, width, when each thread has a row of its own, rows
     rotation: Rotation
     relative: Relative
+    experts: Experts
     options: Options
 
 
 class Memory(NamedTuple):
     """What the steps write to."""
 
-    buffers: Any  # float32, one after the other, each of ``rows`` rows
-    rows: int
+    buffers: Any  # float32, one after the other
+    ragged: Any  # (threads * most rows of a buffer, 16) float32: see ``sections.py``
     narrow: Narrow
     cache: Cache
-    scores: Any  # (threads, FRONT + capacity + 16) float32
+    scores: Any  # (threads, FRONT + capacity + 16, or experts if these are more) float32
     lanes: Any  # (threads, 16) float32
     frozen: Any  # (B, padded width) float32
     continuous: Continuous
+    routes: Routes
 
 
 class Rows(NamedTuple):
@@ -135,8 +140,8 @@ def norm_at(table, index):
 @inlined
 def buffer_of(network, memory, number):
     """A buffer, (rows, width) float32."""
-    offset, width = network.buffers[number, 0], network.buffers[number, 1]
-    return Rows(memory.buffers[offset : offset + memory.rows * width].reshape((memory.rows, width)))
+    offset, width, rows = network.buffers[number, 0], network.buffers[number, 1], network.buffers[number, 3]
+    return Rows(memory.buffers[offset : offset + rows * width].reshape((rows, width)))
 
 
 @inlined
@@ -159,3 +164,10 @@ def readout_of(network, buffers):
         options.needed,
         buffers,
     )
+
+
+@inlined
+def has_own_row(network, buffer, step, chunk):
+    """Whether each thread finds what a step reads in a row of the buffer that is its own."""
+    own = network.buffers[buffer, 2]
+    return (own == OWN_ALONE and chunk.tokens.size == 1) or (own == OWN_LAST and rows_of(step, chunk)[1] == 1)

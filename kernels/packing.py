@@ -3,12 +3,15 @@
 In this layout sixteen rows advance together through the columns, one row a lane, so a matrix-vector product is a
 single sequential walk through memory and needs no sum across lanes. Floating-point weights are ``[R / 16][K][16]``; of
 integer weights a unit holds four or eight columns of the sixteen rows (``decode.py``), and the scales and offsets
-follow the weights of their row block. A matrix of ``groups`` equal parts (the four gates of an LSTM layer) is
+follow the weights of their row block. A matrix of equal parts (the four gates of an LSTM layer) is
 interleaved: blocks 4u .. 4u + 3 hold the input, forget, cell and output gates of units 16u .. 16u + 15, so that whoever
-computes them can finish those units. Rows that are missing in the last block are zero.
+computes them can finish those units. The sections of a grouped matrix follow each other, each in whole row blocks. Rows
+that are missing in the last block are zero.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,33 +23,40 @@ from .matrix import groups_of
 ALL_FINITE = -1
 
 
-def packed_blocks(rows: int, groups: int = 1) -> int:
-    """Number of row blocks of a packed matrix of ``rows`` rows in ``groups`` equal parts."""
-    return groups * -(-(rows // groups) // LANES)
+class Split(NamedTuple):
+    """How the rows of a matrix are cut into equal parts, each packed in whole row blocks."""
+
+    parts: int = 1
+    is_interleaved: bool = False  # block by block; else the parts follow each other
+
+
+def packed_blocks(rows: int, parts: int = 1) -> int:
+    """Number of row blocks of a packed matrix of ``rows`` rows in equal parts."""
+    return parts * -(-(rows // parts) // LANES)
 
 
 @kernel
-def source_of(block, rows, groups):
+def source_of(block, rows, split):
     """Of a block counted in the order of the source: its first row, how many rows it has, its place when packed."""
-    part = rows // groups
+    part = rows // split.parts
     blocks_of_part = (part + LANES - 1) // LANES
     group = block // blocks_of_part
     unit = (block - group * blocks_of_part) * LANES
-    return group * part + unit, min(LANES, part - unit), (unit // LANES) * groups + group
+    place = (unit // LANES) * split.parts + group if split.is_interleaved else block
+    return group * part + unit, min(LANES, part - unit), place
 
 
 @entry
-def pack_blocks(source, target, groups, exponent_mask, blocks):
+def pack_blocks(source, target, split, exponent_mask, blocks):
     """Pack some row blocks of a matrix, looking at every weight for infinities and NaNs.
 
     Parameters
     ----------
     source : (R, K) unsigned integers of the weights' size, C-contiguous
         The bit patterns of the weights, row-major.
-    target : (packed_blocks(R, groups), K, 16) of the same type
+    target : (packed_blocks(R, split.parts), K, 16) of the same type
         Packed matrix; the chosen blocks are modified in place.
-    groups : int
-        Number of equal parts of the rows that are interleaved.
+    split : Split
     exponent_mask : int
         The format's exponent bits: a weight with all of them set is infinite or not a number.
     blocks : (int, int)
@@ -59,7 +69,7 @@ def pack_blocks(source, target, groups, exponent_mask, blocks):
     """
     columns = source.shape[1]
     for block in range(blocks[0], blocks[1]):
-        first, filled, to = source_of(block, source.shape[0], groups)
+        first, filled, to = source_of(block, source.shape[0], split)
         for lane in range(filled):
             bad = False
             for j in range(columns):
@@ -94,7 +104,7 @@ def field_bias(matrix, j):
 
 
 @entry
-def pack_integers(source, scales, matrix, interleaved, blocks, target):
+def pack_integers(source, scales, matrix, split, blocks, target):
     """Pack some row blocks of integer weights with their scales and offsets; nothing is checked here.
 
     Parameters
@@ -103,15 +113,14 @@ def pack_integers(source, scales, matrix, interleaved, blocks, target):
     scales : (1 or 2, R, G) uint16
         Bit patterns of the float16 scales, and of the offsets if there are any.
     matrix : Matrix
-    interleaved : int
-        Number of equal parts of the rows that are interleaved.
+    split : Split
     blocks : (int, int)
         First and last + 1 of the blocks, counted in the order of the source's rows.
     target : (packed blocks, matrix.block_bytes) uint8
         The chosen blocks are modified in place: they must be zero before.
     """
     for block in range(blocks[0], blocks[1]):
-        first, filled, to = source_of(block, matrix.rows, interleaved)
+        first, filled, to = source_of(block, matrix.rows, split)
         packed = target[to]
         for lane in range(filled):
             for j in range(matrix.columns):

@@ -15,6 +15,7 @@ from .jit import inlined, kernel
 from .lanes import LANES, address, load, store
 from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Load, groups_of
 from .multiply import ahead, call_multiply
+from .sections import is_spread, prepared_stride, section_of
 from .sparse import sparse_load
 from .tile import NO_ADDRESS, Tile
 from .vector import numbers_at
@@ -87,19 +88,20 @@ def count_overflows(meter, matrix, count):
 @inlined
 def _tile_at(weights, matrix, span, x, out):
     """The tile of the span's first row block and the first token."""
-    narrow = x.narrow
+    narrow, section = x.narrow, section_of(matrix, span.first)
     if matrix.input_bits == INTEGER_BITS:
-        inputs, row, width = address(narrow.integers), 0, 2 * narrow.integers.shape[1]
-    elif matrix.input_bits == HALF_BITS:
-        inputs, row, width = address(narrow.halves), 0, 4 * narrow.halves.shape[1]
+        inputs, width = address(narrow.integers) + 2 * section * prepared_stride(matrix), 2 * narrow.integers.shape[1]
+    elif matrix.input_bits == HALF_BITS or is_spread(matrix):
+        inputs, width = address(narrow.halves) + 4 * section * prepared_stride(matrix), 4 * narrow.halves.shape[1]
     else:
-        inputs, row, width = address(x.data), x.row, 4 * x.data.shape[1]
-    out_bytes = 4 * out.data.shape[1]
-    sums = address(narrow.sums) if matrix.has_offsets else NO_ADDRESS
+        width = 4 * x.data.shape[1]
+        inputs = address(x.data) + x.row * width + 4 * section * matrix.columns
+    out_bytes, group_bytes = 4 * out.data.shape[1], 4 * section * groups_of(matrix)
+    sums = address(narrow.sums) + group_bytes if matrix.has_offsets else NO_ADDRESS
     return Tile(
         weights=address(weights) + matrix.offset + span.first * matrix.block_bytes,
         block_bytes=matrix.block_bytes,
-        inputs=inputs + row * width,
+        inputs=inputs,
         input_bytes=width,
         out=address(out.data) + out.row * out_bytes + 4 * out.column,
         out_bytes=out_bytes,
@@ -113,7 +115,7 @@ def _tile_at(weights, matrix, span, x, out):
         ahead=ahead(matrix.block_bytes),
         pace=0,
         accumulator=matrix.accumulator_bits,
-        starts=address(narrow.starts),
+        starts=address(narrow.starts) + group_bytes,
         start_bytes=4 * narrow.starts.shape[1],
     )
 
@@ -128,7 +130,7 @@ def product(weights, matrix, span, x, out, meter):
         All packed weights of the model, 64-byte aligned.
     matrix : Matrix
     span : Span
-        Row blocks to compute.
+        Row blocks to compute, of one section.
     x : Vectors
         (tokens, K), prepared for the matrix. For more than one token, rows up to the next multiple of TILE_TOKENS are
         read.

@@ -1,21 +1,25 @@
 """The step PRODUCT: a matrix-vector product, and what is done with its rows when they are there.
 
 Where one token enters alone every thread works on its own share of the rows of the matrix; where several enter, the
-inputs are prepared by tokens and multiplied by rows.
+inputs are prepared by tokens and multiplied by rows. The step EXPERTS is such a product for each expert that any token
+passes, of the vectors of its own items (``expert_steps.py``).
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from .activation import activated, activation_cost
 from .barrier import meet, share
 from .charge import ADD, MULTIPLY, Meter, charge
-from .inputs import Vectors, must_prepare, own_row, prepare, prepare_cost
+from .inputs import Vectors, must_prepare, narrow_rows, prepare, prepare_cost
 from .jit import inlined
 from .lanes import LANES, load, store
 from .matrix import FLOAT_BITS, matrix_at
-from .network import ACTIVATE, ADD_TO, GATE, NO_BUFFER, PLAIN, buffer_of, rows_of
+from .network import ACTIVATE, ADD_TO, EXPERTS, GATE, NO_BUFFER, PLAIN, buffer_of, has_own_row, rows_of
 from .product import Place, Span, product, real_rows
 from .recurrent_steps import own_units
+from .sections import Run, run_from, section_blocks
 
 
 @inlined
@@ -30,58 +34,105 @@ def action_cost(meter, step, numbers):
 
 
 @inlined
-def _act(network, memory, step, rows, own, tally):
-    """What follows a product, on this thread's own columns: first and last + 1, of which ``real`` are no padding."""
-    first, count = rows
-    start, end, real = own
-    if step.action == PLAIN:
+def _act(step, buffers, row, run, made):
+    """What follows a product, on the rows of a run, for some vectors from ``row`` on; they lie where ``made`` says.
+
+    ``buffers``: the step's target, and its other one.
+    """
+    (target, other), (place, count) = buffers, made
+    if step.action == PLAIN and run.is_whole:
         return
-    target = buffer_of(network, memory, step.target).data
-    other = target if step.other == NO_BUFFER else buffer_of(network, memory, step.other).data
-    width, other_width = target.shape[1], other.shape[1]
-    for t in range(first, first + count):
-        for j in range(start, end, LANES):
-            at, other_at = t * width + j, t * other_width + j
-            x = load(target, at)
+    out = other if step.action == ADD_TO else target
+    for t in range(count):
+        start = (place.row + t) * place.data.shape[1] + place.column
+        other_start = (row + t) * other.shape[1] + run.column
+        for j in range(0, run.rows, LANES):
+            x = load(place.data, start + j)
+            y = x
             if step.action == ADD_TO:
-                store(other, other_at, load(other, other_at) + x)
-                continue
-            y = activated(step.function, load(other, other_at) if step.action == GATE else x)
-            store(target, at, y * x if step.action == GATE else y)
-    action_cost(Meter(tally, step.region), step, real * count)
+                y = load(other, other_start + j) + x
+            elif step.action != PLAIN:
+                y = activated(step.function, load(other, other_start + j) if step.action == GATE else x)
+                y = y * x if step.action == GATE else y
+            if run.is_whole:
+                store(out, (row + t) * out.shape[1] + run.column + j, y)
+            else:
+                store(place.data, start + j, y)
+        if not run.is_whole:
+            for n in range(run.rows):
+                out[row + t, run.column + n] = place.data[place.row + t, n]
 
 
 @inlined
-def _own_rows(rows, parts, team):
-    """The thread's row blocks, first and last + 1, and how many of their rows are real."""
+def _own_blocks(matrix, parts, team):
+    """The thread's row blocks, first and last + 1."""
     if parts == 1:
-        own = share((rows + LANES - 1) // LANES, team)
-        return own, real_rows(own[0], own[1], rows)
-    units = rows // parts
-    own = own_units(units, team)
-    return (parts * own[0], parts * own[1]), parts * real_rows(own[0], own[1], units)
+        return share(matrix.sections * section_blocks(matrix), team)
+    own = own_units(matrix.rows // parts, team)
+    return parts * own[0], parts * own[1]
+
+
+@inlined
+def _run_from(matrix, parts, first, last):
+    """As many of the row blocks as can be multiplied together: all, where ``parts`` of a matrix are interleaved."""
+    if parts == 1:
+        return run_from(matrix, first, last)
+    real = parts * real_rows(first // parts, last // parts, matrix.rows // parts)
+    return Run(first, last, real, first * LANES, 1)
+
+
+class _Work(NamedTuple):
+    """A product of one matrix: of the vectors in rows row .. row + count - 1 of the step's buffers."""
+
+    matrix: Any
+    row: int
+    vectors: int
+
+
+@inlined
+def _work(matrices, routes, step, rows, team, number):
+    """The step's only product, of its rows, or that of an expert."""
+    if step.kind == EXPERTS:
+        share_of = routes.shares[team.thread, number]
+        return _Work(matrix_at(matrices, step.matrix + number), share_of[0], share_of[1])
+    return _Work(matrix_at(matrices, step.matrix), rows[0], rows[1])
 
 
 @inlined
 def multiply_step(network, memory, step, chunk, team, tally):
-    """Multiply this thread's rows of a matrix with the vectors, and act on them."""
-    matrix = matrix_at(network.matrices, step.matrix)
+    """Multiply this thread's rows of each matrix with its vectors, and act on them."""
     source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    first, count = rows_of(step, chunk)
-    meter = Meter(tally, step.region)
-    row = team.thread if chunk.tokens.size == 1 and network.buffers[step.source, 2] else first
-    narrow = own_row(memory.narrow, team.thread) if count == 1 else memory.narrow
-    vectors = Vectors(source, narrow, row, count)
-    if count == 1:
-        # Every thread has made its own copy, which saves a barrier; the work of one is counted.
-        prepare(matrix, vectors, 0, 1)
-        prepare_cost(meter, matrix, 1 if team.thread == 0 else 0)
-    elif must_prepare(matrix):
-        tokens = share(count, team)
-        prepare(matrix, vectors, tokens[0], tokens[1])
-        prepare_cost(meter, matrix, tokens[1] - tokens[0])
+    other = target if step.other == NO_BUFFER else buffer_of(network, memory, step.other).data
+    rows, meter, waits = rows_of(step, chunk), Meter(tally, step.region), False
+    is_one, products = rows[1] == 1, network.experts.total if step.kind == EXPERTS else 1
+    ragged = team.thread * (memory.ragged.shape[0] // team.threads)
+    for number in range(0 if is_one else products):
+        work = _work(network.matrices, memory.routes, step, rows, team, number)
+        if work.vectors > 0 and must_prepare(work.matrix):
+            narrow = narrow_rows(memory.narrow, work.row, work.row + work.vectors)
+            vectors, tokens = Vectors(source, narrow, work.row, work.vectors), share(work.vectors, team)
+            prepare(work.matrix, vectors, tokens[0], tokens[1])
+            prepare_cost(meter, work.matrix, tokens[1] - tokens[0])
+            waits = True
+    if waits:
         meet(team)
-    own, real = _own_rows(matrix.rows, step.parts, team)
-    place = Place(target, first, own[0] * LANES)
-    product(network.weights, matrix, Span(own[0], own[1], real), vectors, place, meter)
-    _act(network, memory, step, (first, count), (own[0] * LANES, own[1] * LANES, real), tally)
+    for number in range(products):
+        work = _work(network.matrices, memory.routes, step, rows, team, number)
+        if work.vectors == 0:
+            continue
+        matrix, row = work.matrix, team.thread if has_own_row(network, step.source, step, chunk) else work.row
+        kept = (team.thread, team.thread + 1) if is_one else (work.row, memory.narrow.scales.size)
+        vectors = Vectors(source, narrow_rows(memory.narrow, kept[0], kept[1]), row, work.vectors)
+        if is_one:
+            # Every thread has made its own copy, which saves a barrier; the work of one is counted.
+            prepare(matrix, vectors, 0, 1)
+            prepare_cost(meter, matrix, 1 if team.thread == 0 else 0)
+        own = _own_blocks(matrix, step.parts, team)
+        block, real = own[0], 0
+        while block < own[1]:
+            run = _run_from(matrix, step.parts, block, own[1])
+            place = Place(target, work.row, run.column) if run.is_whole else Place(memory.ragged, ragged, 0)
+            product(network.weights, matrix, Span(run.first, run.last, run.rows), vectors, place, meter)
+            _act(step, (target, other), work.row, run, (place, work.vectors))
+            block, real = run.last, real + run.rows
+        action_cost(meter, step, real * work.vectors)

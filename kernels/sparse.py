@@ -97,15 +97,14 @@ def count_kept(mask, rows, columns, kept):
 
 
 @entry
-def measure_sparse(mask, matrix, interleaved, table):
+def measure_sparse(mask, matrix, split, table):
     """Fill the table of a pruned matrix and return the bytes of its blocks' data, behind the table.
 
     Parameters
     ----------
     mask : Mask
     matrix : Matrix
-    interleaved : int
-        Number of equal parts of the rows that are interleaved.
+    split : Split
     table : (packed blocks + 1, 4) int64
         Modified in place.
     """
@@ -115,7 +114,7 @@ def measure_sparse(mask, matrix, interleaved, table):
     masks = mask.columns < WIDE
     # Each block's own figures first, at its place; then the sums of those before it.
     for source in range(blocks):
-        first, filled, to = source_of(source, matrix.rows, interleaved)
+        first, filled, to = source_of(source, matrix.rows, split)
         kept, size, numbers, rows = 0, 0, 0, 0
         for row in range(first, first + filled):
             before = numbers
@@ -152,7 +151,7 @@ def _put(matrix, numbers, n, target, at, inside):
 
 
 @entry
-def pack_sparse(source, matrix, interleaved, blocks, target):
+def pack_sparse(source, matrix, split, blocks, target):
     """Pack some row blocks of a pruned matrix; nothing is checked here.
 
     Parameters
@@ -161,8 +160,7 @@ def pack_sparse(source, matrix, interleaved, blocks, target):
         The mask, the numbers as they are stored, the number before each row, and the bit patterns of the scales (empty
         for floating-point formats).
     matrix : Matrix
-    interleaved : int
-        Number of equal parts of the rows that are interleaved.
+    split : Split
     blocks : (int, int)
         First and last + 1 of the blocks, counted in the order of the source's rows.
     target : (bytes,) uint8
@@ -175,7 +173,7 @@ def pack_sparse(source, matrix, interleaved, blocks, target):
     bits = STORED_BITS[matrix.code]
     masks = mask.columns < WIDE
     for block in range(blocks[0], blocks[1]):
-        first, filled, to = source_of(block, matrix.rows, interleaved)
+        first, filled, to = source_of(block, matrix.rows, split)
         at = TABLE_BYTES * to + table[FIELDS * to + TO_DATA]
         kept = table[FIELDS * to + SEGMENTS]
         for lane in range(filled if scales.size else 0):

@@ -7,10 +7,26 @@ from .attention_steps import keep_cost
 from .charge import Meter
 from .continuous_cache import mix_cost
 from .embedding import embed_cost
+from .experts import choose_cost, mix_experts_cost
 from .inputs import prepare_cost
 from .jit import entry, kernel
 from .matrix import matrix_at, whole_load
-from .network import ATTEND, CELL, EMBED, FREEZE, KEEP, NORMALISE, POSITION, PRODUCT, norm_at, readout_of, step_at
+from .network import (
+    ATTEND,
+    CELL,
+    EMBED,
+    EXPERTS,
+    FREEZE,
+    KEEP,
+    MIX,
+    NORMALISE,
+    POSITION,
+    PRODUCT,
+    ROUTE,
+    norm_at,
+    readout_of,
+    step_at,
+)
 from .norm import norm_cost
 from .product import product_cost
 from .product_step import action_cost
@@ -29,15 +45,24 @@ def _seen(network, step, tokens, kept):
 
 
 @kernel
+def _multiply_cost(network, step, number, rows, tally):
+    """A product of a step with a matrix, for some vectors."""
+    matrix, meter = matrix_at(network.matrices, number), Meter(tally, step.region)
+    prepare_cost(meter, matrix, rows)
+    product_cost(meter, matrix, whole_load(matrix), rows)
+    action_cost(meter, step, matrix.rows * rows)
+
+
+@kernel
 def step_cost(network, step, chunk, kept, tally):
-    """What a step costs for a chunk of tokens, (n,) int64, with ``kept`` positions in the cache before them."""
+    """What a step costs for a chunk of tokens, (n,) int64, with ``kept`` positions in the cache before them.
+
+    Products of experts are apart: ``experts_cost``.
+    """
     tokens = chunk.size
     rows, meter = 1 if step.last else tokens, Meter(tally, step.region)
     if step.kind == PRODUCT:
-        matrix = matrix_at(network.matrices, step.matrix)
-        prepare_cost(meter, matrix, rows)
-        product_cost(meter, matrix, whole_load(matrix), rows)
-        action_cost(meter, step, matrix.rows * rows)
+        _multiply_cost(network, step, step.matrix, rows, tally)
     elif step.kind == NORMALISE:
         norm_cost(meter, norm_at(network.norms, step.matrix), rows)
     elif step.kind == KEEP:
@@ -52,6 +77,10 @@ def step_cost(network, step, chunk, kept, tally):
         angles_cost(meter, network.rotation, tokens)
     elif step.kind == CELL:
         cell_cost(meter, step, step.width)
+    elif step.kind == ROUTE:
+        choose_cost(meter, network.experts, rows)
+    elif step.kind == MIX:
+        mix_experts_cost(meter, network.experts, step.width * rows)
     elif step.kind == FREEZE and step.matrix >= 0:
         norm_cost(meter, norm_at(network.norms, step.matrix), 1)
 
@@ -59,6 +88,8 @@ def step_cost(network, step, chunk, kept, tally):
 @entry
 def chunks_cost(network, chunks, tokens, targets, tally):
     """Charge chunks and a prediction behind each to ``tally`` (modified in place) from the cost laws alone.
+
+    Products of experts are apart: ``experts_cost``.
 
     Parameters
     ----------
@@ -79,3 +110,21 @@ def chunks_cost(network, chunks, tokens, targets, tally):
         readout_cost(readout, targets[n], tally)
         mix_cost(Meter(tally, network.options.continuous_region), network.options.output_width, chunks[n, 2])
         first += chunk.size
+
+
+@entry
+def experts_cost(network, routed, tally):
+    """Charge the products of experts to ``tally`` (modified in place), whose cost depends on who was chosen.
+
+    Parameters
+    ----------
+    network : Network
+    routed : (layers, experts) int64
+        How many tokens passed each expert of each layer.
+    tally : (regions, kinds, 65, 65) int64
+    """
+    for number in range(network.steps.shape[0]):
+        step = step_at(network.steps, number)
+        if step.kind == EXPERTS:
+            for e in range(network.experts.total):
+                _multiply_cost(network, step, step.matrix + e, routed[step.layer, e], tally)

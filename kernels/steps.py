@@ -11,8 +11,25 @@ from .attention_steps import attend_step, keep_step
 from .barrier import share
 from .charge import Meter
 from .embedding import embed_step
+from .expert_steps import mix_step, route_step
 from .jit import inlined
-from .network import ATTEND, CELL, COPY, EMBED, KEEP, NORMALISE, POSITION, PRODUCT, buffer_of, norm_at, rows_of
+from .network import (
+    ATTEND,
+    CELL,
+    COPY,
+    EMBED,
+    EXPERTS,
+    KEEP,
+    MIX,
+    NORMALISE,
+    OWN_ALONE,
+    POSITION,
+    PRODUCT,
+    ROUTE,
+    buffer_of,
+    norm_at,
+    rows_of,
+)
 from .norm import norm_cost, normalise
 from .product_step import multiply_step
 from .recurrent_steps import cell_step, copy_step
@@ -25,7 +42,7 @@ def _normalise(network, memory, step, chunk, team, tally):
     source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
     first, count = rows_of(step, chunk)
     lanes = memory.lanes[team.thread]
-    if chunk.tokens.size == 1 and network.buffers[step.target, 2]:
+    if chunk.tokens.size == 1 and network.buffers[step.target, 2] == OWN_ALONE:
         normalise(network.weights, norm, epsilon, (source[first], target[team.thread]), lanes)
         norm_cost(Meter(tally, step.region), norm, 1 if team.thread == 0 else 0)
         return
@@ -63,7 +80,7 @@ def _position(network, step, chunk, team, tally):
 @inlined
 def run_step(network, memory, step, chunk, team, tally):
     """One thread's part of a step for a chunk of tokens."""
-    if step.kind == PRODUCT:
+    if step.kind == PRODUCT or step.kind == EXPERTS:
         multiply_step(network, memory, step, chunk, team, tally)
     elif step.kind == NORMALISE:
         _normalise(network, memory, step, chunk, team, tally)
@@ -79,5 +96,9 @@ def run_step(network, memory, step, chunk, team, tally):
         cell_step(network, memory, step, team, tally)
     elif step.kind == COPY:
         copy_step(network, memory, step, team)
+    elif step.kind == ROUTE:
+        route_step(network, memory, step, chunk, team, tally)
+    elif step.kind == MIX:
+        mix_step(network, memory, step, chunk, team, tally)
     else:
         _freeze(network, memory, step, chunk, team, tally)

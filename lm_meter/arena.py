@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import mmap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
 from .kernels.lanes import LANES
 from .kernels.matrix import DENSE, Matrix, place_matrix
 from .kernels.multiply import loop_of, multiply_address
-from .kernels.packing import ALL_FINITE, exponent_mask, pack_blocks, pack_integers, packed_blocks
+from .kernels.packing import ALL_FINITE, Split, exponent_mask, pack_blocks, pack_integers, packed_blocks
 from .kernels.sparse import FIELDS as TABLE_FIELDS
 from .kernels.sparse import OVERREAD, measure_sparse, pack_sparse, sparse_bytes
 from .npz import ALIGNMENT
@@ -32,13 +32,20 @@ _SLAB = 16 << 20
 class MatrixSource:
     """A matrix of a checkpoint that is to be packed.
 
-    Names of its weight and bias, its interleaved parts, and whether its rows are the columns of what is stored.
+    Names of its weight and bias, its interleaved parts, whether its rows are the columns of what is stored, and its
+    sections.
     """
 
     weight: str
     bias: str | None
     interleaved: int = 1
     transposed: bool = False
+    sections: int = 1
+
+    @property
+    def split(self) -> Split:
+        """How its rows are packed."""
+        return Split(max(self.interleaved, self.sections), self.interleaved > 1)
 
 
 def _aligned(n: int) -> int:
@@ -86,9 +93,8 @@ def pack_weights(
         else:
             _pack_floats(checkpoint, source, (arena, matrix.offset), team)
         if source.bias is not None:
-            _pack_floats(
-                checkpoint, MatrixSource(source.bias, None, source.interleaved), (arena, matrix.bias_offset), team
-            )
+            bias = replace(source, weight=source.bias, bias=None, transposed=False)
+            _pack_floats(checkpoint, bias, (arena, matrix.bias_offset), team)
     return arena, matrices, places
 
 
@@ -102,7 +108,7 @@ def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:
                 "too; expected floating-point numbers, none pruned, or adaptive.tied_projections: false"
             )
         shape = shape[::-1]
-    matrix = place_matrix(shape, declared.scheme(shape[1]))
+    matrix = place_matrix(shape, declared.scheme(shape[1]))._replace(sections=source.sections)
     if declared.block:
         counts = checkpoint.kept(source.weight).counts
         matrix = matrix._replace(terms=int(counts.sum()), filled=int((counts > 0).sum()))
@@ -122,12 +128,12 @@ def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[li
 
     for source in sources:
         matrix = describe_matrix(checkpoint, source)
-        blocks = packed_blocks(matrix.rows, source.interleaved)
+        blocks = packed_blocks(matrix.rows, source.split.parts)
         nbytes = blocks * matrix.block_bytes
         if matrix.pruned != DENSE:
             table = np.zeros((blocks + 1, TABLE_FIELDS), np.int64)
             mask = checkpoint.kept(source.weight).mask
-            nbytes = table.nbytes + measure_sparse(mask, matrix, source.interleaved, table) + OVERREAD
+            nbytes = table.nbytes + measure_sparse(mask, matrix, source.split, table) + OVERREAD
             matrix = matrix._replace(data_bytes=sparse_bytes(table))
             tables[source.weight] = table
         matrix = matrix._replace(offset=reserve(nbytes), multiply=multiply_address(loop_of(matrix)))
@@ -155,7 +161,7 @@ def _pack_floats(checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.n
     if source.transposed:
         bits = np.ascontiguousarray(bits.T)
     rows, columns = bits.shape
-    blocks = packed_blocks(rows, source.interleaved)
+    blocks = packed_blocks(rows, source.split.parts)
     block_bytes = columns * LANES * bits.itemsize
     target = arena[offset : offset + blocks * block_bytes].view(bits.dtype).reshape(blocks, columns, LANES)
     mask = exponent_mask(checkpoint.formats[name].code)
@@ -163,7 +169,7 @@ def _pack_floats(checkpoint: Checkpoint, source: MatrixSource, place: tuple[np.n
     for shares in _shares(blocks, block_bytes, team):
 
         def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
-            failed[thread] = pack_blocks(bits, target, source.interleaved, mask, shares[thread])
+            failed[thread] = pack_blocks(bits, target, source.split, mask, shares[thread])
 
         team.run(work)
         for row in failed:
@@ -192,12 +198,12 @@ def _pack_integers(
     values = checkpoint.verified(source.weight)
     stored = checkpoint.view(values)
     halves = np.stack(scales)
-    blocks = packed_blocks(matrix.rows, source.interleaved)
+    blocks = packed_blocks(matrix.rows, source.split.parts)
     target = arena[matrix.offset : matrix.offset + blocks * matrix.block_bytes].reshape(blocks, matrix.block_bytes)
     for shares in _shares(blocks, matrix.block_bytes, team):
 
         def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
-            pack_integers(stored, halves, matrix, source.interleaved, shares[thread], target)
+            pack_integers(stored, halves, matrix, source.split, shares[thread], target)
 
         team.run(work)
         checkpoint.forget(values)
@@ -226,7 +232,7 @@ def _pack_pruned(
     for shares in _shares(len(table) - 1, max(1, nbytes // len(table)), team):
 
         def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
-            pack_sparse(held, matrix, source.interleaved, shares[thread], target)
+            pack_sparse(held, matrix, source.split, shares[thread], target)
 
         team.run(work)
     checkpoint.forget(values)

@@ -11,7 +11,7 @@ from lm_meter.kernels.inputs import Narrow, Vectors, prepare, prepare_cost
 from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import NONE, place_matrix
 from lm_meter.kernels.multiply import loop_of, multiply_address
-from lm_meter.kernels.packing import exponent_mask, pack_blocks, pack_integers, packed_blocks
+from lm_meter.kernels.packing import Split, exponent_mask, pack_blocks, pack_integers, packed_blocks
 from lm_meter.kernels.product import Place, Span, product
 from lm_meter.kernels.tile import TILE_TOKENS
 
@@ -36,16 +36,19 @@ class PackedMatrix:
     ``values`` are the weights as float64; of an integer format ``numbers``, ``scales`` and ``offsets`` make them up.
     """
 
-    def __init__(self, rows, columns, scheme, bias=False, seed=0):
+    def __init__(self, rows, columns, scheme, bias=False, seed=0, sections=1):
+        self.split = Split(sections)
         self.rng = np.random.default_rng(seed)
-        self.scheme, self.blocks = scheme, packed_blocks(rows)
-        self.matrix = place_matrix((rows, columns), scheme)
+        self.scheme, self.blocks = scheme, packed_blocks(rows, sections)
+        self.matrix = place_matrix((rows, columns), scheme)._replace(sections=sections)
         size = self.blocks * self.matrix.block_bytes
         start = size + formats.CODEBOOK_ENTRIES
         bias_format = formats.NAMES[min(scheme.code, formats.BFLOAT16)]
         bias_bits, self.bias = stored(self.rng.standard_normal(rows), bias_format)
         self.weights = aligned_bytes(start + self.blocks * 16 * bias_bits.itemsize)
-        self.weights[start:].view(bias_bits.dtype)[:rows] = bias_bits
+        places = self.weights[start:].view(bias_bits.dtype).reshape(self.blocks, 1, 16)
+        mask = exponent_mask(min(scheme.code, formats.BFLOAT16))
+        pack_blocks(bias_bits.reshape(-1, 1), places, self.split, mask, (0, self.blocks))
         packed = self.weights[:size].reshape(self.blocks, -1)
         if formats.is_integer(scheme.code):
             self._pack_integers(packed, size)
@@ -64,7 +67,7 @@ class PackedMatrix:
         shape = self.matrix.rows, self.matrix.columns
         bits, values = stored(self.rng.standard_normal(shape), formats.NAMES[self.matrix.code])
         target = packed.view(bits.dtype).reshape(self.blocks, shape[1], 16)
-        pack_blocks(bits, target, 1, exponent_mask(self.matrix.code), (0, self.blocks))
+        pack_blocks(bits, target, self.split, exponent_mask(self.matrix.code), (0, self.blocks))
         self.values = values.astype(np.float64)
 
     def _pack_integers(self, packed, book_at):
@@ -84,7 +87,7 @@ class PackedMatrix:
         self.scales = self.rng.uniform(2.0**-8, 2.0**-6, groups).astype(np.float16)
         self.offsets = self.rng.normal(0, 0.1, groups).astype(np.float16) if matrix.has_offsets else None
         halves = [self.scales] if self.offsets is None else [self.scales, self.offsets]
-        pack_integers(source, np.stack(halves).view(np.uint16), matrix, 1, (0, self.blocks), packed)
+        pack_integers(source, np.stack(halves).view(np.uint16), matrix, self.split, (0, self.blocks), packed)
         self.values = self.numbers * np.repeat(self.scales.astype(np.float64), matrix.group, axis=1)
         if self.offsets is not None:
             self.values += np.repeat(self.offsets.astype(np.float64), matrix.group, axis=1)

@@ -8,7 +8,7 @@ from packed import PackedMatrix, half_bytes
 from lm_meter.kernels import formats
 from lm_meter.kernels.matrix import NONE, place_matrix
 from lm_meter.kernels.multiply import loop_of, multiply_address
-from lm_meter.kernels.packing import packed_blocks
+from lm_meter.kernels.packing import Split, packed_blocks
 from lm_meter.kernels.sparse import (
     OVERREAD,
     Mask,
@@ -26,10 +26,10 @@ class PrunedMatrix(PackedMatrix):
     integer format, values of the others. ``values`` are the weights as float64, zero where they were pruned.
     """
 
-    def __init__(self, shape, block, scheme, density=0.5, seed=0):
+    def __init__(self, shape, block, scheme, density=0.5, seed=0, sections=1):
         rows, columns = shape
         self.rng = np.random.default_rng(seed)
-        self.scheme, self.blocks, self.bias = scheme._replace(pruned=block[1]), packed_blocks(rows), None
+        self.scheme, self.blocks, self.bias = scheme._replace(pruned=block[1]), packed_blocks(rows, sections), None
         kept_blocks = self.rng.random((rows // block[0], columns // block[1])) < density
         self.kept = np.kron(kept_blocks, np.ones(block, bool)).astype(bool)
         mask = Mask(np.packbits(kept_blocks.reshape(-1), bitorder="little"), *block)
@@ -37,14 +37,14 @@ class PrunedMatrix(PackedMatrix):
         count_kept(mask, rows, columns, counts)
         assert np.array_equal(counts, self.kept.sum(axis=1))
 
-        matrix = place_matrix(shape, self.scheme)
+        matrix = place_matrix(shape, self.scheme)._replace(sections=sections)
         table = np.zeros((self.blocks + 1, 4), np.int64)
-        size = table.nbytes + measure_sparse(mask, matrix, 1, table)
+        size = table.nbytes + measure_sparse(mask, matrix, Split(sections), table)
         self.weights = aligned_bytes(-(-size // 64) * 64 + OVERREAD)
         self.weights[: table.nbytes] = table.reshape(-1).view(np.uint8)
         numbers, scales = self._numbers(counts.sum())
         starts = np.cumsum(counts) - counts
-        pack_sparse((mask, numbers, starts, scales), matrix, 1, (0, self.blocks), self.weights[:size])
+        pack_sparse((mask, numbers, starts, scales), matrix, Split(sections), (0, self.blocks), self.weights[:size])
         self.matrix = matrix._replace(
             terms=int(self.kept.sum()),
             filled=int((counts > 0).sum()),

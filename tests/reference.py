@@ -126,10 +126,17 @@ def kept(weights, x):
     return [(w, value) for w, value in zip(weights, x, strict=True) if w is not None]
 
 
+def sections(x, rows, columns):
+    """What each row of a grouped matrix meets: of inputs in equal runs the first meets the first rows, and so on."""
+    count = len(x) // columns
+    return [x[row // (rows // count) * columns :][:columns] for row in range(rows)]
+
+
 def product(ledger, weights, bits, x, bias=None, bias_bits=None):
     """Matrix-vector product: each row a dot product, then its bias."""
     out = []
-    for row, weight_row in enumerate(weights):
+    own = sections(x, len(weights), len(weights[0]))
+    for row, (weight_row, x) in enumerate(zip(weights, own, strict=True)):
         # A weight is the first input of its multiply, the activation the second.
         terms = [ledger.number(w, bits) * value for w, value in kept(weight_row, x)]
         value = total(Counted(term.value, ACTIVATION, ledger) for term in terms) if terms else ledger.number(0, 32)
@@ -189,13 +196,15 @@ class Integers:
         elif input_bits == 16:
             x = [value.rounded_to_half() for value in x]
         parts = [x[first : first + self.group] for first in range(0, len(x), self.group)]
+        in_row = len(self.scales[0])
         sums = [total(Counted(v.value, ACTIVATION, ledger) for v in part) for part in parts] if self.offsets else None
         if sums and step is not None:
             sums = [value.converted(ACTIVATION) for value in sums]
         out = []
+        section = len(self.numbers) * in_row // len(parts)  # rows that meet the same inputs
         for row, numbers in enumerate(self.numbers):
-            value = None
-            for g, part in enumerate(parts):
+            value, first = None, row // section * in_row
+            for g, part in enumerate(parts[first : first + in_row]):
                 own = numbers[g * self.group : (g + 1) * self.group]
                 terms = [ledger.number(n, self.bits) * v for n, v in kept(own, part)]
                 dot = accumulated(ledger, terms, accumulator)
@@ -204,7 +213,7 @@ class Integers:
                 scaled = ledger.number(self.scales[row][g], 16) * Counted(dot.value, ACTIVATION, ledger)
                 value = scaled if value is None else value + scaled
                 if self.offsets:
-                    value = value + ledger.number(self.offsets[row][g], 16) * sums[g]
+                    value = value + ledger.number(self.offsets[row][g], 16) * sums[first + g]
             out.append(value if step is None else value * step)
         return out
 

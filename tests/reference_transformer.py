@@ -51,17 +51,36 @@ def activated(ledger, function, x):
     return x
 
 
+def routed(logits, used, normalised):
+    """Numbers of the largest logits, the lower one first of equals, and their shares of all or of each other."""
+    left, chosen = list(range(len(logits))), []
+    for _ in range(used):
+        best = left[0]
+        for e in left[1:]:
+            if logits[e].larger(logits[best]).value > logits[best].value:
+                best = e
+        left.remove(best)
+        chosen.append(best)
+    shared = chosen if normalised else range(len(logits))
+    exponentials = {e: (logits[e] - logits[chosen[0]]).exp() for e in shared}
+    z = total(exponentials.values())
+    return chosen, [exponentials[e] / z for e in chosen]
+
+
 class Transformer:
     """A decoder-only transformer.
 
     ``arrays`` as in a checkpoint, as lists or ``Integers``; ``bits`` the declared widths; ``inputs`` the width of the
     inputs of each matrix of integers, and what its accumulator is; ``window``: past positions that a query sees.
+    ``routed`` counts, for each layer, the tokens that passed each expert.
     """
 
     def __init__(self, config, arrays, bits, inputs, window):
         self.config, self.arrays, self.bits, self.inputs, self.window = config, arrays, bits, inputs, window
         self.ledger = Ledger()
         self.ends = Ends(config, arrays, bits, inputs, self.ledger)
+        experts = config["feed_forward"].get("experts", {"count": 0})
+        self.routed = [[0] * experts["count"] for _ in range(config["dimensions"]["layers"])]
         self.forget()
 
     def forget(self):
@@ -152,19 +171,33 @@ class Transformer:
                 out += self._attended(q, layer, head // (heads // shared))
             return out
 
-    def _feed_forward(self, name, x):
+    def _feed_forward(self, name, region, x):
         feed = self.config["feed_forward"]
         if feed["gated"]:
-            with self.ledger.in_region(f"{name}.gate"):
+            with self.ledger.in_region(f"{region}.gate"):
                 gate = self._product(f"{name}.gate", x)
-            with self.ledger.in_region(f"{name}.input"):
+            with self.ledger.in_region(f"{region}.input"):
                 hidden = self._product(f"{name}.input", x)
                 hidden = [activated(self.ledger, feed["activation"], g) * h for g, h in zip(gate, hidden, strict=True)]
         else:
-            with self.ledger.in_region(f"{name}.input"):
+            with self.ledger.in_region(f"{region}.input"):
                 hidden = [activated(self.ledger, feed["activation"], h) for h in self._product(f"{name}.input", x)]
-        with self.ledger.in_region(f"{name}.output"):
+        with self.ledger.in_region(f"{region}.output"):
             return self._product(f"{name}.output", hidden)
+
+    def _mixture(self, layer, x):
+        """What the experts that a router chooses make of a vector, mixed."""
+        feed, experts = f"layers.{layer}.feed_forward", self.config["feed_forward"]["experts"]
+        with self.ledger.in_region(f"{feed}.router"):
+            logits = self._product(f"{feed}.router", x)
+        with self.ledger.in_region(f"{feed}.mixture"):
+            chosen, weights = routed(logits, experts["used"], experts["normalised"])
+        out = []
+        for e in chosen:
+            self.routed[layer][e] += 1
+            out.append(self._feed_forward(f"{feed}.experts.{e}", f"{feed}.experts", x))
+        with self.ledger.in_region(f"{feed}.mixture"):
+            return [total(v * w for v, w in zip(column, weights, strict=True)) for column in zip(*out, strict=True)]
 
     def _add(self, region, x, y):
         with self.ledger.in_region(region):
@@ -190,7 +223,10 @@ class Transformer:
         if not before:
             x = self._norm(f"{attention}.norm", x)
         source = self._norm(f"{feed}.norm", x) if before else x
-        x = self._add(f"{feed}.output", x, self._feed_forward(feed, source))
+        if "experts" in self.config["feed_forward"]:
+            x = self._add(f"{feed}.mixture", x, self._mixture(layer, source))
+        else:
+            x = self._add(f"{feed}.output", x, self._feed_forward(feed, feed, source))
         return x if before else self._norm(f"{feed}.norm", x)
 
     def advance(self, token, is_last=True):

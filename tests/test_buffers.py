@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from guarded import Guarded
-from tiny import ADAPTIVE, tiny_parts
+from test_transformer import NARROWED, WORDS
+from tiny import ADAPTIVE, narrowed, tiny_parts
 from tiny_transformer import KINDS, transformer_parts
 
 import lm_meter
@@ -14,7 +15,6 @@ from lm_meter.kernels.clock import UNTIMED
 from lm_meter.kernels.readout import Predictions
 from lm_meter.threads import ThreadTeam
 
-WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))
 RECURRENT = {
     "lstm": {},
     "lstm, projection": {"embedding": 20, "hidden": (33,), "projection": 20, "tied": True, "dtype": "float16"},
@@ -27,11 +27,14 @@ RECURRENT = {
 
 
 def _parts(name):
+    if name in NARROWED:
+        kind, formats = NARROWED[name]
+        return narrowed(*transformer_parts(kind, WORDS), formats)
     return tiny_parts(words=WORDS, **RECURRENT[name]) if name in RECURRENT else transformer_parts(name, WORDS)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("name", [*RECURRENT, *KINDS])
+@pytest.mark.parametrize("name", [*RECURRENT, *KINDS, *NARROWED])
 def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
     config, arrays = _parts(name)
     lm_meter.write_checkpoint(tmp_path / "model.npz", config, arrays)

@@ -18,12 +18,12 @@ GOLDEN = Path(__file__).parent / "golden" / "transformers.npz"
 CASES = ("gpt2", "gpt2_exact_gelu", "llama", "llama_tied_biases_wide_heads")
 
 
-def _converted(case, folder):
+def converted(case, folder, golden=GOLDEN):
     """The case's checkpoint, its tokens and their log-probabilities."""
-    with np.load(GOLDEN) as golden:
-        (folder / "config.json").write_bytes(golden[f"{case}/config"].tobytes())
-        (folder / "model.safetensors").write_bytes(golden[f"{case}/weights"].tobytes())
-        tokens, expected = golden[f"{case}/tokens"], golden[f"{case}/log_probs"]
+    with np.load(golden) as found:
+        (folder / "config.json").write_bytes(found[f"{case}/config"].tobytes())
+        (folder / "model.safetensors").write_bytes(found[f"{case}/weights"].tobytes())
+        tokens, expected = found[f"{case}/tokens"], found[f"{case}/log_probs"]
     words = {f"w{n}": n for n in range(json.loads((folder / "config.json").read_bytes())["vocab_size"] - 128)}
     letters = {chr(n): len(words) + n for n in range(128)}
     model = {"type": "BPE", "vocab": words | letters, "merges": []}
@@ -38,7 +38,7 @@ def _converted(case, folder):
 def test_log_probabilities_are_those_of_the_library(case, tmp_path):
     pytest.importorskip("safetensors")
     pytest.importorskip("tokenizers")
-    opened, tokens, expected = _converted(case, tmp_path)
+    opened, tokens, expected = converted(case, tmp_path)
     runtime = opened.architecture.load(opened, ThreadTeam(2), Context("cache", 512))
     runtime.reserve(64)
     actual = runtime.run(tokens[:-1], tokens[1:], 64, runtime.new_tallies())

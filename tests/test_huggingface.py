@@ -61,7 +61,7 @@ def test_a_folder_is_taken_as_it_is(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "rwkv"}, "/config.json: model_type is 'rwkv'; expected one of gpt2, llama"),
+        ({"model_type": "rwkv"}, "/config.json: model_type is 'rwkv'; expected one of gpt2, llama, mixtral"),
         ({"hidden_size": None}, "/config.json: has no hidden_size"),
         ({"hidden_act": "swish_beta"}, "/config.json: the activation is 'swish_beta'; expected one of gelu_new, gelu"),
         ({"rope_scaling": {"factor": 2}}, "/config.json: scales its rotary positions, which is not known here"),

@@ -23,12 +23,36 @@ NARROW = {
     "layers.1.feed_forward.gate.weight": {"format": "float16", "block": (1, 4)},
     "layers.1.feed_forward.input.weight": HALF,
 }
+# Of a grouped layer in every way that inputs are prepared.
+NARROW_GROUPS = {
+    "layers.0.attention.query.weight": {"format": "int4", "activations": 8, "offsets": True},
+    "layers.0.attention.key.weight": HALF,
+    "layers.0.attention.output.weight": {"format": "codebook4", "offsets": True},
+    "layers.1.attention.query.weight": {"format": "int8", "block": (1, 1)},
+    "layers.1.feed_forward.gate.weight": INT8,
+    "layers.1.feed_forward.input.weight": {"format": "int4", "activations": 16},
+    "layers.1.feed_forward.output.weight": {"format": "float16", "block": (2, 1)},
+}
+# Experts that cost different numbers of operations.
+NARROW_EXPERTS = {
+    "layers.0.feed_forward.router.weight": INT8,
+    "layers.0.feed_forward.experts.1.gate.weight": INT8,
+    "layers.0.feed_forward.experts.2.input.weight": HALF,
+    "layers.0.feed_forward.experts.3.output.weight": {"format": "float16", "block": (1, 4)},
+    "layers.1.feed_forward.experts.0.output.weight": {"format": "int4"},
+}
+NARROWED = {
+    "narrow": ("llama", NARROW),
+    "narrow groups": ("grouped", NARROW_GROUPS),
+    "narrow experts": ("mixtral", NARROW_EXPERTS),
+}
 POLICIES = [Context("cache", 5), Context("recompute", 5), Context("segment", 4), Context("segment", 5, 2)]
 
 
 def _parts(name):
-    if name == "narrow":
-        return narrowed(*transformer_parts("llama", WORDS), NARROW)
+    if name in NARROWED:
+        kind, formats = NARROWED[name]
+        return narrowed(*transformer_parts(kind, WORDS), formats)
     kind, _, dtype = name.partition(", ")
     return transformer_parts(kind, WORDS, dtype or "float32")
 
@@ -83,7 +107,7 @@ def _by_hand(model, context, tokens):
 
 
 @pytest.mark.parametrize("context", POLICIES, ids=str)
-@pytest.mark.parametrize("name", [*KINDS, "gpt, float16", "llama, bfloat16", "micronet, float16", "narrow"])
+@pytest.mark.parametrize("name", [*KINDS, "gpt, float16", "llama, bfloat16", "micronet, float16", *NARROWED])
 def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
     if name.startswith("gpt") and context.policy == "cache":
         context = Context("cache", 9)  # a cache does not slide over learned positions
@@ -94,12 +118,13 @@ def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
 
     actual, tally, runtime = _run(opened, context, tokens[:-1], tokens[1:])
     text = np.array(entered), tokens[1:]
-    regions, law = opened.architecture.chunk_tally(opened, np.array(chunks, np.int64), context, text)
+    routed = np.array(model.routed) if opened.model_config.mixture else None
+    regions, law = opened.architecture.chunk_tally(opened, np.array(chunks, np.int64), context, text, routed)
 
     # A logit of 16 to 32 has neighbours 2**-19 apart, and larger ones in proportion; some dozens of such roundings. An
     # activation that is rounded to 8 or 16 bits and lies by less than that beside the middle of two neighbours, 2**-11
     # or 2**-7 of it apart, can go to the other one.
-    tolerance = 2e-3 if name == "narrow" else 2e-5
+    tolerance = 2e-3 if name in NARROWED else 2e-5
     np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=tolerance)
     assert np.array_equal(tally, law)
     rows = {(r.region, r.kind, r.bits_a, r.bits_b): r.count for r in rows_of(tally, regions)}
@@ -108,7 +133,7 @@ def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
 
 
 @pytest.mark.parametrize("context", POLICIES, ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *NARROWED])
 def test_block_threads_and_pieces_change_no_bit(kind, context, tmp_path):
     if kind == "gpt" and context.policy == "cache":
         context = Context("cache", 9)
@@ -147,7 +172,7 @@ def test_with_one_layer_recomputing_and_keeping_are_the_same(tmp_path):
     assert kept.tobytes() == recomputed.tobytes()
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt"])
+@pytest.mark.parametrize("kind", ["llama", "gpt", "grouped", "grouped finely", "mixtral", "switch"])
 def test_recomputing_is_running_each_window_afresh(kind, tmp_path):
     opened, _ = _opened(kind, tmp_path, dimensions={"layers": 3})
     tokens, context = _tokens(30), Context("recompute", 8)

@@ -47,6 +47,27 @@ def _refused(kind, *path_and_value):
             "positions.kind is relative, but attention.window is null; expected the farthest distance",
         ),
         (
+            ("attention", "groups", {"gate": 2}),
+            "attention.groups.gate has no meaning; expected query, key, value, output",
+        ),
+        (
+            ("attention", "groups", {"query": 0}),
+            "attention.groups.query is 0; expected a whole number from 1 to 16777216",
+        ),
+        (
+            ("feed_forward", "groups", {"output": 3}),
+            "feed_forward.groups.output is 3; expected a divisor of its 24 outputs and 20 inputs",
+        ),
+        (("feed_forward", "experts", 4), "feed_forward.experts is 4; expected a JSON object"),
+        (
+            ("feed_forward", "experts", {"count": 4, "used": 5, "normalised": True, "bias": False}),
+            "feed_forward.experts.used is 5, but there are 4 experts; expected at most as many",
+        ),
+        (
+            ("feed_forward", "experts", {"count": 4, "used": 2, "bias": False}),
+            "config.json has no feed_forward.experts.normalised; see checkpoints/README.md",
+        ),
+        (
             ("positions", {"kind": "learned", "count": 8}),
             "dimensions.context is 9, but there are 8 learned positions; expected at most as many",
         ),

@@ -54,6 +54,38 @@ ADAPTIVE = {
     "bias": {"attention": True, "attention_output": False, "feed_forward": True, "softmax": True},
 }  # fmt: skip
 CONTINUOUS = {**LLAMA, "continuous_cache": {"size": 4, "theta": 0.3, "lambda": 0.1}}
+# Sections of 12 rows of 17 columns, 17 of 12 and 33 of 17: neither whole lanes nor whole row blocks.
+GROUPED = {
+    "dimensions": {"width": 34, "head_width": 6, "feed_forward": 66, "key_value_heads": 2},
+    "positions": {"kind": "rotary", "pairs": "halves", "base": 500.0, "rotated": 6},
+    "norm": {"kind": "layer", "place": "before", "final": True, "bias": True, "epsilon": 1e-5},
+    "attention": {"groups": {"query": 2, "key": 2, "output": 2}},
+    "feed_forward": {"activation": "silu", "gated": True, "groups": {"gate": 2, "input": 2, "output": 2}},
+    "bias": {"attention": True, "attention_output": False, "feed_forward": True, "softmax": False},
+}
+# Of 16 rows of 8 to 32 columns, and of 3 rows of 2.
+FINELY_GROUPED = {
+    "dimensions": {"width": 48, "head_width": 8, "feed_forward": 96, "key_value_heads": 4},
+    "positions": {"kind": "rotary", "pairs": "adjacent", "base": 500.0, "rotated": 6},
+    "norm": {"kind": "root_mean_square", "place": "after", "final": False, "bias": False, "epsilon": 1e-5},
+    "attention": {"groups": {"query": 2, "output": 16}},
+    "feed_forward": {"activation": "gelu", "gated": False, "groups": {"input": 6, "output": 3}},
+}
+MIXTRAL = {
+    **LLAMA,
+    "feed_forward": {
+        "activation": "silu", "gated": True,
+        "experts": {"count": 5, "used": 2, "normalised": True, "bias": False},
+    },
+}  # fmt: skip
+SWITCH = {
+    **POST_NORM,
+    "dimensions": {"layers": 2, "feed_forward": 21},
+    "feed_forward": {
+        "activation": "relu", "gated": False, "groups": {"input": 3},
+        "experts": {"count": 18, "used": 1, "normalised": False, "bias": True},
+    },
+}  # fmt: skip
 KINDS = {
     "llama": LLAMA,
     "gpt": GPT,
@@ -62,6 +94,10 @@ KINDS = {
     "micronet": MICRONET,
     "adaptive": ADAPTIVE,
     "continuous": CONTINUOUS,
+    "grouped": GROUPED,
+    "grouped finely": FINELY_GROUPED,
+    "mixtral": MIXTRAL,
+    "switch": SWITCH,
 }
 _DEFAULTS = {
     "attention": {},

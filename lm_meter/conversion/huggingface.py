@@ -1,4 +1,4 @@
-"""Hugging Face folders of the GPT-2 and Llama families: ``config.json``, ``*.safetensors``, ``tokenizer.json``."""
+"""Hugging Face folders of the GPT-2, Llama and Mixtral families: ``config.json``, ``*.safetensors``, a tokenizer."""
 
 from __future__ import annotations
 
@@ -148,13 +148,35 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _feed_forward_parts(experts: int) -> list[tuple[str, str, str]]:
+    """Which bias they have, and their names there and here."""
+    if not experts:
+        names = (("gate_proj", "gate"), ("up_proj", "input"), ("down_proj", "output"))
+        return [("mlp", f"mlp.{theirs}", f"feed_forward.{ours}") for theirs, ours in names]
+    found, inside = [("mlp", "block_sparse_moe.gate", "feed_forward.router")], "block_sparse_moe.experts"
+    for expert in range(experts):
+        for theirs, ours in (("w1", "gate"), ("w3", "input"), ("w2", "output")):
+            found.append(("mlp", f"{inside}.{expert}.{theirs}", f"feed_forward.experts.{expert}.{ours}"))
+    return found
+
+
+def _mixture(source: _Source, experts: int) -> dict[str, Any]:
+    if not experts:
+        return {}
+    used = source.get("num_experts_per_tok", 2)
+    return {"experts": {"count": experts, "used": used, "normalised": True, "bias": False}}
+
+
 def _read_llama(source: _Source) -> dict[str, Any]:
     width, layers, heads = (source.get(k) for k in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
     head = source.get("head_dim", width // heads)
     rotary = source.config.get("rope_parameters") or {}
     if source.config.get("rope_scaling") or rotary.get("rope_type", "default") != "default":
         raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
+    experts = source.get("num_local_experts") if source.get("model_type") == "mixtral" else 0
     biases = {"attention": bool(source.config.get("attention_bias")), "mlp": bool(source.config.get("mlp_bias"))}
+    # Theirs counts a token's own position, ours the past ones. A Llama has none.
+    windowed = bool(experts and source.config.get("sliding_window"))
     source.take("model.embed_tokens.weight", "embedding")
     for layer in range(layers):
         theirs, ours = f"model.layers.{layer}", f"layers.{layer}"
@@ -165,9 +187,7 @@ def _read_llama(source: _Source) -> dict[str, Any]:
             ("attention", "self_attn.k_proj", "attention.key"),
             ("attention", "self_attn.v_proj", "attention.value"),
             ("attention", "self_attn.o_proj", "attention.output"),
-            ("mlp", "mlp.gate_proj", "feed_forward.gate"),
-            ("mlp", "mlp.up_proj", "feed_forward.input"),
-            ("mlp", "mlp.down_proj", "feed_forward.output"),
+            *_feed_forward_parts(experts),
         ):
             source.take(f"{theirs}.{part}.weight", f"{ours}.{name}.weight")
             if biases[kind]:
@@ -184,9 +204,13 @@ def _read_llama(source: _Source) -> dict[str, Any]:
             "key_value_heads": source.get("num_key_value_heads", heads), "head_width": head,
             "feed_forward": source.get("intermediate_size"), "context": source.get("max_position_embeddings"),
         },
+        "attention": {"window": source.get("sliding_window") - 1} if windowed else {},
         "positions": {"kind": "rotary", "pairs": "halves", "base": float(base), "rotated": head},
         "norm": llama_norm(float(source.get("rms_norm_eps", 1e-6))),
-        "feed_forward": {"activation": _activation(source, source.get("hidden_act", "silu")), "gated": True},
+        "feed_forward": {
+            "activation": _activation(source, source.get("hidden_act", "silu")), "gated": True,
+            **_mixture(source, experts),
+        },
         "bias": {
             "attention": biases["attention"], "attention_output": biases["attention"], "feed_forward": biases["mlp"],
             "softmax": False,
@@ -195,4 +219,4 @@ def _read_llama(source: _Source) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_FAMILIES = {"gpt2": _read_gpt2, "llama": _read_llama}
+_FAMILIES = {"gpt2": _read_gpt2, "llama": _read_llama, "mixtral": _read_llama}

@@ -31,6 +31,12 @@ class Fields:
         """Whether an entry is there and not null."""
         return self._entries.get(key) is not None
 
+    def check_keys(self, known: Sequence[str]) -> None:
+        """Refuse entries that have no meaning."""
+        for key in self._entries:
+            if key not in known:
+                raise CheckpointError(f"{self.path}: {self._where}{key} has no meaning; expected {', '.join(known)}")
+
     def _refuse(self, key: str, expected: str) -> CheckpointError:
         found = self._entries[key]
         return CheckpointError(f"{self.path}: {self._where}{key} is {found!r}; expected {expected}")

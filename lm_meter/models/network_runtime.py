@@ -16,6 +16,7 @@ from ..kernels.attention import FRONT, Cache
 from ..kernels.barrier import Team
 from ..kernels.bins import Bin
 from ..kernels.continuous_cache import Continuous
+from ..kernels.experts import Experts, Routes
 from ..kernels.lanes import LANES
 from ..kernels.lookup import Table
 from ..kernels.network import Memory, Network
@@ -24,7 +25,16 @@ from ..tables import lookup_table
 from ..threads import ThreadTeam
 from .plan import Plan
 from .readout_memory import continuous_memory, readout_buffers, readout_rows
-from .runtime import Runtime, most_groups, narrow_inputs, padded, zeros
+from .runtime import Runtime, most_groups, narrow_inputs, padded, widest_inputs, zeros
+
+
+def _routes(experts: Experts, rows: int, threads: int) -> Routes:
+    count, used = experts.total, experts.used
+    return Routes(
+        chosen=np.zeros((rows, used, 2), np.int64),
+        weights=zeros(rows, used),
+        shares=np.zeros((threads, count, 2), np.int64),
+    )
 
 
 class NetworkRuntime(Runtime):
@@ -41,7 +51,8 @@ class NetworkRuntime(Runtime):
     _network: Network
     _memory: Memory
 
-    def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, plan: Plan) -> None:
+    def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, plan: Plan, expert_share: float = 1.0) -> None:
+        """Pack the weights; a step reads ``expert_share`` of those of experts."""
         super().__init__(team, plan.regions)
         self.config: Any = checkpoint.model_config
         self.vocabulary = self.config.vocabulary
@@ -50,6 +61,8 @@ class NetworkRuntime(Runtime):
         self._plan = plan
         self.step_bytes = sum(matrix.nbytes for matrix in self._matrices[: plan.readout])
         self.readout_bytes = sum(matrix.nbytes for matrix in self._matrices[plan.readout : plan.readout_end])
+        unread = sum(self._matrices[number].nbytes for number in plan.expert_matrices)
+        self.step_bytes -= int((1 - expert_share) * unread)
         self._use_few_threads()
         self._state = np.zeros(2, np.int64)
 
@@ -62,18 +75,21 @@ class NetworkRuntime(Runtime):
 
     def _set_memory(self, rows: int, cache: Cache) -> None:
         """What the steps write to; of the frozen outputs as many as one prediction needs."""
-        threads, (offset, width, _) = self.team.threads, self._network.buffers[-1]
-        body = self._matrices[: self._plan.readout]
-        widest = padded(max(matrix.columns for matrix in body))
+        threads, (offset, width, _, last_rows) = self.team.threads, self._network.buffers[-1]
+        body, most = self._matrices[: self._plan.readout], max(threads, int(self._network.buffers[:, 3].max()))
+        scores = FRONT + (cache.capacity + LANES if cache.keys.size else 0)
+        ragged = any(matrix.sections > 1 and matrix.rows // matrix.sections % LANES for matrix in body)
         self._memory = Memory(
-            buffers=zeros(offset + width * rows),
-            rows=rows,
-            narrow=narrow_inputs(max(rows, threads), widest, most_groups(body)),
+            # Whole lanes that begin in the last numbers of a row end behind it.
+            buffers=zeros(offset + width * last_rows + LANES),
+            ragged=zeros(threads * (most if ragged else 1), LANES),
+            narrow=narrow_inputs(most, widest_inputs(body), most_groups(body)),
             cache=cache,
-            scores=zeros(threads, FRONT + (cache.capacity + LANES if cache.keys.size else 0)),
+            scores=zeros(threads, max(scores, padded(self._network.experts.total))),
             lanes=zeros(threads, LANES),
             frozen=zeros(0, 0),
             continuous=continuous_memory(OFF, 0, 1, threads),
+            routes=_routes(self._network.experts, max(rows, threads), threads),
         )
         self.reserve(1)
 

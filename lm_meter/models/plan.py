@@ -10,16 +10,19 @@ import numpy as np
 from ..arena import MatrixSource
 from ..kernels.attention import Relative
 from ..kernels.bins import NO_MATRIX, Bin
+from ..kernels.experts import Experts
 from ..kernels.lookup import Table
 from ..kernels.matrix import Matrix
-from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, Network, Options, Step
+from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, SHARED, Network, Options, Step
 from ..kernels.norm import Norm
 from ..kernels.rotary import NO_ROTATION, Rotation
+from ..kernels.tile import TILE_TOKENS
 from ..regions import Region, weights_region
 from ..weight_format import WeightFormat
 from .runtime import padded, zeros
 
 _NOTHING = np.zeros(0, np.uint8)
+NO_EXPERTS = Experts(0, 0, 0)
 # Of a network without attention.
 PLAIN_OPTIONS = Options(
     epsilon=np.float32(0),
@@ -50,7 +53,10 @@ class Plan:
     matrices: list[MatrixSource] = field(default_factory=list)  # the readout's behind the others
     norms: list[tuple[str, str | None]] = field(default_factory=list)  # names of weights and biases
     widths: list[int] = field(default_factory=list)  # of the buffers
-    own: list[bool] = field(default_factory=list)  # whether each thread has a row of its own for a single token
+    own: list[int] = field(default_factory=list)  # when each thread has a row of its own
+    items: list[bool] = field(default_factory=list)  # whether they have a row for each token in an expert
+    experts: Experts = NO_EXPERTS
+    expert_matrices: list[int] = field(default_factory=list)
     output: int = 0  # number of the buffer whose vector is frozen for the readout
     embedding_bins: list[Bin] = field(default_factory=list)  # of an adaptive embedding
     softmax_bins: list[Bin] = field(default_factory=list)  # one of a plain softmax
@@ -69,10 +75,11 @@ class Planner:
     def __init__(self, formats: Mapping[str, WeightFormat]) -> None:
         self.formats, self.plan = formats, Plan()
 
-    def buffer(self, width: int, own: bool = False) -> int:
-        """Number of a new buffer; ``own``: each thread has a row of its own for a single token."""
+    def buffer(self, width: int, own: int = SHARED, items: bool = False) -> int:
+        """Number of a new buffer; ``own``: when each thread has a row of its own; ``items``: rows of experts."""
         self.plan.widths.append(width)
         self.plan.own.append(own)
+        self.plan.items.append(items)
         return len(self.plan.widths) - 1
 
     def region(self, region: Region) -> int:
@@ -92,10 +99,14 @@ class Planner:
         """Arrays of a matrix or normalisation."""
         return f"{name}.weight", f"{name}.bias" if bias else None
 
+    def sections(self, name: str) -> int:
+        """Of a grouped matrix; 1 of any other."""
+        return 1
+
     def product(self, name: str, bias: bool, source: int, target: int, **fields: int) -> None:
         """A matrix-vector product, a region of its own."""
         weight, bias_name = self.names(name, bias)
-        self.plan.matrices.append(MatrixSource(weight, bias_name, fields.get("parts", 1)))
+        self.plan.matrices.append(MatrixSource(weight, bias_name, fields.get("parts", 1), sections=self.sections(name)))
         region = self.region(weights_region(name, [self.formats[n] for n in (weight, bias_name) if n]))
         self.step(PRODUCT, region, source, target, matrix=len(self.plan.matrices) - 1, **fields)
 
@@ -109,12 +120,19 @@ def _bins(bins: list[Bin]) -> np.ndarray:
     return np.array(bins, np.int64).reshape(-1, len(Bin._fields))
 
 
+def item_rows(rows: int, experts: Experts) -> int:
+    """Rows of the experts' buffers for up to ``rows`` tokens: an expert with more than one begins at a whole tile."""
+    items = rows * experts.used
+    return max(rows, items + min(experts.total, items // 2) * (TILE_TOKENS - 1))
+
+
 def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int, options: Options) -> Network:
     """The network of a plan without its weights and tables, positions turned or relative, whose buffers have rows."""
     offsets, offset = [], 0
-    for width, own in zip(plan.widths, plan.own, strict=True):
-        offsets.append((offset, padded(width), int(own)))
-        offset += padded(width) * rows
+    for width, own, items in zip(plan.widths, plan.own, plan.items, strict=True):
+        count = item_rows(rows, plan.experts) if items else rows
+        offsets.append((offset, padded(width), int(own), count))
+        offset += padded(width) * count
     nowhere = Table(matrices[-1], 1)
     return Network(
         weights=_NOTHING,
@@ -130,6 +148,7 @@ def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int,
         buffers=np.array(offsets, np.int64),
         rotation=Rotation(NO_ROTATION, np.zeros(0, np.float32), zeros(rows, 0), zeros(rows, 0)),
         relative=no_relative(options.layers),
+        experts=plan.experts,
         options=options._replace(
             projection=plan.projection,
             projection_region=plan.projection_region,

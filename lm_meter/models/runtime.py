@@ -44,8 +44,13 @@ def narrow_inputs(tokens: int, width: int, groups: int) -> Narrow:
 
 
 def most_groups(matrices: list[Matrix]) -> int:
-    """Scale groups in a row of the matrix that has most."""
-    return max(matrix.columns // matrix.group for matrix in matrices)
+    """Scale groups in an input vector of the matrix that has most."""
+    return max(matrix.sections * matrix.columns // matrix.group for matrix in matrices)
+
+
+def widest_inputs(matrices: list[Matrix]) -> int:
+    """Numbers that the widest input vector takes where it is prepared: whole lanes for each section."""
+    return max(matrix.sections * padded(matrix.columns) for matrix in matrices)
 
 
 class Frozen(NamedTuple):

@@ -18,11 +18,12 @@ from ..errors import ConfigError
 from ..kernels.attention import Cache
 from ..kernels.charge import new_tally
 from ..kernels.lanes import LANES
-from ..kernels.step_costs import chunks_cost
+from ..kernels.step_costs import chunks_cost, experts_cost
 from ..regions import Region
 from ..tables import described_table, lookup_table
 from ..threads import ThreadTeam
 from .architecture import Architecture
+from .mixture import routed_alike
 from .network_runtime import NetworkRuntime
 from .runtime import padded, zeros
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
@@ -77,10 +78,25 @@ class TransformerArchitecture(Architecture):
         chunks: np.ndarray,
         context: Context,
         text: tuple[np.ndarray, np.ndarray] | None = None,
+        routed: np.ndarray | None = None,
     ) -> tuple[list[Region], np.ndarray]:
-        """Operations of chunks of tokens, each with a prediction: (n, 3) int64, as ``chunks_cost`` has them.
+        """Operations of chunks of tokens, each with a prediction.
 
-        ``text``: the tokens of all chunks, one behind the other, and those predicted; by default the most frequent one.
+        Parameters
+        ----------
+        checkpoint : Checkpoint
+        chunks : (n, 3) int64
+            As ``chunks_cost`` has them.
+        context : Context
+        text : pair of int64 arrays, optional
+            The tokens of all chunks, one behind the other, and those predicted; by default the most frequent one.
+        routed : (layers, experts) int64, optional
+            How many tokens pass each expert, if there are experts; by default any, if these cost the same.
+
+        Raises
+        ------
+        ConfigError
+            Where the operations depend on which experts the tokens pass, and that was not said.
         """
         config: TransformerConfig = checkpoint.model_config
         plan = plan_transformer(config, checkpoint.formats)
@@ -99,6 +115,11 @@ class TransformerArchitecture(Architecture):
         tally = new_tally(len(plan.regions))
         tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
         chunks_cost(network, chunks, tokens, targets, tally)
+        if config.mixture:
+            if routed is None:
+                passing = [int(chunks[:, 0].sum())] * (config.layers - 1) + [len(chunks)]
+                routed = routed_alike(str(checkpoint.path), plan.steps, matrices, plan.experts, passing)
+            experts_cost(network, routed, tally)
         return plan.regions, tally
 
 
@@ -108,7 +129,9 @@ class TransformerRuntime(NetworkRuntime):
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context) -> None:
         config: TransformerConfig = checkpoint.model_config
         plan = plan_transformer(config, checkpoint.formats)
-        super().__init__(checkpoint, team, plan)
+        mixture = config.mixture
+        share = min(1.0, mixture.used * context.longest_chunk / mixture.count) if mixture else 1.0
+        super().__init__(checkpoint, team, plan, share)
         self.context, self._seen, self._history = context, 0, np.zeros(0, np.int64)
         norms = [norm_of(config, self._places[w], self._places[b] if b else None) for w, b in plan.norms]
         self._set_network(transformer_network(config, plan, (self._matrices, norms), context, team.threads), checkpoint)

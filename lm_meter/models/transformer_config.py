@@ -11,6 +11,8 @@ from ..errors import CheckpointError
 from ..kernels.activation import FUNCTIONS
 from ..tokenizers import tokenizer_arrays
 from .fields import Fields
+from .mixture import Mixture, parse_mixture
+from .projections import parse_groups, projection_sizes
 from .vocabulary import Vocabulary, parse_vocabulary
 
 NORMS = ("root_mean_square", "layer")
@@ -42,7 +44,8 @@ class TransformerConfig:
     ``ends``: embedding and softmax. D, L: width and layers. ``heads`` of ``head_width`` numbers share
     ``key_value_heads`` keys and values. ``feed_forward``: hidden width. ``context``: positions a prediction may depend
     on unless a policy says less. ``window``: past tokens that a query sees besides its own, None: all that are kept.
-    ``attention_scale``: factor of the scores. The three ``*_bias`` say which biases exist.
+    ``attention_scale``: factor of the scores. The three ``*_bias`` say which biases exist. ``mixture``: of experts,
+    None: a layer's feed-forward part is the same for all tokens. ``groups``: sections of each projection.
     """
 
     ends: Vocabulary
@@ -68,6 +71,13 @@ class TransformerConfig:
     output_bias: bool
     feed_forward_bias: bool
     tokenizer: Mapping[str, Any]
+    mixture: Mixture | None
+    groups: Mapping[str, int]
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Outputs and inputs of each projection of a layer."""
+        inside, shared = self.heads * self.head_width, self.key_value_heads * self.head_width
+        return projection_sizes(self.width, inside, shared, self.feed_forward, self.gated)
 
     @property
     def vocabulary(self) -> int:
@@ -82,6 +92,8 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
     embedding, bias = top.section("embedding"), top.section("bias")
     heads, head_width, width = sizes.size("heads"), sizes.size("head_width"), sizes.size("width")
     scale = attention.number("scale", 0.0, 1e6) if attention.has("scale") else head_width**-0.5
+    gated, hidden = feed.flag("gated"), sizes.size("feed_forward")
+    inside, shared = heads * head_width, sizes.size("key_value_heads") * head_width
     result = TransformerConfig(
         ends=parse_vocabulary(config, (width, width), path),
         width=width,
@@ -89,7 +101,7 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         heads=heads,
         key_value_heads=sizes.size("key_value_heads"),
         head_width=head_width,
-        feed_forward=sizes.size("feed_forward"),
+        feed_forward=hidden,
         context=sizes.size("context"),
         positions=_positions(top.section("positions"), head_width),
         norm=norm.choice("kind", NORMS),
@@ -98,7 +110,7 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         norm_bias=norm.flag("bias"),
         epsilon=norm.number("epsilon", 0.0, 1.0),
         activation=feed.choice("activation", FUNCTIONS),
-        gated=feed.flag("gated"),
+        gated=gated,
         window=attention.size("window") if attention.has("window") else None,
         attention_scale=scale,
         embedding_scale=embedding.number("scale", 0.0, 1e6),
@@ -106,6 +118,8 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         output_bias=bias.flag("attention_output"),
         feed_forward_bias=bias.flag("feed_forward"),
         tokenizer=config["tokenizer"],
+        mixture=parse_mixture(feed),
+        groups=parse_groups(top, projection_sizes(sizes.size("width"), inside, shared, hidden, gated)),
     )
     _check(result, path)
     return result
@@ -148,12 +162,16 @@ def _check(config: TransformerConfig, path: str) -> None:
 def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expected]:
     """Every array of the model by name, in the order in which they are listed and stored."""
     width, arrays = config.width, config.ends.embedding_arrays()
-    inside, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
+    sizes = config.sizes()
 
     def matrix(name: str, rows: int, columns: int, bias: bool) -> None:
         arrays[f"{name}.weight"] = Expected((rows, columns))
         if bias:
             arrays[f"{name}.bias"] = Expected((rows,))
+
+    def projection(place: str, kind: str, bias: bool) -> None:
+        rows, columns = sizes[kind]
+        matrix(f"{place}.{kind.split('.')[1]}", rows, columns // config.groups[kind], bias)
 
     def norm(name: str) -> None:
         arrays[f"{name}.weight"] = Expected((width,))
@@ -165,17 +183,20 @@ def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expect
     for layer in range(config.layers):
         attention, feed = f"layers.{layer}.attention", f"layers.{layer}.feed_forward"
         norm(f"{attention}.norm")
-        matrix(f"{attention}.query", inside, width, config.attention_bias)
-        matrix(f"{attention}.key", shared, width, config.attention_bias)
-        matrix(f"{attention}.value", shared, width, config.attention_bias)
+        for part in ("query", "key", "value"):
+            projection(attention, f"attention.{part}", config.attention_bias)
         if config.positions.kind == "relative":
             arrays[f"{attention}.relative"] = Expected((int(config.window or 0) + 1, config.head_width))
-        matrix(f"{attention}.output", width, inside, config.output_bias)
+        projection(attention, "attention.output", config.output_bias)
         norm(f"{feed}.norm")
-        if config.gated:
-            matrix(f"{feed}.gate", config.feed_forward, width, config.feed_forward_bias)
-        matrix(f"{feed}.input", config.feed_forward, width, config.feed_forward_bias)
-        matrix(f"{feed}.output", width, config.feed_forward, config.feed_forward_bias)
+        places = [feed]
+        if config.mixture:
+            matrix(f"{feed}.router", config.mixture.count, width, config.mixture.bias)
+            places = [f"{feed}.experts.{expert}" for expert in range(config.mixture.count)]
+        for place in places:
+            for kind in sizes:
+                if kind.startswith("feed_forward"):
+                    projection(place, kind, config.feed_forward_bias)
     if config.norm_final:
         norm("norm")
     return arrays | config.ends.softmax_arrays() | tokenizer_arrays(config.tokenizer, path)

@@ -13,14 +13,19 @@ from ..kernels.network import (
     FREEZE,
     GATE,
     KEEP,
+    MIX,
     NEVER,
     NO_BUFFER,
     NORMALISE,
+    OWN_ALONE,
+    OWN_LAST,
     POSITION,
+    ROUTE,
     SEVERAL,
 )
 from ..regions import Region, lookup_region, weights_region
 from ..weight_format import WeightFormat
+from .mixture import Mixture, experts_product
 from .plan import Plan, Planner
 from .transformer_config import TransformerConfig
 from .vocabulary_steps import plan_embedding, plan_readout
@@ -32,11 +37,21 @@ class _Planner(Planner):
         self.config = config
         inside, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
         self.x = self.buffer(config.width)
-        self.normed = self.buffer(config.width, own=True)
+        self.normed = self.buffer(config.width, own=OWN_ALONE)
         self.out = self.buffer(config.width)
         self.queries, self.keys, self.values = (self.buffer(n) for n in (inside, shared, shared))
         self.attended = self.buffer(inside)
-        self.gate, self.hidden = self.buffer(config.feed_forward), self.buffer(config.feed_forward)
+        mixed = config.mixture is not None
+        self.gate, self.hidden = (self.buffer(config.feed_forward, items=mixed) for _ in range(2))
+        if config.mixture:
+            self.plan.experts = config.mixture.experts
+            self.logits = self.buffer(config.mixture.count)
+            self.gathered = self.buffer(config.width, own=OWN_LAST, items=True)
+            self.passed = self.buffer(config.width, items=True)
+
+    def sections(self, name: str) -> int:
+        """Of a projection, if ``name`` is one's."""
+        return self.config.groups.get(".".join(name.split(".")[2:]), 1)
 
     def _norm(self, name: str) -> tuple[int, int]:
         """Number and region of a normalisation."""
@@ -84,7 +99,15 @@ class _Planner(Planner):
             self.norm(f"{feed}.norm", self.x, self.normed, last)
         else:
             self.norm(f"{attention}.norm", self.x, self.x, last)
-        bias, function = config.feed_forward_bias, FUNCTIONS.index(config.activation)
+        if config.mixture:
+            self._mixture(config.mixture, layer, source, last)
+        else:
+            self._feed_forward(feed, source, last)
+        if not before:
+            self.norm(f"{feed}.norm", self.x, self.x, last)
+
+    def _feed_forward(self, feed: str, source: int, last: int) -> None:
+        config, bias, function = self.config, self.config.feed_forward_bias, FUNCTIONS.index(self.config.activation)
         if config.gated:
             self.product(f"{feed}.gate", bias, source, self.gate, last=last, meets=NEVER)
             self.product(
@@ -93,8 +116,27 @@ class _Planner(Planner):
         else:
             self.product(f"{feed}.input", bias, source, self.hidden, action=ACTIVATE, function=function, last=last)
         self.product(f"{feed}.output", bias, self.hidden, self.out, action=ADD_TO, other=self.x, last=last)
-        if not before:
-            self.norm(f"{feed}.norm", self.x, self.x, last)
+
+    def _mixture(self, mixture: Mixture, layer: int, source: int, last: int) -> None:
+        """The same for each expert, of the tokens that the router sends there."""
+        config, feed = self.config, f"layers.{layer}.feed_forward"
+        function = FUNCTIONS.index(config.activation)
+        self.product(f"{feed}.router", mixture.bias, source, self.logits, last=last)
+        gathered = "vectors of tokens to the experts that read them: a move"
+        region = self.region(Region(f"{feed}.mixture", "elementwise", moves=(gathered,)))
+        self.step(ROUTE, region, self.logits, self.gathered, other=source, last=last, meets=SEVERAL)
+
+        def product(part: str, source: int, target: int, **fields: int) -> None:
+            fields = {"source": source, "target": target, "layer": layer, "last": last, **fields}
+            experts_product(self, (feed, part), config.feed_forward_bias, mixture.experts, **fields)
+
+        if config.gated:
+            product("gate", self.gathered, self.gate, meets=NEVER)
+            product("input", self.gathered, self.hidden, action=GATE, other=self.gate, function=function)
+        else:
+            product("input", self.gathered, self.hidden, action=ACTIVATE, function=function)
+        product("output", self.hidden, self.passed)
+        self.step(MIX, region, self.passed, self.x, width=config.width, last=last)
 
     def end(self) -> None:
         """From the last vector to the readout."""
