@@ -27,13 +27,17 @@ _WIDENING = "a 16-bit weight or bias on its way into its multiply or add: that o
 _UNPACKING = "an integer weight on its way into its multiply: that operation, at both widths"
 _BOOK = "an entry of the code book at a weight's index: a move"
 _SPREADING = "a kept weight of a pruned matrix to the lane of its column: a move"
+_SECTIONS = "numbers of a section to whole lanes, and back from them: a move"
 _MOVES = {"float16": _WIDENING, "bfloat16": _WIDENING, "int8": _UNPACKING, "int4": _UNPACKING, "codebook4": _BOOK}
 
 
-def weights_region(name: str, declared: Sequence[WeightFormat], role: str = "matrix_vector") -> Region:
+def weights_region(
+    name: str, declared: Sequence[WeightFormat], role: str = "matrix_vector", is_grouped: bool = False
+) -> Region:
     """The region of a product, or of another use of weights, in the formats of its weights and biases."""
     moves = [_MOVES[each.format] for each in declared if each.format in _MOVES]
     moves += [_SPREADING for each in declared if each.block]
+    moves += [_SECTIONS] if is_grouped else []
     return Region(name, role, moves=tuple(dict.fromkeys(moves)))
 
 

@@ -73,7 +73,10 @@ def test_what_is_stored_and_counted(tmp_path):
     assert shapes["layers.0.attention.query.weight"] == [32, 24]
     assert shapes["layers.0.attention.output.weight"] == [48, 2]
     assert shapes["layers.1.feed_forward.output.weight"] == [48, 32]
-    found = count_operations(opened, PROFILES["flops"])["by_region_and_kind"]
+    counted = count_operations(opened, PROFILES["flops"])
+    what = "numbers of a section to whole lanes, and back from them: a move"
+    assert {"region": "layers.0.attention.query", "what": what} in counted["moves"]
+    found = counted["by_region_and_kind"]
     assert found["layers.0.attention.query"] == {"multiply": 32 * 24, "add": 32 * 23}
     assert found["layers.0.attention.value"] == {"multiply": 32 * 48, "add": 32 * 47}
     # 48 outputs of 2 inputs each, added to the model's vector.

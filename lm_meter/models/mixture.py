@@ -61,13 +61,14 @@ def experts_product(planner: Planner, name: tuple[str, str], bias: bool, experts
     """
     feed, part = name
     first, plan, formats = len(planner.plan.matrices), planner.plan, []
+    sections = planner.sections(f"{feed}.{part}")
     for expert in range(experts.total):
         own = f"{feed}.experts.{expert}.{part}"
         weight, bias_name = planner.names(own, bias)
         plan.expert_matrices.append(len(plan.matrices))
-        plan.matrices.append(MatrixSource(weight, bias_name, sections=planner.sections(f"{feed}.{part}")))
+        plan.matrices.append(MatrixSource(weight, bias_name, sections=sections))
         formats += [planner.formats[n] for n in (weight, bias_name) if n]
-    region = planner.region(weights_region(f"{feed}.experts.{part}", formats))
+    region = planner.region(weights_region(f"{feed}.experts.{part}", formats, is_grouped=sections > 1))
     planner.step(EXPERTS, region, matrix=first, **fields)
 
 

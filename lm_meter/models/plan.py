@@ -106,8 +106,10 @@ class Planner:
     def product(self, name: str, bias: bool, source: int, target: int, **fields: int) -> None:
         """A matrix-vector product, a region of its own."""
         weight, bias_name = self.names(name, bias)
-        self.plan.matrices.append(MatrixSource(weight, bias_name, fields.get("parts", 1), sections=self.sections(name)))
-        region = self.region(weights_region(name, [self.formats[n] for n in (weight, bias_name) if n]))
+        sections = self.sections(name)
+        self.plan.matrices.append(MatrixSource(weight, bias_name, fields.get("parts", 1), sections=sections))
+        formats = [self.formats[n] for n in (weight, bias_name) if n]
+        region = self.region(weights_region(name, formats, is_grouped=sections > 1))
         self.step(PRODUCT, region, source, target, matrix=len(self.plan.matrices) - 1, **fields)
 
 
