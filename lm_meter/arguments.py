@@ -11,6 +11,7 @@ from . import __version__, commands
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
 WEIGHT_NAMES = ("float32", "float16", "bfloat16", "int8", "int4", "codebook4", "keep")
 SOURCE_NAMES = ("llama2c", "gguf", "huggingface", "tensorflow", "word-language-model")
+ENTRY_NAMES = ("lstm-baseline", "transformer-small")
 TASK_NAMES = ("wikitext-103", "cifar-100", "imagenet")
 
 
@@ -147,9 +148,18 @@ def _add_validate(group: argparse._SubParsersAction) -> None:
         group,
         "validate",
         "run an entry and hold its claims against what is measured; exit status 0 only if all pass",
-        "lm-meter validate entry.toml --output validation.json",
+        "lm-meter validate transformer-small\n  lm-meter validate entry.toml --output validation.json",
     )
-    parser.add_argument("entry", nargs="?", type=_file_name, metavar="ENTRY.toml")
+    parser.add_argument(
+        "entry",
+        nargs="?",
+        type=_file_name,
+        metavar="ENTRY.toml",
+        help=f"a file, or the name of an entry that ships with lm-meter: {', '.join(ENTRY_NAMES)}",
+    )
+    parser.add_argument(
+        "--checkpoint", type=_file_name, metavar="CKPT.npz", help="run this one, not the one that the entry names"
+    )
     parser.add_argument("--template", action="store_true", help="print an entry with comments, to be filled in")
     parser.add_argument("--output", type=_file_name, metavar="FILE.json", help="also write the document")
     _add_format(parser)

@@ -167,6 +167,7 @@ def run_convert(options: argparse.Namespace) -> int:
 
 def run_validate(options: argparse.Namespace) -> int:
     """Run an entry, print the verdicts on its claims; 1 where not all pass."""
+    from .defaults import entry_path
     from .documents import save_document
     from .entry import TEMPLATE, read_entry
     from .progress import on_stderr
@@ -177,11 +178,10 @@ def run_validate(options: argparse.Namespace) -> int:
         return 0
     if not options.entry:
         raise ConfigError("validate: names no entry; expected ENTRY.toml, or --template for an example")
-    entry = read_entry(options.entry)
+    entry = read_entry(entry_path(options.entry), options.checkpoint)
     if options.output:
         _check_writable(options.output)
-        given = [entry.path, entry.checkpoint, *([entry.text] if entry.text else [])]
-        _refuse_input(options.output, given)
+        _refuse_input(options.output, [entry.path, entry.checkpoint, *([entry.text] if entry.text else [])])
     found = validate(entry, None if options.quiet else on_stderr)
     if options.output:
         save_document(found, options.output)

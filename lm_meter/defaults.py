@@ -1,4 +1,4 @@
-"""The checkpoint and the text that ship with the package."""
+"""The checkpoint, the text and the entries that ship with the package."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ def _shipped(package: str, name: str) -> Path:
 def default_checkpoint() -> Path:
     """The LSTM that ships with the package."""
     return _shipped("lm_meter.checkpoints", "lstm-small.npz")
+
+
+def entry_path(entry: str) -> Path:
+    """File of an entry: of one that ships with the package where ``entry`` is its name, else the file so called."""
+    shipped = _shipped("lm_meter.checkpoints", f"{entry}.toml")
+    return shipped if entry == shipped.stem and shipped.is_file() else Path(entry)
 
 
 def sample_path() -> Path:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .defaults import sample_path
 from .errors import ConfigError
 from .profiles import DEFAULT_PROFILE
 from .run_options import RunOptions
 
-CLAIMS = ("perplexity", "parameters", "operations", "score")
+CLAIMS = ("perplexity", "parameters", "operations", "matrix_vector", "score")
+SAMPLE = "sample"  # the corpus that ships with the package
 DEFAULT_TOLERANCE = 0.01
 _RUN = ("block", "threads", "first_token", "limit", "oov", "policy", "context", "continuous_cache")
 _TOP = ("checkpoint", "text", "corpus", "split", "profile", "run", "claims")
@@ -26,10 +28,11 @@ TEMPLATE = """\
 # Names of files are relative to this file.
 checkpoint = "model.npz"
 
-# The text: a file, or a public corpus and its split.
+# The text: a file, or a public corpus and its split, or the sample text that ships with lm-meter.
 corpus = "wikitext-103"
 split = "test"
 # text = "wiki.test.tokens"
+# corpus = "sample"
 
 # Price list of parameters, operations and score.
 profile = "micronet-2019-06"
@@ -48,11 +51,16 @@ profile = "micronet-2019-06"
 perplexity = { value = 35.0, tolerance = 0.001 }  # per word token
 parameters = 159_000_000                          # in the profile's unit
 operations = 318_000_000                          # per word token, in the profile's unit
+matrix_vector = 318_000_000                       # of these, the matrix-vector products with their biases
 score = 2.0
 
 # Operations per word token of single regions, by their names (lm-meter count prints them).
 [claims.regions]
 # "lstm.0" = 41_943_040
+
+# Numbers in single tensors, by their names (lm-meter inspect prints them); one that is tied to another has 0.
+[claims.tensors]
+# embedding = 137_080_320
 """
 
 
@@ -77,10 +85,14 @@ class Entry:
     options: RunOptions
     claims: tuple[Claim, ...]
     regions: tuple[Claim, ...]
+    tensors: tuple[Claim, ...]
 
 
-def read_entry(path: str | Path) -> Entry:
-    """Read and check an entry; ConfigError says what is wrong with it."""
+def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
+    """Read and check an entry; ConfigError says what is wrong with it.
+
+    ``checkpoint``: name of a file that is run instead of the one that the entry names.
+    """
     path = Path(path)
     try:
         found = tomllib.loads(path.read_bytes().decode())
@@ -93,31 +105,37 @@ def read_entry(path: str | Path) -> Entry:
     _known(path, found, _TOP, "")
     run, claims = _table(path, found, "run"), _table(path, found, "claims")
     _known(path, run, _RUN, "run.")
-    _known(path, claims, (*CLAIMS, "regions"), "claims.")
-    regions = _table(path, claims, "regions")
+    _known(path, claims, (*CLAIMS, "regions", "tensors"), "claims.")
     plain = tuple(_claim(path, name, claims[name]) for name in CLAIMS if name in claims)
-    of_regions = tuple(_claim(path, name, value) for name, value in regions.items())
-    if not plain and not of_regions:
+    regions, tensors = (
+        tuple(_claim(path, name, value) for name, value in _table(path, claims, table).items())
+        for table in ("regions", "tensors")
+    )
+    if not (plain or regions or tensors):
         raise ConfigError(f"{path}: has no claims; expected at least one of {', '.join(CLAIMS)} in [claims]")
     text, corpus = _string(path, found, "text"), _string(path, found, "corpus")
     if (text is None) == (corpus is None):
         raise ConfigError(f"{path}: has {'both' if text else 'neither'} of text and corpus; expected one of them")
-    checkpoint = _string(path, found, "checkpoint")
-    if checkpoint is None:
-        raise ConfigError(f"{path}: has no checkpoint; expected the name of a file")
+    named = _string(path, found, "checkpoint")
+    if checkpoint is None and named is None:
+        raise ConfigError(f"{path}: has no checkpoint; expected the name of a file, or --checkpoint")
+    split = _string(path, found, "split")
+    if corpus == SAMPLE and split is not None:
+        raise ConfigError(f"{path}: split is {split!r:.40}, but the sample text is whole; expected no split")
     try:
         options = RunOptions(**run)
     except ConfigError as error:
         raise ConfigError(f"{path}: run: {error}") from None
     return Entry(
         path,
-        path.parent / checkpoint,
-        path.parent / text if text else None,
-        (corpus, _string(path, found, "split") or "test") if corpus else None,
+        Path(checkpoint) if checkpoint else path.parent / str(named),
+        sample_path() if corpus == SAMPLE else path.parent / text if text else None,
+        (corpus, split or "test") if corpus and corpus != SAMPLE else None,
         _string(path, found, "profile") or DEFAULT_PROFILE,
         options,
         plain,
-        of_regions,
+        regions,
+        tensors,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,8 +46,8 @@ def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) ->
     Returns
     -------
     dict
-        ``claims`` and ``regions`` (those that differ most first) with their verdicts, ``gate``, ``passes`` (all of
-        them), and the whole ``result``.
+        ``claims``, ``regions`` and ``tensors`` (of both those that differ most first) with their verdicts, ``gate``,
+        ``passes`` (all of them), and the whole ``result``.
 
     Raises
     ------
@@ -58,37 +58,45 @@ def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) ->
     result = evaluate(checkpoint, text=text, profile=entry.profile, options=entry.options, progress=progress)
     if result["partial"]:
         raise ConfigError(f"{entry.path}: the run was interrupted; nothing is validated")
-    claims, regions = verdicts(entry, result)
+    found = verdicts(entry, result)
     gate = {"perplexity": result.perplexity, "meets": result["score"]["meets_gate"]}
     return {
         "schema": SCHEMA,
         "entry": str(entry.path),
-        "passes": all(verdict.passes for verdict in [*claims, *regions]) and gate["meets"] is not False,
-        "claims": [asdict(verdict) for verdict in claims],
-        "regions": [asdict(verdict) for verdict in regions],
+        "passes": all(verdict.passes for part in found.values() for verdict in part) and gate["meets"] is not False,
+        **{name: [asdict(verdict) for verdict in part] for name, part in found.items()},
         "gate": gate,
         "result": result.document,
     }
 
 
-def verdicts(entry: Entry, result: Result) -> tuple[list[Verdict], list[Verdict]]:
-    """Verdicts on the claims, and on those of regions, largest difference first."""
-    operations = result["operations_per_token"]
+def verdicts(entry: Entry, result: Result) -> dict[str, list[Verdict]]:
+    """Verdicts on the ``claims``, and on those of ``regions`` and ``tensors``, largest difference first."""
+    operations, storage = result["operations_per_token"], result["storage"]
     measured = {
         "perplexity": result.perplexity,
-        "parameters": result["storage"]["parameters"],
+        "parameters": storage["parameters"],
         "operations": operations["total"],
+        "matrix_vector": operations["matrix_vector"],
         "score": result["score"]["total"],
     }
-    for claim in entry.regions:
-        if claim.name not in operations["by_region"]:
+    tensors = {tensor["name"]: tensor["count"] for tensor in storage["tensors"]}
+    return {
+        "claims": [judge(claim, measured[claim.name]) for claim in entry.claims],
+        "regions": _verdicts_by_name(entry, "region", entry.regions, operations["by_region"]),
+        "tensors": _verdicts_by_name(entry, "tensor", entry.tensors, tensors),
+    }
+
+
+def _verdicts_by_name(entry: Entry, what: str, claims: Sequence[Claim], measured: Mapping[str, float]) -> list[Verdict]:
+    for claim in claims:
+        if claim.name not in measured:
             raise ConfigError(
-                f"{entry.path}: claims.regions has {claim.name!r:.60}, which is no region of the model; expected one "
-                f"of {', '.join(operations['by_region'])}"
+                f"{entry.path}: claims.{what}s has {claim.name!r:.60}, which is no {what} of the model; expected one "
+                f"of {', '.join(measured)}"
             )
-    regions = [judge(claim, operations["by_region"][claim.name]) for claim in entry.regions]
-    regions.sort(key=lambda verdict: -abs(verdict.difference or 0.0))
-    return [judge(claim, measured[claim.name]) for claim in entry.claims], regions
+    found = [judge(claim, measured[claim.name]) for claim in claims]
+    return sorted(found, key=lambda verdict: -abs(verdict.difference or 0.0))
 
 
 def validation_table(found: dict[str, Any]) -> str:
@@ -96,9 +104,10 @@ def validation_table(found: dict[str, Any]) -> str:
     profile = found["result"]["operations_per_token"]
     lines = [f"{found['entry']}: {profile['profile']}, {profile['unit']}", ""]
     lines += _verdict_lines("claim", found["claims"])
-    if found["regions"]:
-        lines += ["", "operations of regions, those that differ most first"]
-        lines += _verdict_lines("region", found["regions"])
+    for name, title in (("regions", "operations of regions"), ("tensors", "numbers in tensors")):
+        if found[name]:
+            lines += ["", f"{title}, those that differ most first"]
+            lines += _verdict_lines(name.removesuffix("s"), found[name])
     gate = {True: "met", False: "NOT MET", None: "not asked, not the whole test set as is"}[found["gate"]["meets"]]
     lines += ["", f"gate, word perplexity of 35 or less: {gate}", "PASS" if found["passes"] else "FAIL"]
     return "\n".join(lines) + "\n"
@@ -107,14 +116,18 @@ def validation_table(found: dict[str, Any]) -> str:
 def _verdict_lines(what: str, verdicts: Sequence[dict[str, Any]]) -> list[str]:
     rows = [[what, "claimed", "measured", "difference", "allowed", ""]]
     for verdict in verdicts:
-        exact = abs(verdict["claimed"]) < 1000
-        shown = (lambda value: "-" if value is None else f"{value:,.5f}") if exact else number
+        digits = 5 if abs(verdict["claimed"]) < 10_000 else 1
         rows.append(
             [
                 verdict["name"],
-                *(shown(verdict[key]) for key in ("claimed", "measured", "difference")),
+                *(_shown(verdict[key], digits) for key in ("claimed", "measured", "difference")),
                 f"{100 * verdict['tolerance']:g} %",
                 "PASS" if verdict["passes"] else "FAIL",
             ]
         )
     return columns(rows)
+
+
+def _shown(value: float | None, digits: int) -> str:
+    """A rounded number; what is rounded to zero has no sign."""
+    return number(None if value is None else round(value, digits) + 0.0, digits)

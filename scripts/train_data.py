@@ -62,6 +62,15 @@ def train_tokenizer(counts, pieces, threads):
     return model.getvalue()
 
 
+def encode(tokenizer, lines):
+    """Return the ids of the lines, with <eos> after each."""
+    ids, end = [], tokenizer.piece_to_id(END_OF_LINE)
+    for line in tokenizer.encode([" ".join(line) for line in lines]):
+        ids.extend(line)
+        ids.append(end)
+    return numpy.array(ids, dtype=numpy.int64)
+
+
 class Text:
     """Training text that is drawn anew for each epoch, and its encoding.
 
@@ -88,11 +97,7 @@ class Text:
 
     def encode(self, lines):
         """Return the ids of the lines, with <eos> after each."""
-        ids = []
-        for line in self.tokenizer.encode([" ".join(line) for line in lines]):
-            ids.extend(line)
-            ids.append(self.end)
-        return numpy.array(ids, dtype=numpy.int64)
+        return encode(self.tokenizer, lines)
 
     def draw(self, seed):
         """Return the ids of the whole training text with freshly drawn words."""

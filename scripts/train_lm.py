@@ -1,4 +1,4 @@
-"""Train the language model that ships with lm-meter, on a processor, from two small WikiText files.
+"""Train the language models that ship with lm-meter, on a processor, from two small WikiText files.
 
 The text is WikiText-2's training text; the tokenizer is trained on the word counts of WikiText-103, whose
 rare words also replace those of the text (see train_data). Needs numpy, sentencepiece and torch. The run is
@@ -8,8 +8,6 @@ deterministic for a given number of threads, and a run that was cut goes on from
 import argparse
 import hashlib
 import io
-import math
-import os
 import pathlib
 import time
 
@@ -17,7 +15,7 @@ import numpy
 import sentencepiece
 import torch
 import train_data
-import train_model
+from train_run import ARCHITECTURES, Run, checkpoint_arrays, perplexity, replace, rounded
 
 
 def arguments():
@@ -30,13 +28,18 @@ def arguments():
     add("--work", required=True, type=pathlib.Path, help="folder of the tokenizer, checkpoint and log")
     add("--out", required=True, help="checkpoint to write (.npz)")
     add("--initial", help="checkpoint of an earlier training run to start from: its weights and its tokenizer")
+    add("--tokenizer", help="checkpoint to take only the tokenizer from; it has --pieces pieces")
+    add("--architecture", choices=ARCHITECTURES, default="lstm", help="what is trained")
     add("--pieces", type=int, default=6144, help="size of the SentencePiece vocabulary")
     add("--embedding", type=int, default=256, help="width of the embedding")
-    add("--hidden", type=int, nargs="+", default=[608], help="width of each LSTM layer")
+    add("--hidden", type=int, nargs="+", default=[608], help="LSTM: width of each layer")
+    add("--layers", type=int, default=3, help="transformer: number of layers")
+    add("--heads", type=int, default=3, help="transformer: heads of the attention, which share --embedding")
+    add("--feed-forward", type=int, default=192, help="transformer: hidden width of the feed-forward layers")
     add("--discount", type=float, default=1.0, help="occurrences of each word given to unseen words")
     add("--epochs", type=int, default=8, help="passes over the text, each drawn anew")
     add("--batch", type=int, default=32, help="streams read side by side")
-    add("--steps", type=int, default=64, help="pieces of each stream in a gradient step")
+    add("--steps", type=int, default=64, help="pieces of each stream in a gradient step; transformer: the context")
     add("--rate", type=float, default=3e-3, help="highest learning rate")
     add("--warmup", type=float, default=0.2, help="epochs in which the learning rate rises")
     add("--cooldown", type=float, default=4.0, help="last epochs, in which the learning rate falls to zero")
@@ -45,8 +48,8 @@ def arguments():
     add("--average", type=float, default=0.998, help="factor of the moving average of the weights")
     add("--drop-piece", type=float, default=0.02, help="rate of dropped embedding rows")
     add("--drop-input", type=float, default=0.05, help="rate of dropped embedding units")
-    add("--drop-weight", type=float, default=0.1, help="rate of dropped recurrent weights")
-    add("--drop-output", type=float, default=0.15, help="rate of dropped LSTM outputs")
+    add("--drop-weight", type=float, default=0.1, help="LSTM: rate of dropped recurrent weights")
+    add("--drop-output", type=float, default=0.15, help="rate of dropped outputs of a layer or of its parts")
     add(
         "--precision",
         choices=("float32", "bfloat16"),
@@ -60,127 +63,15 @@ def arguments():
     return parser.parse_args()
 
 
-def replace(path, data):
-    """Write the file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def load_tokenizer(args, counts):
-    """Return the bytes of the tokenizer: that of the initial checkpoint, or one trained at the first start."""
-    if args.initial:
-        with numpy.load(args.initial) as arrays:
+    """Return the bytes of the tokenizer: that of another checkpoint, or one trained at the first start."""
+    if args.tokenizer or args.initial:
+        with numpy.load(args.tokenizer or args.initial) as arrays:
             return arrays["tokenizer.model"].tobytes()
     path = args.work / "tokenizer.model"
     if not path.exists():
         replace(path, train_data.train_tokenizer(counts, args.pieces, args.threads))
     return path.read_bytes()
-
-
-def piece_bias(tokenizer, counts):
-    """Return the log of each piece's rate in the large text: a better start of the softmax than zero."""
-    rates = numpy.ones(tokenizer.get_piece_size())
-    for word, count in counts.items():
-        for piece in tokenizer.encode(word):
-            rates[piece] += count
-    return torch.tensor(numpy.log(rates / rates.sum()), dtype=torch.float32)
-
-
-class Run:
-    """The state of a training run: everything that a checkpoint holds."""
-
-    def __init__(self, args, counts, tokenizer):
-        dropped = {
-            "piece": args.drop_piece,
-            "input": args.drop_input,
-            "weight": args.drop_weight,
-            "output": args.drop_output,
-        }
-        torch.manual_seed(args.seed)
-        self.args = args
-        self.path = args.work / "checkpoint.pt"
-        self.model = train_model.Model(
-            args.pieces, args.embedding, args.hidden, args.embedding, dropped, getattr(torch, args.precision)
-        )
-        self.model.arrays["softmax_bias"].data = piece_bias(tokenizer, counts)
-        if args.initial:
-            with numpy.load(args.initial) as arrays, torch.no_grad():
-                for name, array in self.model.arrays.items():
-                    array.copy_(torch.from_numpy(arrays[name.replace("_", ".")]))
-        matrices = [array for array in self.model.parameters() if array.dim() == 2]
-        vectors = [array for array in self.model.parameters() if array.dim() == 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": args.decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=args.rate,
-            betas=(0.9, 0.99),
-            fused=True,
-        )
-        self.average = {name: array.detach().clone() for name, array in self.model.arrays.items()}
-        self.epoch, self.step, self.updates, self.best = 0, 0, 0, math.inf
-        self.state = self.model.start(args.batch)
-        if self.path.exists():
-            self.load()
-
-    def save(self):
-        """Write the checkpoint."""
-        data = io.BytesIO()
-        torch.save(
-            {
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "average": self.average,
-                "random": torch.get_rng_state(),
-                "state": self.state,
-                "place": (self.epoch, self.step, self.updates, self.best),
-            },
-            data,
-        )
-        replace(self.path, data.getvalue())
-
-    def load(self):
-        """Go on from the checkpoint."""
-        saved = torch.load(self.path)
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.average, self.state = saved["average"], saved["state"]
-        self.epoch, self.step, self.updates, self.best = saved["place"]
-        torch.set_rng_state(saved["random"])
-
-    def learn(self, inputs, targets, progress):
-        """Take one gradient step at `progress` (in epochs) and return the loss."""
-        args = self.args
-        factor = min(progress / args.warmup, 1.0, (args.epochs - progress) / args.cooldown)
-        for group in self.optimizer.param_groups:
-            group["lr"] = args.rate * factor
-        loss, self.state = self.model(inputs, targets, self.state)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), args.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.updates += 1
-        memory = min(args.average, self.updates / (10.0 + self.updates))  # short at first
-        for name, array in self.model.arrays.items():
-            self.average[name].lerp_(array.detach(), 1.0 - memory)
-        return loss.item()
-
-
-def rounded(average):
-    """Return the weights as they ship: matrices in float16, biases in float32."""
-    return {name: array.half() if array.dim() == 2 else array for name, array in average.items()}
-
-
-def perplexity(run, ids, start, words, streams):
-    """Return the word perplexity of the averaged, rounded weights on `ids` cut into `streams` parts."""
-    arrays = {name: array.float() for name, array in rounded(run.average).items()}
-    return math.exp(train_model.nats(arrays, len(run.args.hidden), ids, start, streams) / words)
-
-
-def checkpoint_arrays(average, tokenizer):
-    """Return the arrays of the weights under the names of lm-meter's checkpoints."""
-    arrays = {name.replace("_", "."): array.numpy() for name, array in average.items()}
-    arrays["tokenizer.model"] = numpy.frombuffer(tokenizer, dtype=numpy.uint8)
-    return arrays
 
 
 def export(args, average, tokenizer):
@@ -193,15 +84,7 @@ def export(args, average, tokenizer):
             f"; from the checkpoint with SHA-256 {hashlib.sha256(pathlib.Path(args.initial).read_bytes()).hexdigest()}"
         )
     config = {
-        "architecture": "lstm",
-        "dimensions": {
-            "vocabulary": args.pieces,
-            "embedding": args.embedding,
-            "hidden": args.hidden,
-            "projection": args.embedding,
-        },
-        "tied": True,
-        "bias": {"lstm": True, "projection": True, "softmax": True},
+        **ARCHITECTURES[args.architecture].config(args),
         "tokenizer": {
             "kind": "sentencepiece",
             "start": train_data.END_OF_LINE,
@@ -238,8 +121,8 @@ def main():
     began, losses = time.time(), []
 
     def measure():
-        """Log the validation perplexity (16 streams: quick, and hardly worse) and keep the best weights."""
-        value = perplexity(run, valid_ids, text.end, words, 16)
+        """Log about the validation perplexity and keep the best weights."""
+        value = perplexity(run, valid_ids, text.end, words, quick=True)
         with open(args.work / "log.tsv", "a", encoding="utf-8") as log:
             log.write(
                 f"{run.epoch}\t{run.step}\t{numpy.mean(losses or [0]):.4f}\t{value:.2f}\t{time.time() - began:.0f}\n"
@@ -276,8 +159,8 @@ def main():
         print(f"epoch {run.epoch} of {args.epochs}: validation perplexity about {run.best:.2f}", flush=True)
 
     with numpy.load(best) as arrays:
-        run.average = {name: torch.from_numpy(arrays[name.replace("_", ".")]) for name in run.average}
-    print(f"validation perplexity {perplexity(run, valid_ids, text.end, words, 1):.3f}", flush=True)
+        run.average = {name: torch.from_numpy(arrays[name.replace("/", ".")]) for name in run.average}
+    print(f"validation perplexity {perplexity(run, valid_ids, text.end, words, quick=False):.3f}", flush=True)
     export(args, run.average, model)
 
 

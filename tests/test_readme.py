@@ -4,6 +4,7 @@ The two commands of "Install and run" make virtual environments; `.ci/run` runs 
 """
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ from llama2c_files import llama2c_model, llama2c_tokenizer
 import lm_meter
 from lm_meter import cli
 from lm_meter.arguments import PROFILE_NAMES
-from lm_meter.defaults import default_checkpoint, sample_text
+from lm_meter.defaults import default_checkpoint, entry_path, sample_text
 from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
 from lm_meter.storage import priced_parameters, tensors_of, total_bits
@@ -126,7 +127,7 @@ def test_shipped_checkpoint_is_the_one_described():
 
 def test_second_checkpoint_is_what_its_command_makes_of_the_first(tmp_path):
     folder = default_checkpoint().parent
-    page = (folder / "README.md").read_text(encoding="utf-8")
+    page = (folder / "README.md").read_text(encoding="utf-8").split("\n## The second shipped checkpoint\n")[1]
     shipped = lm_meter.Checkpoint(folder / "lstm-small-int8.npz")
     assert f"`{shipped.sha256()}`" in page
     tensors = tensors_of(shipped)
@@ -139,5 +140,25 @@ def test_second_checkpoint_is_what_its_command_makes_of_the_first(tmp_path):
     assert cli.main([*arguments, "--quiet"]) == 0
     assert (tmp_path / "made.npz").read_bytes() == shipped.path.read_bytes()
 
+    score = re.search(r"test set \| ([0-9.]+) \+ [0-9.]+ = [0-9.]+ \|$", page, re.MULTILINE)[1]
+    assert f"{float(priced_parameters(tensors, PROFILES['micronet-2019-06'])) / 159e6:.5f}" == score
+
+
+def test_third_checkpoint_is_the_one_described():
+    folder = default_checkpoint().parent
+    page = (folder / "README.md").read_text(encoding="utf-8").split("\n## The third shipped checkpoint\n")[1]
+    shipped = lm_meter.Checkpoint(folder / "transformer-small.npz")
+    assert f"SHA-256 of the third | `{shipped.sha256()}`" in page
+    tensors = tensors_of(shipped)
+    numbers = sum(tensor.count for tensor in tensors)
+    size = shipped.path.stat().st_size
+    assert f"{size:,} bytes; {numbers:,} numbers, {total_bits(tensors):,} bits for inference" in page
     (score,) = re.findall(r"test set \| ([0-9.]+) \+ [0-9.]+ = [0-9.]+ \|$", page, re.MULTILINE)
     assert f"{float(priced_parameters(tensors, PROFILES['micronet-2019-06'])) / 159e6:.5f}" == score
+    # Which checkpoint it was quantised from stands in the file.
+    (first,) = re.findall(r"SHA-256 of `first.npz`: `(\w+)`", page)
+    assert first in shipped.config["origin"]
+    # What PyTorch found for the sample is what the entry claims.
+    (nats, claimed) = re.findall(r"^\| sample text \| 5,163 \| ([0-9,.]+) and ([0-9.]+) ", page, re.MULTILINE)[0]
+    assert f"value = {claimed}, " in entry_path("transformer-small").read_text(encoding="utf-8")
+    assert f"{math.exp(float(nats.replace(',', '')) / 4162):.4f}" == f"{float(claimed):.4f}"

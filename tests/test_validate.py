@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from tiny import TEXT, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
 from lm_meter import ConfigError, RunOptions, cli, evaluate, write_checkpoint
-from lm_meter.entry import TEMPLATE, Claim, read_entry
+from lm_meter.defaults import sample_path
+from lm_meter.entry import CLAIMS, TEMPLATE, Claim, read_entry
 from lm_meter.validation import judge, validate
 
 FILES = 'checkpoint = "model.npz"\ntext = "text"\n'
@@ -32,29 +34,40 @@ def _measured(folder, **options):
 def test_claims_that_hold_and_one_that_does_not(folder, capsys):
     reference = _measured(folder)
     region = reference["operations_per_token"]["by_region"]["lstm.0"]
+    with np.load(folder / "model.npz") as arrays:
+        sizes = {name: arrays[name].size for name in ("embedding", "softmax.weight")}
     claims = f"""
 [claims]
 perplexity = {{ value = {reference.perplexity!r}, tolerance = 1e-9 }}
 parameters = {reference["storage"]["parameters"]!r}
 operations = {reference["operations_per_token"]["total"] * 1.009!r}
+matrix_vector = {reference["operations_per_token"]["matrix_vector"]!r}
 score = {reference["score"]["total"]!r}
 [claims.regions]
 "lstm.0" = {region!r}
 softmax = 1
+[claims.tensors]
+embedding = {{ value = {sizes["embedding"]}, tolerance = 0 }}
+"softmax.weight" = 1
 """
     path = _entry(folder, FILES + claims)
     assert cli.main(["validate", str(path), "--quiet", "--output", str(folder / "v.json")]) == 1
     printed = capsys.readouterr().out
-    assert printed.count("PASS") == 5
+    assert printed.count("PASS") == 7
     assert printed.rstrip().endswith("FAIL")
     assert "gate, word perplexity of 35 or less: not asked, not the whole test set as is" in printed
     document = json.loads((folder / "v.json").read_text(encoding="utf-8"))
-    assert [row["passes"] for row in document["claims"]] == [True] * 4
+    assert [row["passes"] for row in document["claims"]] == [True] * 5
     # The largest difference comes first.
     assert [(row["name"], row["passes"]) for row in document["regions"]] == [("softmax", False), ("lstm.0", True)]
+    assert [(row["name"], row["measured"], row["passes"]) for row in document["tensors"]] == [
+        ("softmax.weight", sizes["softmax.weight"], False),
+        ("embedding", sizes["embedding"], True),
+    ]
     assert document["result"]["nll_nats"] == reference["nll_nats"]
 
-    assert cli.main(["validate", str(_entry(folder, FILES + claims.replace("softmax = 1", ""))), "--quiet"]) == 0
+    claims = claims.replace("softmax = 1", "").replace('"softmax.weight" = 1', "")
+    assert cli.main(["validate", str(_entry(folder, FILES + claims)), "--quiet"]) == 0
     assert capsys.readouterr().out.rstrip().endswith("PASS")
 
 
@@ -70,6 +83,34 @@ def test_the_run_is_the_one_that_the_entry_names(folder):
     assert found["result"]["operations_per_token"]["profile"] == "flops"
 
 
+def test_another_checkpoint_stands_in_for_the_one_that_is_named(folder, capsys):
+    claims = 'text = "text"\n[claims]\nparameters = { value = PARAMETERS, tolerance = 0 }\n'
+    claims = claims.replace("PARAMETERS", repr(_measured(folder)["storage"]["parameters"]))
+    path, other = _entry(folder, claims), str(folder / "model.npz")
+    assert cli.main(["validate", str(path), "--checkpoint", other, "--quiet"]) == 0
+    path = _entry(folder, 'checkpoint = "none.npz"\n' + claims)
+    assert cli.main(["validate", str(path), "--checkpoint", other, "--quiet", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out.split("PASS\n")[-1])["result"]["checkpoint"]["path"] == other
+    assert cli.main(["validate", str(path), "--quiet"]) == 2
+    assert "none.npz" in capsys.readouterr().err
+    assert cli.main(["validate", str(path), "--checkpoint", other, "--output", other]) == 2
+    assert "is an input of this run" in capsys.readouterr().err
+
+
+def test_the_sample_text_is_a_corpus_of_entries(folder):
+    entry = read_entry(_entry(folder, 'checkpoint = "model.npz"\ncorpus = "sample"\n[claims]\nscore = 1\n'))
+    assert (entry.text, entry.corpus) == (sample_path(), None)
+
+
+def test_differences_that_are_rounded_to_zero_have_no_sign(folder, capsys):
+    value = _measured(folder)["operations_per_token"]["total"]
+    path = _entry(folder, FILES + f"[claims]\noperations = {value + 1e-7!r}\nscore = 0.01\n")
+    cli.main(["validate", str(path), "--quiet"])
+    printed = capsys.readouterr().out
+    (row,) = (line.split() for line in printed.splitlines() if line.startswith("  operations"))
+    assert row[3:] == ["0", "1", "%", "PASS"]
+
+
 def test_tolerances_are_fractions_of_the_claim():
     assert judge(Claim("x", 200.0, 0.01), 202.0).passes
     assert judge(Claim("x", 200.0, 0.01), 198.0).passes
@@ -82,7 +123,7 @@ def test_the_template_is_an_entry(folder, capsys):
     assert capsys.readouterr().out == TEMPLATE
     entry = read_entry(_entry(folder, TEMPLATE))
     assert entry.corpus == ("wikitext-103", "test")
-    assert [claim.name for claim in entry.claims] == ["perplexity", "parameters", "operations", "score"]
+    assert [claim.name for claim in entry.claims] == list(CLAIMS)
     assert entry.claims[0].tolerance == 0.001
 
 
@@ -93,18 +134,24 @@ def test_the_template_is_an_entry(folder, capsys):
         (FILES + 'colour = "red"\n[claims]\nscore = 1', "has an unknown key colour; expected checkpoint, text, corpus"),
         (FILES + "[claims]\nperplexty = 3", "has an unknown key claims.perplexty; expected perplexity, parameters"),
         (FILES + "[run]\nwindow = 3\n[claims]\nscore = 1", "has an unknown key run.window; expected block, threads"),
-        (FILES, "has no claims; expected at least one of perplexity, parameters, operations, score in [claims]"),
+        (FILES, "has no claims; expected at least one of perplexity, parameters, operations, matrix_vector, score in"),
         (FILES + "claims = 3", "claims is 3; expected a table"),
         (FILES + '[claims]\nscore = "low"', "claims.score: value is 'low'; expected a number, or { value = NUMBER"),
         (FILES + "[claims]\nscore = nan", "claims.score: value is nan; expected a number"),
         (FILES + "[claims]\nscore = { value = 1, tolerance = -1 }", "claims.score: tolerance is -1; expected a number"),
         (FILES + "[claims]\nscore = { limit = 1 }", "has an unknown key claims.score.limit; expected value, tolerance"),
-        ('text = "text"\n[claims]\nscore = 1', "has no checkpoint; expected the name of a file"),
+        ('text = "text"\n[claims]\nscore = 1', "no checkpoint; expected the name of a file, or --checkpoint"),
         ('checkpoint = "model.npz"\n[claims]\nscore = 1', "has neither of text and corpus; expected one of them"),
         (FILES + 'corpus = "wikitext-103"\n[claims]\nscore = 1', "has both of text and corpus; expected one of them"),
         ('checkpoint = 3\ntext = "t"\n[claims]\nscore = 1', "checkpoint is 3; expected a string"),
         (FILES + "[run]\nblock = 0\n[claims]\nscore = 1", "run: block is 0; expected 1 to 4096"),
         (FILES + '[claims.regions]\n"lstm.7" = 1', "claims.regions has 'lstm.7', which is no region of the model"),
+        (FILES + '[claims.tensors]\n"lstm.7" = 1', "claims.tensors has 'lstm.7', which is no tensor of the model"),
+        (FILES + "[claims]\ntensors = 1", "tensors is 1; expected a table"),
+        (
+            'checkpoint = "model.npz"\ncorpus = "sample"\nsplit = "test"\n[claims]\nscore = 1',
+            "split is 'test', but the sample text is whole; expected no split",
+        ),
     ],
 )
 def test_entries_that_make_no_sense(content, message, folder, capsys):

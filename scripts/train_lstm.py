@@ -4,8 +4,7 @@ import math
 
 import torch
 from torch.nn import functional
-
-ROWS = 512  # predictions whose logits are held at a time: they stay in the processor's cache
+from train_softmax import SoftmaxLoss, locked_dropout
 
 
 class LSTMLayer(torch.autograd.Function):
@@ -71,44 +70,6 @@ class LSTMLayer(torch.autograd.Function):
         )
 
 
-class SoftmaxLoss(torch.autograd.Function):
-    """Mean cross-entropy of a linear softmax; the gradient is taken together with the value, block by block."""
-
-    @staticmethod
-    def forward(ctx, outputs, embedding, bias, targets):
-        """Return the mean loss in nats."""
-        total = 0.0
-        grad_outputs = torch.empty_like(outputs)
-        grad_embedding = torch.zeros(embedding.shape)
-        grad_bias = torch.zeros(bias.shape)
-        blocks = zip(outputs.split(ROWS), grad_outputs.split(ROWS), targets.split(ROWS), strict=True)
-        for rows, grads, target in blocks:
-            logits = torch.mm(rows, embedding.t()).float().add_(bias)
-            log_p = torch.log_softmax(logits, 1)
-            total -= log_p.gather(1, target[:, None]).double().sum().item()
-            p = log_p.exp_()
-            p[torch.arange(len(target)), target] -= 1.0
-            grad_bias += p.sum(0)
-            p = p.to(rows.dtype)
-            grads.copy_(p @ embedding)
-            grad_embedding += p.t() @ rows
-        ctx.save_for_backward(grad_outputs, grad_embedding, grad_bias)
-        return torch.tensor(total / len(targets))
-
-    @staticmethod
-    def backward(ctx, grad):
-        """Return the gradients that forward() has kept."""
-        count = len(ctx.saved_tensors[0])
-        grad_outputs, grad_embedding, grad_bias = (each * (grad / count) for each in ctx.saved_tensors)
-        return grad_outputs, grad_embedding, grad_bias, None
-
-
-def locked_dropout(values, rate):
-    """Drop the same units at every step of the chunk ([steps, batch, units])."""
-    keep = torch.rand(values.shape[1:]) >= rate
-    return values * (keep / (1.0 - rate)).to(values.dtype)
-
-
 def weight_mask(rows, columns, rate, dtype):
     """Return a dropout mask drawn as bytes, eight at a time: a draw for each weight would take long."""
     draws = torch.empty(-(-rows * columns // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
@@ -119,23 +80,21 @@ def weight_mask(rows, columns, rate, dtype):
 class Model(torch.nn.Module):
     """Embedding, LSTM layers, optional projection, softmax tied to the embedding; float32 parameters."""
 
-    def __init__(self, vocabulary, embedding, hidden, projection, drop, precision):
+    def __init__(self, args):
         super().__init__()
-        self.drop = drop
-        self.precision = precision
-        self.hidden = hidden
+        self.args = args
+        self.precision = getattr(torch, args.precision)
         self.arrays = torch.nn.ParameterDict()
-        self.add("embedding", (vocabulary, embedding), 0.1)
-        width = embedding
-        for layer, size in enumerate(hidden):
-            self.add(f"lstm_{layer}_weight", (4 * size, width + size), 1 / math.sqrt(size))
-            self.add(f"lstm_{layer}_bias", (4 * size,), 0.0)
-            self.arrays[f"lstm_{layer}_bias"].data[size : 2 * size] = 1.0  # remember from the start
+        self.add("embedding", (args.pieces, args.embedding), 0.1)
+        width = args.embedding
+        for layer, size in enumerate(args.hidden):
+            self.add(f"lstm/{layer}/weight", (4 * size, width + size), 1 / math.sqrt(size))
+            self.add(f"lstm/{layer}/bias", (4 * size,), 0.0)
+            self.arrays[f"lstm/{layer}/bias"].data[size : 2 * size] = 1.0  # remember from the start
             width = size
-        if projection:
-            self.add("projection_weight", (embedding, width), 1 / math.sqrt(width))
-            self.add("projection_bias", (embedding,), 0.0)
-        self.add("softmax_bias", (vocabulary,), 0.0)
+        self.add("projection/weight", (args.embedding, width), 1 / math.sqrt(width))
+        self.add("projection/bias", (args.embedding,), 0.0)
+        self.add("softmax/bias", (args.pieces,), 0.0)
 
     def add(self, name, shape, spread):
         """Add one parameter, uniform in -spread .. spread."""
@@ -143,36 +102,51 @@ class Model(torch.nn.Module):
 
     def start(self, batch):
         """Return the zero state of `batch` streams."""
-        return [(torch.zeros(batch, size, dtype=self.precision), torch.zeros(batch, size)) for size in self.hidden]
+        return [(torch.zeros(batch, size, dtype=self.precision), torch.zeros(batch, size)) for size in self.args.hidden]
 
     def forward(self, inputs, targets, state):
         """Return the training loss of a chunk ([steps, batch] ids) and the state after it."""
-        arrays, low = self.arrays, self.precision
-        kept = (torch.rand(len(arrays["embedding"]), 1) >= self.drop["piece"]) / (1.0 - self.drop["piece"])
+        arrays, args, low = self.arrays, self.args, self.precision
+        kept = (torch.rand(args.pieces, 1) >= args.drop_piece) / (1.0 - args.drop_piece)
         values = functional.embedding(inputs, arrays["embedding"] * kept).to(low)
-        values = locked_dropout(values, self.drop["input"])
+        values = locked_dropout(values, args.drop_input)
         after = []
         for layer, (hidden, cell) in enumerate(state):
-            weight = arrays[f"lstm_{layer}_weight"].to(low)
+            weight = arrays[f"lstm/{layer}/weight"].to(low)
             width = values.shape[2]
-            recurrent = weight[:, width:] * weight_mask(*weight[:, width:].shape, self.drop["weight"], low)
+            recurrent = weight[:, width:] * weight_mask(*weight[:, width:].shape, args.drop_weight, low)
             values, hidden, cell = LSTMLayer.apply(
-                values, hidden, cell, weight[:, :width].contiguous(), recurrent, arrays[f"lstm_{layer}_bias"].to(low)
+                values, hidden, cell, weight[:, :width].contiguous(), recurrent, arrays[f"lstm/{layer}/bias"].to(low)
             )
             after.append((hidden.detach(), cell.detach()))
-            values = locked_dropout(values, self.drop["output"])
+            values = locked_dropout(values, args.drop_output)
         values = values.flatten(0, 1)
-        if "projection_weight" in arrays:
-            values = functional.linear(values, arrays["projection_weight"].to(low), arrays["projection_bias"].to(low))
-        return SoftmaxLoss.apply(values, arrays["embedding"].to(low), arrays["softmax_bias"], targets.flatten()), after
+        values = functional.linear(values, arrays["projection/weight"].to(low), arrays["projection/bias"].to(low))
+        return SoftmaxLoss.apply(values, arrays["embedding"].to(low), arrays["softmax/bias"], targets.flatten()), after
+
+
+def config(args):
+    """Return what a checkpoint says of the model."""
+    return {
+        "architecture": "lstm",
+        "dimensions": {
+            "vocabulary": args.pieces,
+            "embedding": args.embedding,
+            "hidden": args.hidden,
+            "projection": args.embedding,
+        },
+        "tied": True,
+        "bias": {"lstm": True, "projection": True, "softmax": True},
+    }
 
 
 @torch.no_grad()
-def nats(arrays, layers, ids, start, streams=1, steps=512):
-    """Return the total nats of `ids`, cut into `streams` read side by side in float32.
+def nats(arrays, args, ids, start, quick):
+    """Return the total nats of `ids` in float32, read from the piece `start` and zero state.
 
-    Each stream starts from the piece `start` and zero state; the state is carried to the end of the stream.
+    `quick`: cut into 16 streams that are read side by side, each from its own start; hardly worse.
     """
+    streams, steps, layers = 16 if quick else 1, 512, len(args.hidden)
     length = -(-len(ids) // streams)
     targets = torch.full((streams * length,), -1)
     targets[: len(ids)] = ids
@@ -180,7 +154,7 @@ def nats(arrays, layers, ids, start, streams=1, steps=512):
     inputs = torch.cat((torch.full((1, streams), start), targets[:-1])).clamp(min=0)
     modules, state = [], [None] * layers
     for layer in range(layers):
-        weight, bias = arrays[f"lstm_{layer}_weight"], arrays[f"lstm_{layer}_bias"]
+        weight, bias = arrays[f"lstm/{layer}/weight"], arrays[f"lstm/{layer}/bias"]
         size = len(bias) // 4
         module = torch.nn.LSTM(weight.shape[1] - size, size)
         module.weight_ih_l0.copy_(weight[:, :-size])
@@ -193,9 +167,8 @@ def nats(arrays, layers, ids, start, streams=1, steps=512):
         values = functional.embedding(inputs[first : first + steps], arrays["embedding"])
         for layer, module in enumerate(modules):
             values, state[layer] = module(values, state[layer])
-        if "projection_weight" in arrays:
-            values = functional.linear(values, arrays["projection_weight"], arrays["projection_bias"])
-        logits = functional.linear(values, arrays["embedding"], arrays["softmax_bias"]).flatten(0, 1)
+        values = functional.linear(values, arrays["projection/weight"], arrays["projection/bias"])
+        logits = functional.linear(values, arrays["embedding"], arrays["softmax/bias"]).flatten(0, 1)
         losses = functional.cross_entropy(
             logits, targets[first : first + steps].flatten(), ignore_index=-1, reduction="none"
         )
