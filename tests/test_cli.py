@@ -18,11 +18,12 @@ from tiny import TEXT, tiny_checkpoint, tiny_parts
 
 import lm_meter
 from lm_meter import cli, evaluate
-from lm_meter.arguments import PROFILE_NAMES, TASK_NAMES, parser
+from lm_meter.arguments import TASK_NAMES, parser
 from lm_meter.defaults import sample_path, sample_text
 from lm_meter.kernels import step_costs
 from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
+from lm_meter.shared_arguments import PROFILE_NAMES
 
 COMMANDS = ("eval", "quantize", "count", "inspect", "bench", "score", "rescore", "selftest")
 

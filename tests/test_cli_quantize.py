@@ -7,7 +7,7 @@ import pytest
 from tiny import tiny_checkpoint
 
 from lm_meter import Checkpoint, cli
-from lm_meter.arguments import WEIGHT_NAMES
+from lm_meter.checkpoint_arguments import WEIGHT_NAMES
 
 
 @pytest.fixture

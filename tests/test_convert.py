@@ -5,7 +5,7 @@ import pytest
 from llama2c_files import llama2c_model, llama2c_tokenizer
 
 from lm_meter import Checkpoint, CheckpointError, cli
-from lm_meter.arguments import SOURCE_NAMES
+from lm_meter.checkpoint_arguments import SOURCE_NAMES
 from lm_meter.conversion.convert import SOURCES, convert
 from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer

@@ -15,10 +15,10 @@ from llama2c_files import llama2c_model, llama2c_tokenizer
 
 import lm_meter
 from lm_meter import cli
-from lm_meter.arguments import PROFILE_NAMES
 from lm_meter.defaults import default_checkpoint, entry_path, sample_text
 from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
+from lm_meter.shared_arguments import PROFILE_NAMES
 from lm_meter.storage import priced_parameters, tensors_of, total_bits
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

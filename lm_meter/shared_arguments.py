@@ -1,0 +1,49 @@
+"""What several commands have in common on the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+# Written out here, not imported: --help must not wait for the modules that define them. A test compares.
+PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
+
+
+def file_name(name: str) -> str:
+    """An argument that names a file; an empty one is a script's unset variable, not a default."""
+    if not name:
+        raise argparse.ArgumentTypeError("the name of a file is empty; leave the option away or name a file")
+    return name
+
+
+def command(group: argparse._SubParsersAction, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    """The parser of a command, whose help ends in an example."""
+    return group.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Which price list."""
+    parser.add_argument(
+        "--profile", choices=PROFILE_NAMES, default=PROFILE_NAMES[0], help="price list (default: %(default)s)"
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """A table, or the document behind it."""
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="what to print")
+
+
+def add_context(parser: argparse.ArgumentParser) -> None:
+    """What a transformer sees."""
+    parser.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="what a transformer keeps of its context: cache, recompute, segment or segment:OVERLAP (default: cache, "
+        "or segment where positions are learned)",
+    )
+    parser.add_argument("--context", type=int, metavar="N", help="tokens of it (default: the checkpoint's own)")
