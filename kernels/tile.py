@@ -34,13 +34,16 @@ from .decode import (
     all_lanes,
     columns_of_pairs,
     every_lane,
+    float_table,
+    has_float_table,
     load_column,
     load_pairs,
     multiply_add_pairs,
     nested_pairs,
     products_of_pairs,
+    table_columns,
 )
-from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS, is_integer
+from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, STORED_BITS, UNIT_BYTES, UNIT_COLUMNS, is_integer
 from .isa import has_feature
 from .lanes import LANES, splat, vector_fma
 from .matrix import EXACT
@@ -129,9 +132,11 @@ class _Emitter:
         units = builder.udiv(builder.add(tile.columns, ir.Constant(_I64, columns - 1)), ir.Constant(_I64, columns))
         group_weights = self._times(UNIT_BYTES[self.code], units)
         group_inputs = self._times(item, tile.columns)
-        self.book = None
+        self.book = self.table = None
         if self.code == CODEBOOK4:
             self.book = builder.load(self._at(tile.book, kind=BOOK), align=16)
+        if STORED_BITS[self.code] == 4 and not self.integer_inputs and has_float_table():
+            self.table = float_table(builder, self.code, self.book)
         builder.branch(group_loop)
 
         builder.position_at_end(group_loop)
@@ -170,10 +175,11 @@ class _Emitter:
                 emit_prefetch(builder, builder.add(builder.add(pointer, weight_at), tile.ahead))
         step_bytes = item * columns // len(steps[0])
         for step in range(len(steps[0])):
+            pieces = [row[step]() if self.table else row[step] for row in steps]
             for t in range(self.tokens):
                 x = self._input(builder.add(builder.add(inputs[t], input_at), ir.Constant(_I64, step_bytes * step)))
                 for b in range(self.blocks):
-                    sums[b][t] = self._accumulate(steps[b][step], x, sums[b][t], (b, t))
+                    sums[b][t] = self._accumulate(pieces[b], x, sums[b][t], (b, t))
         for block, after_block in zip(start, sums, strict=True):
             for before, value, after in zip(block, first, after_block, strict=True):
                 before.add_incoming(value, group_loop)
@@ -215,7 +221,9 @@ class _Emitter:
         return every_lane(self.builder, _INTS, self.builder.load(address, align=4))
 
     def _weights_of_unit(self, address: Any) -> list[Any]:
-        """Weights of a unit, in the pieces that meet one input each."""
+        """Weights of a unit, in the pieces that meet one input each; from a table, what makes them."""
+        if self.table:
+            return table_columns(self.builder, self._at(address), self.code, self.table)
         if self.nested:
             return nested_pairs(self.builder, self._at(address), self.code)
         if not self.scaled:
