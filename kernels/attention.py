@@ -3,12 +3,15 @@
     s[j] = q . k[j],    p[j] = exp(s[j] - max s),    out = (sum over j of p[j] v[j]) / (sum over j of p[j])
 
 over the positions j that the query sees, oldest first (Vaswani et al., Attention is all you need, 2017; the query comes
-scaled). With learned relative positions (Shaw, Uszkoreit and Vaswani, 2018) s[j] goes on with q . r[distance to j].
+scaled). With relative positions s[j] goes on with q' . r[distance to j], where r is a learned vector (Shaw, Uszkoreit
+and Vaswani, 2018; q' is q) or made of sinusoids of the distance (Dai et al., Transformer-XL, 2019; q' has a bias of its
+own). Under a sparse pattern j runs over a list of positions.
 
 Keys are kept in blocks of 16 positions, ``[position / 16][W][16]``: a dot product is a sum over the head's numbers in
 their order, one position a lane, as in a product with packed weights. Values are kept position by position, each padded
 to whole lanes: a sum over positions, oldest first. The normaliser is a sum over 16 lanes, lane l over every sixteenth
-position from the oldest, and then over the lanes. So no bit depends on where in the memory a position lies.
+position from the oldest, and then over the lanes. So no bit depends on where in the memory a position lies. Of a block
+that holds a listed position all 16 lanes are computed, as in the oldest block of all: the others are dropped.
 """
 
 from __future__ import annotations
@@ -41,20 +44,24 @@ class Cache(NamedTuple):
 
 
 class Relative(NamedTuple):
-    """Learned vectors of distances, shared by the heads of a layer."""
+    """Vectors of distances: one set shared by the heads of a layer, or one for each head; and biases of the queries."""
 
-    vectors: Any  # (layers, W, distances and 16 before and behind) float32: [layer, d, 16 + farthest - distance]
+    vectors: Any  # (layers, sets, W, distances and 16 before and behind) float32: [.., d, 16 + farthest - distance]
     farthest: int
     bits: Any  # (layers,) int64, declared widths; 0: there are none
+    biases: Any  # (layers, 2, heads * W) float32: of the query that meets keys, and of that which meets distances
+    bias_bits: Any  # (layers, 2) int64, declared widths; 0: there are none
 
 
 class View(NamedTuple):
-    """What a query sees: a layer, a key/value head, its own place in the cache and the oldest one that it sees."""
+    """What a query sees: a layer, a key/value head, a set of vectors of distances, and places in the cache."""
 
     layer: int
     head: int
+    set: int
     own: int
-    oldest: int
+    oldest: int  # from which on it sees all,
+    listed: int  # unless this is not 0: then it sees as many places as are listed
 
 
 @kernel
@@ -91,28 +98,29 @@ def keep(cache, place, key, value):
 
 
 @kernel
-def forget(cache, layers, first, last):
-    """Move positions ``first`` to ``last`` - 1 to the front; ``first`` is a multiple of 16."""
+def forget(cache, layers, first, last, pinned):
+    """Move positions ``first`` to ``last`` - 1 to the front, behind ``pinned`` ones; both are multiples of 16."""
     padded = (cache.width + LANES - 1) // LANES * LANES
     blocks = (last - first + LANES - 1) // LANES * LANES
     for head in range(layers * cache.heads):
         start = head * cache.capacity
         for array, width in ((cache.keys, cache.width), (cache.values, padded)):
-            to, at = start * width, (start + first) * width
+            to, at = (start + pinned) * width, (start + first) * width
             for n in range(blocks * width):
                 array[to + n] = array[at + n]
 
 
 @kernel
-def score(query, cache, relative, view, scores):
-    """Scores of the positions, from the oldest on, behind FRONT."""
+def _score_blocks(queries, cache, relative, view, run, scores):
+    """Scores of all positions of a run (first block, last + 1, where in ``scores``) of blocks."""
+    (query, far), (block, last, to) = queries, run
     width, span = cache.width, cache.width * LANES
     start = (view.layer * cache.heads + view.head) * cache.capacity * width
-    with_relative = relative.bits[view.layer] != 0
-    block, last = view.oldest // LANES, view.own // LANES + 1
+    with_relative, vectors, row = relative.bits[view.layer] != 0, relative.vectors, relative.vectors.shape[3]
+    reach = (view.layer * vectors.shape[1] + view.set) * width * row + LANES + relative.farthest - view.own
     while block < last:
-        at, to = start + block * span, FRONT + block * LANES - view.oldest
-        if block + 4 <= last and not with_relative:
+        at, away = start + block * span, reach + block * LANES
+        if block + 4 <= last:
             a, b, c, e = broadcast(_ZERO), broadcast(_ZERO), broadcast(_ZERO), broadcast(_ZERO)
             for d in range(width):
                 q = broadcast(query[d])
@@ -121,23 +129,57 @@ def score(query, cache, relative, view, scores):
                 c = fma(load(cache.keys, at + 2 * span), q, c)
                 e = fma(load(cache.keys, at + 3 * span), q, e)
                 at += LANES
+            if with_relative:
+                for d in range(width):
+                    q = broadcast(far[d])
+                    a = fma(load(vectors, away), q, a)
+                    b = fma(load(vectors, away + LANES), q, b)
+                    c = fma(load(vectors, away + 2 * LANES), q, c)
+                    e = fma(load(vectors, away + 3 * LANES), q, e)
+                    away += row
             store(scores, to, a)
             store(scores, to + LANES, b)
             store(scores, to + 2 * LANES, c)
             store(scores, to + 3 * LANES, e)
             block += 4
+            to += 4 * LANES
             continue
         a = broadcast(_ZERO)
         for d in range(width):
             a = fma(load(cache.keys, at), broadcast(query[d]), a)
             at += LANES
         if with_relative:
-            vectors = relative.vectors[view.layer]
-            at = LANES + relative.farthest - (view.own - block * LANES)
             for d in range(width):
-                a = fma(load(vectors, d * vectors.shape[1] + at), broadcast(query[d]), a)
+                a = fma(load(vectors, away), broadcast(far[d]), a)
+                away += row
         store(scores, to, a)
         block += 1
+        to += LANES
+
+
+@kernel
+def score(queries, cache, relative, view, scores):
+    """Scores of all positions from the oldest on, behind FRONT; ``queries`` as for ``attend``."""
+    first = view.oldest // LANES
+    run = (first, view.own // LANES + 1, FRONT + first * LANES - view.oldest)
+    _score_blocks(queries, cache, relative, view, run, scores)
+
+
+@kernel
+def _score_listed(queries, cache, relative, view, places, scores):
+    """Scores of the listed places, one behind the other: of runs of blocks, from which those that are meant move up."""
+    n = 0
+    while n < view.listed:
+        first = places[n] // LANES
+        last, end = first + 1, n + 1
+        while end < view.listed and places[end] // LANES <= last:
+            last = places[end] // LANES + 1
+            end += 1
+        _score_blocks(queries, cache, relative, view, (first, last, FRONT + n), scores)
+        start = FRONT + n - first * LANES
+        for m in range(n, end):
+            scores[FRONT + m] = scores[start + places[m]]
+        n = end
 
 
 @kernel
@@ -159,33 +201,49 @@ def weigh(scores, seen, lanes):
 
 
 @kernel
-def attend(query, cache, relative, view, scratch, out):
+def _mix(cache, view, places, scores, at):
+    """The sum of the weighted values of 16 numbers of a head; ``at``: those of the cache's first position."""
+    padded = (cache.width + LANES - 1) // LANES * LANES
+    mixed = broadcast(_ZERO)
+    if view.listed:
+        for j in range(view.listed):
+            mixed = fma(load(cache.values, at + places[j] * padded), broadcast(scores[FRONT + j]), mixed)
+        return mixed
+    at += view.oldest * padded
+    for j in range(view.own - view.oldest + 1):
+        mixed = fma(load(cache.values, at), broadcast(scores[FRONT + j]), mixed)
+        at += padded
+    return mixed
+
+
+@kernel
+def attend(queries, cache, relative, view, scratch, out):
     """Attention of one query; charged by the caller.
 
     Parameters
     ----------
-    query : (W,) float32
-        Scaled.
+    queries : ((W,) float32, (W,) float32)
+        What meets the keys, and the vectors of distances if there are any; scaled.
     cache : Cache
     relative : Relative
     view : View
-    scratch : ((FRONT + capacity + 16,) float32, (16,) float32)
-        Overwritten.
+    scratch : ((FRONT + capacity + 16,) float32, (16,) float32, (capacity,) int64)
+        Overwritten, but for the last: listed places, oldest first.
     out : (W,) float32
         Written.
     """
-    scores, lanes = scratch
-    score(query, cache, relative, view, scores)
+    scores, lanes, places = scratch
     seen = view.own - view.oldest + 1
+    if view.listed:
+        seen = view.listed
+        _score_listed(queries, cache, relative, view, places, scores)
+    else:
+        score(queries, cache, relative, view, scores)
     z = broadcast(weigh(scores, seen, lanes))
     padded = (cache.width + LANES - 1) // LANES * LANES
-    start = ((view.layer * cache.heads + view.head) * cache.capacity + view.oldest) * padded
+    start = (view.layer * cache.heads + view.head) * cache.capacity * padded
     for d in range(0, cache.width, LANES):
-        at, mixed = start + d, broadcast(_ZERO)
-        for j in range(seen):
-            mixed = fma(load(cache.values, at), broadcast(scores[FRONT + j]), mixed)
-            at += padded
-        mixed = mixed / z
+        mixed = _mix(cache, view, places, scores, start + d) / z
         if d + LANES <= cache.width:
             store(out, d, mixed)
         else:

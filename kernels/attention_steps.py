@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .attention import View, attend, attend_cost, keep
+from .attention_pattern import DENSE, list_places, pattern_at
 from .barrier import share
-from .charge import MULTIPLY, Meter, charge
+from .charge import ADD, MULTIPLY, Meter, charge
 from .jit import inlined
 from .matrix import FLOAT_BITS
 from .network import buffer_of, rows_of
@@ -14,17 +15,22 @@ from .rotary import NO_ROTATION, rotate, rotate_cost
 
 
 @inlined
-def keep_cost(meter, network, keys, queries):
-    """Cost law of the step KEEP: ``keys`` and ``queries`` of one head turned, and the queries scaled."""
+def keep_cost(meter, network, step, vectors):
+    """Cost law of the step KEEP: keys and queries of one head turned; the queries biased in two ways, and scaled."""
+    (keys, queries), bits = vectors, network.relative.bias_bits[step.layer]
     if network.rotation.pairs != NO_ROTATION:
         rotate_cost(meter, network.rotation, keys + queries)
+    numbers = queries * network.options.head_width
+    if bits[0] != 0:
+        charge(meter, ADD, FLOAT_BITS, bits[0], numbers)
+        charge(meter, ADD, FLOAT_BITS, bits[1], numbers)
     if network.options.query_scale != np.float32(1):
-        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, queries * network.options.head_width)
+        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, 2 * numbers if bits[0] != 0 else numbers)
 
 
 @inlined
 def keep_step(network, memory, step, chunk, team, tally):
-    """Turn keys and queries, scale the queries, put keys and values into the cache."""
+    """Turn keys and queries, bias and scale the queries, put keys and values into the cache."""
     queries, keys = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.other).data
     values = buffer_of(network, memory, step.other + 1).data
     cache, width, count = memory.cache, memory.cache.width, chunk.tokens.size
@@ -36,7 +42,9 @@ def keep_step(network, memory, step, chunk, team, tally):
         if turns:
             rotate(network.rotation, t, key)
         keep(cache, (step.layer, head, chunk.kept + t), key, values[t, head * width : (head + 1) * width])
-    heads = network.options.heads
+    heads, scale, biases = network.options.heads, network.options.query_scale, network.relative.biases
+    biased = network.relative.bias_bits[step.layer, 0] != 0
+    far = buffer_of(network, memory, step.other + 2).data if biased else queries
     first, rows = rows_of(step, chunk)
     own_queries = share(rows * heads, team)
     for item in range(own_queries[0], own_queries[1]):
@@ -44,29 +52,38 @@ def keep_step(network, memory, step, chunk, team, tally):
         query = queries[t, head * width : (head + 1) * width]
         if turns:
             rotate(network.rotation, t, query)
-        if network.options.query_scale != np.float32(1):
+        if biased:
+            for j in range(head * width, (head + 1) * width):
+                far[t, j] = scale * (queries[t, j] + biases[step.layer, 1, j])
+                queries[t, j] += biases[step.layer, 0, j]
+        if scale != np.float32(1):
             for d in range(width):
-                query[d] *= network.options.query_scale
-    keep_cost(Meter(tally, step.region), network, own_keys[1] - own_keys[0], own_queries[1] - own_queries[0])
+                query[d] *= scale
+    vectors = (own_keys[1] - own_keys[0], own_queries[1] - own_queries[0])
+    keep_cost(Meter(tally, step.region), network, step, vectors)
 
 
 @inlined
 def attend_step(network, memory, step, chunk, team, tally):
     """Attend from each query to what it sees in the cache."""
     queries, out = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    cache, heads = memory.cache, network.options.heads
-    width, sharing = cache.width, heads // cache.heads
+    far, cache, relative = buffer_of(network, memory, step.other).data, memory.cache, network.relative
+    heads, window, sets = network.options.heads, network.options.window, relative.vectors.shape[1]
+    width, sharing, pattern = cache.width, heads // cache.heads, pattern_at(network.patterns, step.layer)
     first, rows = rows_of(step, chunk)
-    seen, items = 0, 0
-    scratch = (memory.scores[team.thread], memory.lanes[team.thread])
+    seen, items, listed, listed_of = 0, 0, 0, -1
+    places, moved = memory.places[team.thread], (network.options.pinned, chunk.position - chunk.kept)
+    scratch = (memory.scores[team.thread], memory.lanes[team.thread], places)
     # Neighbouring items see about as many positions: in turn the threads get equal shares.
     for item in range(team.thread, rows * heads, team.threads):
         t, head = first + item // heads, item % heads
         own = chunk.kept + t
-        oldest = max(0, own - network.options.window)
+        oldest = max(0, own - window)
+        if pattern.kind != DENSE and t != listed_of:
+            listed, listed_of = list_places(pattern, chunk.position + t, window, moved, places), t
         place = slice(head * width, (head + 1) * width)
-        view = View(step.layer, head // sharing, own, oldest)
-        attend(queries[t, place], cache, network.relative, view, scratch, out[t, place])
-        seen += own - oldest + 1
+        view = View(step.layer, head // sharing, head if sets > 1 else 0, own, oldest, listed)
+        attend((queries[t, place], far[t, place]), cache, relative, view, scratch, out[t, place])
+        seen += listed if listed else own - oldest + 1
         items += 1
-    attend_cost(Meter(tally, step.region), width, seen, items, network.relative.bits[step.layer])
+    attend_cost(Meter(tally, step.region), width, seen, items, relative.bits[step.layer])

@@ -149,8 +149,8 @@ def mix(continuous, frozen, predictions, team, meter):
         for d in range(outputs.width):
             query[d] = continuous.theta * frozen[n, d]
         oldest = first - continuous.state[DROPPED]
-        view = View(0, 0, oldest + seen - 1, oldest)
-        score(query, outputs, continuous.relative, view, continuous.scores[thread])
+        view = View(0, 0, 0, oldest + seen - 1, oldest, 0)
+        score((query, query), outputs, continuous.relative, view, continuous.scores[thread])
         continuous.totals[thread, 0] = weigh(continuous.scores[thread], seen, continuous.lanes[thread])
         cached = _own(continuous, thread, predictions.targets[n], (first, seen))
         predictions.log_probs[n] = mixed(predictions.log_probs[n], cached, continuous.share)

@@ -17,7 +17,7 @@ from .norm import Norm
 from .readout import Readout
 from .rotary import Rotation
 
-EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE, CELL, COPY, EXPERTS, ROUTE, MIX = range(12)
+EMBED, POSITION, NORMALISE, PRODUCT, KEEP, ATTEND, FREEZE, CELL, COPY, EXPERTS, ROUTE, MIX, SINUSOID, SPREAD = range(14)
 # What a product does with its own rows when they are there.
 PLAIN, ADD_TO, ACTIVATE, GATE = range(4)
 # Kinds of cells.
@@ -38,8 +38,9 @@ class Step(NamedTuple):
     target: int  # buffer
     matrix: int  # PRODUCT: its number; EXPERTS: the first one's; NORMALISE, FREEZE: that of the normalisation, or -1
     action: int  # of a product
-    # A buffer: EMBED: two for scratch; PRODUCT: what it is added to, or its gate; KEEP: keys, and behind them values;
-    # CELL: its state.
+    # A buffer: EMBED: two for scratch; PRODUCT: what it is added to, or its gate; KEEP: keys, behind them values, and
+    # behind these, where queries have biases, the queries that meet distances; ATTEND: what meets distances; CELL: its
+    # state.
     other: int
     function: int  # activation, or kind of cell
     layer: int
@@ -64,6 +65,7 @@ class Options(NamedTuple):
     key_heads: int
     head_width: int
     window: int  # past tokens that a query sees, besides its own
+    pinned: int  # positions at the front of the cache that never move, a multiple of 16
     output_width: int  # of what is frozen
     projection: int  # number of the matrix before the softmax, or NO_MATRIX
     projection_region: int
@@ -89,6 +91,9 @@ class Network(NamedTuple):
     rotation: Rotation
     relative: Relative
     experts: Experts
+    sinusoid: Any  # Sinusoid
+    patterns: Any  # (layers, fields of Pattern) int64
+    once: Any  # (steps, fields of Step) int64: what is done when a run begins
     options: Options
 
 
@@ -101,6 +106,7 @@ class Memory(NamedTuple):
     cache: Cache
     scores: Any  # (threads, FRONT + capacity + 16, or experts if these are more) float32
     lanes: Any  # (threads, 16) float32
+    places: Any  # (threads, capacity) int64, of the cache; without sparse patterns (threads, 0)
     frozen: Any  # (B, padded width) float32
     continuous: Continuous
     routes: Routes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .attention import attend_cost
+from .attention_pattern import pattern_at, seen_positions
 from .attention_steps import keep_cost
 from .charge import Meter
 from .continuous_cache import mix_cost
@@ -12,6 +13,7 @@ from .inputs import prepare_cost
 from .jit import entry, kernel
 from .matrix import matrix_at, whole_load
 from .network import (
+    ADD_TO,
     ATTEND,
     CELL,
     EMBED,
@@ -23,6 +25,7 @@ from .network import (
     POSITION,
     PRODUCT,
     ROUTE,
+    SINUSOID,
     norm_at,
     readout_of,
     step_at,
@@ -33,14 +36,15 @@ from .product_step import action_cost
 from .readout import readout_cost
 from .recurrent_steps import cell_cost
 from .rotary import angles_cost
+from .sinusoid import sinusoid_cost
 
 
 @kernel
 def _seen(network, step, tokens, kept):
     """Positions that the queries of a step see together."""
-    seen = 0
+    seen, pattern = 0, pattern_at(network.patterns, step.layer)
     for t in range(tokens - 1 if step.last else 0, tokens):
-        seen += min(kept + t, network.options.window) + 1
+        seen += seen_positions(pattern, kept + t, network.options.window)
     return seen
 
 
@@ -55,7 +59,7 @@ def _multiply_cost(network, step, number, rows, tally):
 
 @kernel
 def step_cost(network, step, chunk, kept, tally):
-    """What a step costs for a chunk of tokens, (n,) int64, with ``kept`` positions in the cache before them.
+    """What a step costs for a chunk of tokens, (n,) int64, with ``kept`` positions of the context before them.
 
     Products of experts are apart: ``experts_cost``.
     """
@@ -66,7 +70,7 @@ def step_cost(network, step, chunk, kept, tally):
     elif step.kind == NORMALISE:
         norm_cost(meter, norm_at(network.norms, step.matrix), rows)
     elif step.kind == KEEP:
-        keep_cost(meter, network, tokens * network.options.key_heads, rows * network.options.heads)
+        keep_cost(meter, network, step, (tokens * network.options.key_heads, rows * network.options.heads))
     elif step.kind == ATTEND:
         heads, width = network.options.heads, network.options.head_width
         seen = _seen(network, step, tokens, kept) * heads
@@ -75,6 +79,8 @@ def step_cost(network, step, chunk, kept, tally):
         embed_cost(network, step, chunk, tally)
     elif step.kind == POSITION:
         angles_cost(meter, network.rotation, tokens)
+    elif step.kind == SINUSOID:
+        sinusoid_cost(meter, tokens * network.sinusoid.frequencies.size, step.action == ADD_TO)
     elif step.kind == CELL:
         cell_cost(meter, step, step.width)
     elif step.kind == ROUTE:
@@ -95,7 +101,7 @@ def chunks_cost(network, chunks, tokens, targets, tally):
     ----------
     network : Network
     chunks : (n, 3) int64
-        Tokens of each, positions in the cache before it, and pairs in the continuous cache that its prediction sees.
+        Tokens of each, positions of the context before it, and pairs in the continuous cache that its prediction sees.
     tokens : (m,) int64
         Those of all chunks, one behind the other: what an adaptive embedding costs depends on them.
     targets : (n,) int64

@@ -26,6 +26,7 @@ from .network import (
     POSITION,
     PRODUCT,
     ROUTE,
+    SINUSOID,
     buffer_of,
     norm_at,
     rows_of,
@@ -34,6 +35,7 @@ from .norm import norm_cost, normalise
 from .product_step import multiply_step
 from .recurrent_steps import cell_step, copy_step
 from .rotary import angles, angles_cost
+from .sinusoid import sinusoid_step
 
 
 @inlined
@@ -92,6 +94,8 @@ def run_step(network, memory, step, chunk, team, tally):
         embed_step(network, memory, step, chunk, team, tally)
     elif step.kind == POSITION:
         _position(network, step, chunk, team, tally)
+    elif step.kind == SINUSOID:
+        sinusoid_step(network, memory, step, chunk, team, tally)
     elif step.kind == CELL:
         cell_step(network, memory, step, team, tally)
     elif step.kind == COPY:

@@ -49,9 +49,9 @@ def _with_room(network, memory, kept, tokens, team):
         return kept
     first = (kept - network.options.window) // LANES * LANES
     if team.thread == 0:
-        forget(memory.cache, network.options.layers, first, kept)
+        forget(memory.cache, network.options.layers, first, kept, network.options.pinned)
     meet(team)
-    return kept - first
+    return kept - first + network.options.pinned
 
 
 @entry

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from reference import ACTIVATION, Counted, Ledger, largest, lookup, total
+from reference_positions import biased, pattern_sees, sinusoids
 from reference_vocabulary import Ends
 
 
@@ -81,6 +82,7 @@ class Transformer:
         self.ends = Ends(config, arrays, bits, inputs, self.ledger)
         experts = config["feed_forward"].get("experts", {"count": 0})
         self.routed = [[0] * experts["count"] for _ in range(config["dimensions"]["layers"])]
+        self.begin()
         self.forget()
 
     def forget(self):
@@ -109,7 +111,25 @@ class Transformer:
             with self.ledger.in_region("positions"):
                 row = lookup(self.ledger, self.arrays["positions"][self.position], self.bits["positions"])
                 x = [a + b for a, b in zip(x, row, strict=True)]
+        if self.config["positions"]["kind"] == "sinusoidal":
+            with self.ledger.in_region("positions"):
+                positions = self.config["positions"]
+                wave = sinusoids(self.ledger, positions["first"] + self.position, len(x), positions)
+                x = [a + b for a, b in zip(x, wave, strict=True)]
         return x
+
+    def begin(self):
+        """What is done once when a run begins: vectors of all distances that can be seen."""
+        self.distances = []
+        if self.config["positions"]["kind"] != "transformer_xl":
+            return
+        sizes = self.config["dimensions"]
+        with self.ledger.in_region("distances"):
+            waves = [sinusoids(self.ledger, d, sizes["width"], {}) for d in range(self.window + 1)]
+        for layer in range(sizes["layers"]):
+            name = f"layers.{layer}.attention.distance"
+            with self.ledger.in_region(name):
+                self.distances.append([self._product(name, wave) for wave in waves])
 
     def _angles(self):
         """Sine and cosine of each pair at the position."""
@@ -134,41 +154,68 @@ class Transformer:
             out[first], out[second] = a * cosine - b * sine, a * sine + b * cosine
         return out
 
-    def _attended(self, query, layer, head):
-        """Attention of one head over what is kept and seen."""
-        seen = self.kept[layer][-(self.window + 1) :]
-        width = self.config["dimensions"]["head_width"]
+    def _seen(self, layer):
+        """Positions that a query sees, oldest first."""
+        pattern = self.config["attention"].get("pattern")
+        pattern = pattern[layer] if isinstance(pattern, list) else pattern
+        return [j for j in range(self.position + 1) if pattern_sees(pattern, self.position, j, self.window)]
+
+    def _distance(self, layer, head, distance):
+        """Vector of a distance of one head, or None."""
+        width, name = self.config["dimensions"]["head_width"], f"layers.{layer}.attention.relative"
         place = slice(head * width, (head + 1) * width)
-        scores, name = [], f"layers.{layer}.attention.relative"
-        for distance, (key, _) in zip(reversed(range(len(seen))), seen, strict=True):
-            terms = [q * k for q, k in zip(query, key[place], strict=True)]
-            if name in self.arrays:
-                vector = [self.ledger.number(r, self.bits[name]) for r in self.arrays[name][distance]]
-                terms += [Counted((r * q).value, ACTIVATION, self.ledger) for q, r in zip(query, vector, strict=True)]
+        if self.distances:
+            return self.distances[layer][distance][place]
+        if name not in self.arrays:
+            return None
+        row = self.arrays[name][distance]
+        if self.config["positions"].get("per_head"):
+            row = row[place]
+        return [self.ledger.number(r, self.bits[name]) for r in row]
+
+    def _attended(self, query, far, layer, head):
+        """Attention of one head over what is kept and seen."""
+        sizes = self.config["dimensions"]
+        width, shared = sizes["head_width"], head // (sizes["heads"] // sizes["key_value_heads"])
+        place, seen, scores = slice(shared * width, (shared + 1) * width), self._seen(layer), []
+        for j in seen:
+            terms = [q * k for q, k in zip(query, self.kept[layer][j][0][place], strict=True)]
+            vector = self._distance(layer, head, self.position - j)
+            if vector:
+                terms += [Counted((r * q).value, ACTIVATION, self.ledger) for q, r in zip(far, vector, strict=True)]
             scores.append(total(terms))
         top = largest(scores)
         weights = [(score - top).exp() for score in scores]
         z = total(weights)
-        return [
-            total(w * value[place][d] for w, (_, value) in zip(weights, seen, strict=True)) / z for d in range(width)
-        ]
+        values = [self.kept[layer][j][1][place] for j in seen]
+        return [total(w * v[d] for w, v in zip(weights, values, strict=True)) / z for d in range(width)]
+
+    def _queries(self, layer, head, query, angles):
+        """One head's query as it meets keys, and as it meets distances."""
+        width, scale = self.config["dimensions"]["head_width"], self.config["attention"].get("scale")
+        place = slice(head * width, (head + 1) * width)
+        both = [self._turned(query[place], angles)]
+        positions = self.config["positions"]
+        if positions["kind"] == "transformer_xl":
+            where = "attention" if positions["shared_biases"] else f"layers.{layer}.attention"
+            names = f"{where}.key_bias", f"{where}.distance_bias"
+            both = [biased(self.ledger, both[0], self.arrays[name][place], self.bits[name]) for name in names]
+        scale = width**-0.5 if scale is None else scale
+        if np.float32(scale) != 1:
+            both = [[v * self._number(scale) for v in query] for query in both]
+        return both[0], both[-1]
 
     def _attention(self, layer, query, key, value, angles, is_needed):
         sizes = self.config["dimensions"]
-        heads, shared, width = sizes["heads"], sizes["key_value_heads"], sizes["head_width"]
-        name = f"layers.{layer}.attention"
-        with self.ledger.in_region(name):
+        shared, width = sizes["key_value_heads"], sizes["head_width"]
+        with self.ledger.in_region(f"layers.{layer}.attention"):
             turned = [self._turned(key[h * width : (h + 1) * width], angles) for h in range(shared)]
             self.kept[layer].append(([k for head in turned for k in head], value))
             if not is_needed:
                 return None
-            scale = self.config["attention"].get("scale", width**-0.5)
             out = []
-            for head in range(heads):
-                q = self._turned(query[head * width : (head + 1) * width], angles)
-                if np.float32(scale) != 1:
-                    q = [v * self._number(scale) for v in q]
-                out += self._attended(q, layer, head // (heads // shared))
+            for head in range(sizes["heads"]):
+                out += self._attended(*self._queries(layer, head, query, angles), layer, head)
             return out
 
     def _feed_forward(self, name, region, x):

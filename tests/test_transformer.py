@@ -41,10 +41,12 @@ NARROW_EXPERTS = {
     "layers.0.feed_forward.experts.3.output.weight": {"format": "float16", "block": (1, 4)},
     "layers.1.feed_forward.experts.0.output.weight": {"format": "int4"},
 }
+NARROW_XL = {"layers.0.attention.distance.weight": INT8, "layers.1.attention.distance.weight": INT4}
 NARROWED = {
     "narrow": ("llama", NARROW),
     "narrow groups": ("grouped", NARROW_GROUPS),
     "narrow experts": ("mixtral", NARROW_EXPERTS),
+    "narrow xl": ("transformer-xl", NARROW_XL),
 }
 POLICIES = [Context("cache", 5), Context("recompute", 5), Context("segment", 4), Context("segment", 5, 2)]
 
@@ -107,7 +109,9 @@ def _by_hand(model, context, tokens):
 
 
 @pytest.mark.parametrize("context", POLICIES, ids=str)
-@pytest.mark.parametrize("name", [*KINDS, "gpt, float16", "llama, bfloat16", "micronet, float16", *NARROWED])
+@pytest.mark.parametrize(
+    "name", [*KINDS, "gpt, float16", "llama, bfloat16", "micronet, float16", "sparse xl, bfloat16", *NARROWED]
+)
 def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
     if name.startswith("gpt") and context.policy == "cache":
         context = Context("cache", 9)  # a cache does not slide over learned positions
@@ -120,6 +124,7 @@ def test_metered_predicted_and_hand_executed_agree(name, context, tmp_path):
     text = np.array(entered), tokens[1:]
     routed = np.array(model.routed) if opened.model_config.mixture else None
     regions, law = opened.architecture.chunk_tally(opened, np.array(chunks, np.int64), context, text, routed)
+    law += opened.architecture.once_tally(opened, context)[1]
 
     # A logit of 16 to 32 has neighbours 2**-19 apart, and larger ones in proportion; some dozens of such roundings. An
     # activation that is rounded to 8 or 16 bits and lies by less than that beside the middle of two neighbours, 2**-11

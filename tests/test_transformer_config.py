@@ -37,7 +37,10 @@ def _refused(kind, *path_and_value):
         (("norm", "epsilon", 0), "norm.epsilon is 0; expected a number above 0, up to 1"),
         (("norm", "epsilon", float("nan")), "norm.epsilon is nan; expected a number above 0, up to 1"),
         (("attention", "scale", True), "attention.scale is True; expected a number above 0, up to 1e+06"),
-        (("positions", "kind", "alibi"), "positions.kind is 'alibi'; expected one of none, learned, rotary, relative"),
+        (
+            ("positions", "kind", "alibi"),
+            "positions.kind is 'alibi'; expected one of none, learned, sinusoidal, rotary, relative, transformer_xl",
+        ),
         (
             ("positions", "rotated", 8),
             "positions.rotated is 8; expected an even number up to the head width 6",

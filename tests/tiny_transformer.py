@@ -86,6 +86,42 @@ SWITCH = {
         "experts": {"count": 18, "used": 1, "normalised": False, "bias": True},
     },
 }  # fmt: skip
+SINUSOIDAL = {
+    "dimensions": {"width": 22},
+    "positions": {"kind": "sinusoidal", "layout": "interleaved", "exponent": "i/half", "base": 10000.0, "first": 0},
+    "norm": {"kind": "layer", "place": "after", "final": False, "bias": True, "epsilon": 1e-5},
+    "feed_forward": {"activation": "relu", "gated": False},
+    "embedding": {"scale": 22**0.5},
+}
+FAIRSEQ = {
+    **SINUSOIDAL,
+    "dimensions": {"width": 18},
+    "positions": {"kind": "sinusoidal", "layout": "halves", "exponent": "i/(half-1)", "base": 500.0, "first": 2},
+    "embedding": {"scale": 1.0},
+    "attention": {"pattern": [{"kind": "local_global", "local": 1, "global": 2}, None]},
+}
+TRANSFORMER_XL = {
+    "dimensions": {"key_value_heads": 4, "head_width": 5},
+    "positions": {"kind": "transformer_xl", "shared_biases": False},
+    "norm": {"kind": "layer", "place": "after", "final": False, "bias": True, "epsilon": 1e-5},
+    "feed_forward": {"activation": "relu", "gated": False},
+    "tied": True,
+}
+# Grouped keys, biases shared by the layers, a window, and a pattern.
+SPARSE_XL = {
+    **TRANSFORMER_XL,
+    "dimensions": {"head_width": 7, "width": 20},
+    "positions": {"kind": "transformer_xl", "shared_biases": True},
+    "attention": {"window": 3, "scale": 1.0, "pattern": {"kind": "strided", "local": 0, "stride": 2}},
+}
+PER_HEAD = {
+    **MICRONET,
+    "positions": {"kind": "relative", "per_head": True},
+    "attention": {"window": 6, "pattern": [{"kind": "fixed", "stride": 3, "summary": 1}, None]},
+}
+STRIDED = {**LLAMA, "attention": {"pattern": {"kind": "strided", "local": 1, "stride": 3}}}
+FIXED = {**NO_POSITIONS, "attention": {"pattern": {"kind": "fixed", "stride": 3, "summary": 1}}}
+GLOBAL = {**LLAMA, "attention": {"pattern": {"kind": "local_global", "local": 1, "global": 1}}}
 KINDS = {
     "llama": LLAMA,
     "gpt": GPT,
@@ -98,6 +134,14 @@ KINDS = {
     "grouped finely": FINELY_GROUPED,
     "mixtral": MIXTRAL,
     "switch": SWITCH,
+    "sinusoidal": SINUSOIDAL,
+    "fairseq": FAIRSEQ,
+    "transformer-xl": TRANSFORMER_XL,
+    "sparse xl": SPARSE_XL,
+    "per head": PER_HEAD,
+    "strided": STRIDED,
+    "fixed": FIXED,
+    "global": GLOBAL,
 }
 _DEFAULTS = {
     "attention": {},

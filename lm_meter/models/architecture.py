@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checkpoint import Checkpoint, Expected
 from ..context import Context
+from ..kernels.charge import new_tally
 from ..regions import Region
 from ..threads import ThreadTeam
 from .runtime import Runtime
@@ -45,8 +46,13 @@ class Architecture(ABC):
     def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations of one step and one prediction, from the cost laws alone; no weight is read.
 
-        What depends on the text is assumed as ``assumed`` says it.
+        What depends on the text is assumed as ``assumed`` says it. What is done once, when a run begins, is not among
+        them.
         """
+
+    def once_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
+        """Operations that are done once, when a run begins; none, unless an architecture says otherwise."""
+        return [], new_tally(0)
 
     def assumed(self, config: Any, context: Context | None) -> list[str]:
         """What ``step_tally`` assumes of a text, in words."""

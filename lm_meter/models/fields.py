@@ -48,9 +48,17 @@ class Fields:
             raise self._refuse(key, "a JSON object")
         return Fields(value, f"{self._where}{key}.", self.path)
 
-    def size(self, key: str, most: int = MAX_SIZE) -> int:
-        """A whole number from 1 on."""
-        return self._whole(self.get(key), f"{self._where}{key}", most)
+    def sections(self, key: str) -> list[Fields | None]:
+        """A list of JSON objects, or null, inside this one."""
+        value = self.get(key)
+        if not isinstance(value, list) or not all(entry is None or isinstance(entry, dict) for entry in value):
+            raise self._refuse(key, "a list of JSON objects")
+        wheres = [f"{self._where}{key}[{n}]." for n in range(len(value))]
+        return [None if e is None else Fields(e, where, self.path) for e, where in zip(value, wheres, strict=True)]
+
+    def size(self, key: str, most: int = MAX_SIZE, least: int = 1) -> int:
+        """A whole number from ``least`` on."""
+        return self._whole(self.get(key), f"{self._where}{key}", most, least)
 
     def sizes(self, key: str, count: int) -> tuple[int, ...]:
         """A list of whole numbers from 1 on, ``count`` of them at most."""
@@ -59,9 +67,9 @@ class Fields:
             raise self._refuse(key, f"a list of 1 to {count} sizes")
         return tuple(self._whole(value, f"an entry of {self._where}{key}", MAX_SIZE) for value in values)
 
-    def _whole(self, value: Any, name: str, most: int) -> int:
-        if type(value) is not int or not 1 <= value <= most:
-            raise CheckpointError(f"{self.path}: {name} is {value!r}; expected a whole number from 1 to {most}")
+    def _whole(self, value: Any, name: str, most: int, least: int = 1) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise CheckpointError(f"{self.path}: {name} is {value!r}; expected a whole number from {least} to {most}")
         return value
 
     def flag(self, key: str) -> bool:

@@ -59,7 +59,7 @@ class NetworkRuntime(Runtime):
         names = [name for pair in plan.norms for name in pair if name]
         self.weights, self._matrices, self._places = pack_weights(checkpoint, plan.matrices, team, names)
         self._plan = plan
-        self.step_bytes = sum(matrix.nbytes for matrix in self._matrices[: plan.readout])
+        self.step_bytes = sum(matrix.nbytes for matrix in self._matrices[plan.once_matrices : plan.readout])
         self.readout_bytes = sum(matrix.nbytes for matrix in self._matrices[plan.readout : plan.readout_end])
         unread = sum(self._matrices[number].nbytes for number in plan.expert_matrices)
         self.step_bytes -= int((1 - expert_share) * unread)
@@ -87,6 +87,7 @@ class NetworkRuntime(Runtime):
             cache=cache,
             scores=zeros(threads, max(scores, padded(self._network.experts.total))),
             lanes=zeros(threads, LANES),
+            places=np.zeros((threads, cache.capacity if self._network.patterns.any() else 0), np.int64),
             frozen=zeros(0, 0),
             continuous=continuous_memory(OFF, 0, 1, threads),
             routes=_routes(self._network.experts, max(rows, threads), threads),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arena import MatrixSource
 from ..kernels.attention import Relative
+from ..kernels.attention_pattern import Pattern
 from ..kernels.bins import NO_MATRIX, Bin
 from ..kernels.experts import Experts
 from ..kernels.lookup import Table
@@ -16,6 +17,7 @@ from ..kernels.matrix import Matrix
 from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, SHARED, Network, Options, Step
 from ..kernels.norm import Norm
 from ..kernels.rotary import NO_ROTATION, Rotation
+from ..kernels.sinusoid import INTERLEAVED, Sinusoid
 from ..kernels.tile import TILE_TOKENS
 from ..regions import Region, weights_region
 from ..weight_format import WeightFormat
@@ -35,6 +37,7 @@ PLAIN_OPTIONS = Options(
     key_heads=0,
     head_width=0,
     window=0,
+    pinned=0,
     projection=NO_MATRIX,
     projection_region=0,
     softmax_region=0,
@@ -49,6 +52,8 @@ class Plan:
     """What a network of steps is made of."""
 
     steps: list[Step] = field(default_factory=list)
+    once: list[Step] = field(default_factory=list)  # done when a run begins
+    once_matrices: int = 0  # read by these alone; they stand in front
     regions: list[Region] = field(default_factory=list)
     matrices: list[MatrixSource] = field(default_factory=list)  # the readout's behind the others
     norms: list[tuple[str, str | None]] = field(default_factory=list)  # names of weights and biases
@@ -115,7 +120,8 @@ class Planner:
 
 def no_relative(layers: int) -> Relative:
     """No vectors of distances."""
-    return Relative(zeros(0, 0, 0), 0, np.zeros(layers, np.int64))
+    none = np.zeros(layers, np.int64)
+    return Relative(zeros(0, 1, 0, 0), 0, none, zeros(0, 2, 0), np.zeros((layers, 2), np.int64))
 
 
 def _bins(bins: list[Bin]) -> np.ndarray:
@@ -151,6 +157,9 @@ def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int,
         rotation=Rotation(NO_ROTATION, np.zeros(0, np.float32), zeros(rows, 0), zeros(rows, 0)),
         relative=no_relative(options.layers),
         experts=plan.experts,
+        sinusoid=Sinusoid(INTERLEAVED, np.zeros(0, np.float32), 0),
+        patterns=np.zeros((options.layers, len(Pattern._fields)), np.int64),
+        once=np.array(plan.once, np.int64).reshape(-1, len(Step._fields)),
         options=options._replace(
             projection=plan.projection,
             projection_region=plan.projection_region,

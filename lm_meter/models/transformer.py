@@ -6,7 +6,7 @@ Vaswani et al., Attention is all you need (2017); the forms of GPT-2 (Radford et
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,12 @@ from ..checkpoint import Checkpoint, Expected
 from ..context import CACHE, RECOMPUTE, SEGMENT, Context, parse_policy
 from ..errors import ConfigError
 from ..kernels.attention import Cache
+from ..kernels.barrier import Team
 from ..kernels.charge import new_tally
+from ..kernels.distances import distances_cost, make_distances
 from ..kernels.lanes import LANES
+from ..kernels.network import Network
+from ..kernels.readout import Predictions
 from ..kernels.step_costs import chunks_cost, experts_cost
 from ..regions import Region
 from ..tables import described_table, lookup_table
@@ -25,9 +29,11 @@ from ..threads import ThreadTeam
 from .architecture import Architecture
 from .mixture import routed_alike
 from .network_runtime import NetworkRuntime
+from .plan import Plan
+from .relative import relative_of
 from .runtime import padded, zeros
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
-from .transformer_network import buffer_rows, norm_of, relative_of, transformer_network
+from .transformer_network import buffer_rows, norm_of, transformer_network
 from .transformer_steps import plan_transformer
 
 _NOTHING = np.zeros(0, np.uint8)
@@ -68,7 +74,9 @@ class TransformerArchitecture(Architecture):
         """Operations of one prediction with a full context, from the cost laws alone; no weight is read."""
         config: TransformerConfig = checkpoint.model_config
         context = context or self.context(config)
-        tokens, kept = (context.length, 0) if context.policy == RECOMPUTE else (1, context.length - 1)
+        # Global positions are seen besides those of the context where it has moved on.
+        before = context.length - 1 + (config.globals if context.policy == CACHE else 0)
+        tokens, kept = (context.length, 0) if context.policy == RECOMPUTE else (1, before)
         chunks = np.array([(tokens, kept, config.ends.continuous.size)], np.int64)
         return self.chunk_tally(checkpoint, chunks, context)
 
@@ -99,6 +107,29 @@ class TransformerArchitecture(Architecture):
             Where the operations depend on which experts the tokens pass, and that was not said.
         """
         config: TransformerConfig = checkpoint.model_config
+        plan, network = self._described(checkpoint, context)
+        tally = new_tally(len(plan.regions))
+        tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
+        chunks_cost(network, chunks, tokens, targets, tally)
+        if config.mixture:
+            if routed is None:
+                passing = [int(chunks[:, 0].sum())] * (config.layers - 1) + [len(chunks)]
+                matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
+                routed = routed_alike(str(checkpoint.path), plan.steps, matrices, plan.experts, passing)
+            experts_cost(network, routed, tally)
+        return plan.regions, tally
+
+    def once_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
+        """Operations done once, when a run begins: the vectors of distances, from the cost laws alone."""
+        plan, network = self._described(checkpoint, context or self.context(checkpoint.model_config))
+        tally = new_tally(len(plan.regions))
+        if plan.once:
+            distances_cost(network, network.options.window + 1, tally)
+        return plan.regions, tally
+
+    def _described(self, checkpoint: Checkpoint, context: Context) -> tuple[Plan, Network]:
+        """The network as the cost laws want it: no weight is read."""
+        config: TransformerConfig = checkpoint.model_config
         plan = plan_transformer(config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
         norms = [
@@ -110,17 +141,7 @@ class TransformerArchitecture(Architecture):
             network = network._replace(table=described_table(checkpoint, "embedding"))
         if config.positions.kind == "learned":
             network = network._replace(position_table=described_table(checkpoint, "positions"))
-        if config.positions.kind == "relative":
-            network = network._replace(relative=relative_of(checkpoint, False))
-        tally = new_tally(len(plan.regions))
-        tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
-        chunks_cost(network, chunks, tokens, targets, tally)
-        if config.mixture:
-            if routed is None:
-                passing = [int(chunks[:, 0].sum())] * (config.layers - 1) + [len(chunks)]
-                routed = routed_alike(str(checkpoint.path), plan.steps, matrices, plan.experts, passing)
-            experts_cost(network, routed, tally)
-        return plan.regions, tally
+        return plan, network._replace(relative=relative_of(checkpoint, network.options.window, False))
 
 
 class TransformerRuntime(NetworkRuntime):
@@ -135,16 +156,17 @@ class TransformerRuntime(NetworkRuntime):
         self.context, self._seen, self._history = context, 0, np.zeros(0, np.int64)
         norms = [norm_of(config, self._places[w], self._places[b] if b else None) for w, b in plan.norms]
         self._set_network(transformer_network(config, plan, (self._matrices, norms), context, team.threads), checkpoint)
-        if config.positions.kind == "relative":
-            self._network = self._network._replace(relative=relative_of(checkpoint, True))
+        relative = relative_of(checkpoint, self._network.options.window, True)
+        self._network = self._network._replace(relative=relative)
         if config.positions.kind == "learned":
             rows, table = lookup_table(checkpoint, "positions", team)
             self._network = self._network._replace(position_rows=rows, position_table=table)
-        self._set_memory(buffer_rows(context, team.threads), self._new_cache())
+        self._set_memory(buffer_rows(config, context, team.threads), self._new_cache())
+        self._has_begun = False
 
     def _new_cache(self) -> Cache:
         config, window = self.config, self._network.options.window
-        room = window + self.context.longest_chunk
+        room = window + self.context.longest_chunk + self._network.options.pinned
         capacity = padded(room if self.context.policy != CACHE else room + LANES + _SLACK)
         count, width = config.layers * config.key_value_heads * capacity, config.head_width
         return Cache(zeros(count * width), zeros(count * padded(width)), config.key_value_heads, width, capacity)
@@ -152,7 +174,7 @@ class TransformerRuntime(NetworkRuntime):
     def reset(self) -> None:
         """Back to the state before any token."""
         super().reset()
-        self._seen, self._history = 0, np.zeros(0, np.int64)
+        self._seen, self._history, self._has_begun = 0, np.zeros(0, np.int64), False
 
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._check_positions(inputs.size)
@@ -162,6 +184,20 @@ class TransformerRuntime(NetworkRuntime):
         kept = self.context.longest_chunk - 1
         self._history = tokens[max(0, tokens.size - kept) :].copy() if kept else tokens[:0]
         return tokens, chunks
+
+    def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Callable[[Team, Any], None]:
+        go_on = super()._call(inputs, predictions, block)
+        if self._has_begun or not self._plan.once:
+            return go_on
+        # Before any token enters nothing is made: the call then only compiles.
+        distances = np.arange(self._network.options.window + 1 if inputs.size else 0)
+        self._has_begun, network, memory = inputs.size > 0, self._network, self._memory
+
+        def begin(team: Team, tally: Any) -> None:
+            make_distances(network, memory, team, distances, tally)
+            go_on(team, tally)
+
+        return begin
 
     def _check_positions(self, tokens: int) -> None:
         learned = self.config.positions.count

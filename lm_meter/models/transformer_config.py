@@ -10,31 +10,15 @@ from ..checkpoint import Expected
 from ..errors import CheckpointError
 from ..kernels.activation import FUNCTIONS
 from ..tokenizers import tokenizer_arrays
+from .attention_pattern import AttentionPattern, parse_patterns
 from .fields import Fields
 from .mixture import Mixture, parse_mixture
+from .positions import Positions, parse_positions
 from .projections import parse_groups, projection_sizes
 from .vocabulary import Vocabulary, parse_vocabulary
 
 NORMS = ("root_mean_square", "layer")
 PLACES = ("before", "after")
-POSITIONS = ("none", "learned", "rotary", "relative")
-PAIRS = ("adjacent", "halves")
-
-
-@dataclass(frozen=True)
-class Positions:
-    """How a model knows the order of its tokens.
-
-    ``learned``: a vector for each of ``count`` positions is added to the embedding. ``rotary``: the first ``rotated``
-    numbers of each query and key are turned, in ``pairs``, by angles with a ``base``. ``relative``: a learned vector
-    for each distance, up to the attention's window, is multiplied with the query. ``none``.
-    """
-
-    kind: str
-    count: int = 0
-    pairs: str = "adjacent"
-    base: float = 10000.0
-    rotated: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,8 +28,9 @@ class TransformerConfig:
     ``ends``: embedding and softmax. D, L: width and layers. ``heads`` of ``head_width`` numbers share
     ``key_value_heads`` keys and values. ``feed_forward``: hidden width. ``context``: positions a prediction may depend
     on unless a policy says less. ``window``: past tokens that a query sees besides its own, None: all that are kept.
-    ``attention_scale``: factor of the scores. The three ``*_bias`` say which biases exist. ``mixture``: of experts,
-    None: a layer's feed-forward part is the same for all tokens. ``groups``: sections of each projection.
+    ``patterns``: which of these, for each layer. ``attention_scale``: factor of the scores. The three ``*_bias`` say
+    which biases exist. ``mixture``: of experts, None: a layer's feed-forward part is the same for all tokens.
+    ``groups``: sections of each projection.
     """
 
     ends: Vocabulary
@@ -65,6 +50,7 @@ class TransformerConfig:
     activation: str
     gated: bool
     window: int | None
+    patterns: tuple[AttentionPattern, ...]
     attention_scale: float
     embedding_scale: float
     attention_bias: bool
@@ -84,26 +70,32 @@ class TransformerConfig:
         """Number of tokens V."""
         return self.ends.size
 
+    @property
+    def globals(self) -> int:
+        """Positions at the beginning of the context that some layer sees however far away they are."""
+        return max(pattern.globals for pattern in self.patterns)
+
 
 def parse_transformer_config(config: Mapping[str, Any], path: str) -> TransformerConfig:
     """Check the configuration of a transformer; CheckpointError names the entry."""
     top = Fields(config, "", path)
     sizes, norm, feed, attention = (top.section(key) for key in ("dimensions", "norm", "feed_forward", "attention"))
     embedding, bias = top.section("embedding"), top.section("bias")
-    heads, head_width, width = sizes.size("heads"), sizes.size("head_width"), sizes.size("width")
+    width, layers = sizes.size("width"), sizes.size("layers", most=512)
+    heads, head_width = sizes.size("heads"), sizes.size("head_width")
     scale = attention.number("scale", 0.0, 1e6) if attention.has("scale") else head_width**-0.5
     gated, hidden = feed.flag("gated"), sizes.size("feed_forward")
     inside, shared = heads * head_width, sizes.size("key_value_heads") * head_width
     result = TransformerConfig(
         ends=parse_vocabulary(config, (width, width), path),
         width=width,
-        layers=sizes.size("layers", most=512),
+        layers=layers,
         heads=heads,
         key_value_heads=sizes.size("key_value_heads"),
         head_width=head_width,
         feed_forward=hidden,
         context=sizes.size("context"),
-        positions=_positions(top.section("positions"), head_width),
+        positions=parse_positions(top.section("positions"), width, head_width),
         norm=norm.choice("kind", NORMS),
         norm_place=norm.choice("place", PLACES),
         norm_final=norm.flag("final"),
@@ -112,6 +104,7 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         activation=feed.choice("activation", FUNCTIONS),
         gated=gated,
         window=attention.size("window") if attention.has("window") else None,
+        patterns=parse_patterns(attention, layers),
         attention_scale=scale,
         embedding_scale=embedding.number("scale", 0.0, 1e6),
         attention_bias=bias.flag("attention"),
@@ -123,23 +116,6 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
     )
     _check(result, path)
     return result
-
-
-def _positions(fields: Fields, head_width: int) -> Positions:
-    kind = fields.choice("kind", POSITIONS)
-    if kind == "learned":
-        return Positions(kind, count=fields.size("count"))
-    if kind == "rotary":
-        rotated = fields.size("rotated")
-        if rotated % 2 or rotated > head_width:
-            raise CheckpointError(
-                f"{fields.path}: positions.rotated is {rotated}; expected an even number up to the head width "
-                f"{head_width}"
-            )
-        return Positions(
-            kind, pairs=fields.choice("pairs", PAIRS), base=fields.number("base", 1.0, 1e9), rotated=rotated
-        )
-    return Positions(kind)
 
 
 def _check(config: TransformerConfig, path: str) -> None:
@@ -157,6 +133,17 @@ def _check(config: TransformerConfig, path: str) -> None:
         raise CheckpointError(
             f"{path}: positions.kind is relative, but attention.window is null; expected the farthest distance"
         )
+    if config.positions.need_window and config.globals:
+        raise CheckpointError(
+            f"{path}: attention.pattern is local_global, but positions.kind is {config.positions.kind}; a global "
+            "position can be farther away than vectors of distances reach: choose other positions or another pattern"
+        )
+
+
+def query_biases(config: TransformerConfig, layer: int) -> tuple[str, str]:
+    """Names of the biases of a layer's queries where they meet keys, and where they meet distances."""
+    where = "attention" if config.positions.shared_biases else f"layers.{layer}.attention"
+    return f"{where}.key_bias", f"{where}.distance_bias"
 
 
 def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expected]:
@@ -186,7 +173,11 @@ def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expect
         for part in ("query", "key", "value"):
             projection(attention, f"attention.{part}", config.attention_bias)
         if config.positions.kind == "relative":
-            arrays[f"{attention}.relative"] = Expected((int(config.window or 0) + 1, config.head_width))
+            together = config.heads if config.positions.per_head else 1
+            arrays[f"{attention}.relative"] = Expected((int(config.window or 0) + 1, together * config.head_width))
+        if config.positions.kind == "transformer_xl":
+            matrix(f"{attention}.distance", config.heads * config.head_width, width, False)
+            arrays |= {name: Expected((config.heads * config.head_width,)) for name in query_biases(config, layer)}
         projection(attention, "attention.output", config.output_bias)
         norm(f"{feed}.norm")
         places = [feed]

@@ -6,22 +6,20 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
 from ..context import Context
-from ..errors import CheckpointError
-from ..kernels.attention import Relative
-from ..kernels.formats import is_integer
-from ..kernels.lanes import LANES
+from ..kernels import sinusoid
 from ..kernels.matrix import NONE, Matrix
 from ..kernels.network import Network
 from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
 from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
+from ..kernels.sinusoid import INTERLEAVED, Sinusoid
 from ..kernels.tile import TILE_TOKENS
-from ..quantization.arrays import read_weights
-from ..weight_values import check_values
 from .plan import PLAIN_OPTIONS, Plan, network_of
-from .runtime import zeros
+from .runtime import padded, zeros
 from .transformer_config import TransformerConfig
+
+# Distances whose vectors are made together, when a run begins.
+_DISTANCES = 64
 
 
 def norm_of(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int, int] | None) -> Norm:
@@ -30,19 +28,26 @@ def norm_of(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int,
     return Norm(kind, config.width, *weight, *(bias or (NONE, 0)))
 
 
-def _frequencies(base: float, rotated: int) -> np.ndarray:
-    """base**(-2 i / rotated) for each pair, correctly rounded whatever the machine's own power function does."""
+def _frequencies(base: float, count: int, steps: int) -> np.ndarray:
+    """base**(-i / steps), i from 0, correctly rounded whatever the machine's own power function does."""
     with localcontext() as exact:
         exact.prec = 40
-        return np.array([float(Decimal(base) ** (Decimal(-2 * i) / rotated)) for i in range(rotated // 2)], np.float32)
+        return np.array([float(Decimal(base) ** (Decimal(-i) / steps)) for i in range(count)], np.float32)
 
 
 def _rotation(config: TransformerConfig, rows: int) -> Rotation:
     kind, pairs = config.positions.kind, HALVES if config.positions.pairs == "halves" else ADJACENT
-    rotated = config.positions.rotated if kind == "rotary" else 0
-    half = rotated // 2
-    frequencies = _frequencies(config.positions.base, rotated)
-    return Rotation(pairs if rotated else NO_ROTATION, frequencies, zeros(rows, half), zeros(rows, half))
+    half = config.positions.rotated // 2 if kind == "rotary" else 0
+    frequencies = _frequencies(config.positions.base, half, half)
+    return Rotation(pairs if half else NO_ROTATION, frequencies, zeros(rows, half), zeros(rows, half))
+
+
+def _sinusoid(config: TransformerConfig) -> Sinusoid:
+    positions = config.positions
+    half = config.width // 2 if positions.kind in ("sinusoidal", "transformer_xl") else 0
+    frequencies = _frequencies(positions.base, half, half if positions.exponent == "i/half" else half - 1)
+    layout = INTERLEAVED if positions.layout == "interleaved" else sinusoid.HALVES
+    return Sinusoid(layout, frequencies, positions.first)
 
 
 def _window(config: TransformerConfig, context: Context) -> int:
@@ -50,29 +55,11 @@ def _window(config: TransformerConfig, context: Context) -> int:
     return context.length - 1 if config.window is None else min(config.window, context.length - 1)
 
 
-def relative_of(checkpoint: Checkpoint, with_values: bool) -> Relative:
-    """Vectors of the distances of all layers, in the order in which scores are made; small, so kept as float32."""
-    config: TransformerConfig = checkpoint.model_config
-    names = [f"layers.{layer}.attention.relative" for layer in range(config.layers)]
-    for name in names:
-        if is_integer(checkpoint.formats[name].code) or checkpoint.formats[name].block:
-            raise CheckpointError(
-                f"{checkpoint.path}: array {name}: is {' '.join(checkpoint.formats[name].words())}; relative positions "
-                "are floating-point numbers here, none pruned"
-            )
-    farthest = int(config.window or 0)
-    vectors = zeros(config.layers if with_values else 0, config.head_width, farthest + 1 + 2 * LANES)
-    for layer, name in enumerate(names if with_values else ()):
-        check_values(checkpoint, name)
-        vectors[layer, :, LANES : LANES + farthest + 1] = read_weights(checkpoint, name).values[::-1].T
-    return Relative(vectors, farthest, np.array([checkpoint.formats[name].bits for name in names], np.int64))
-
-
 def transformer_network(
     config: TransformerConfig, plan: Plan, parts: tuple[list[Matrix], list[Norm]], context: Context, threads: int
 ) -> Network:
     """The network, of matrices and normalisations, without its weights, tables and relative positions."""
-    rows = buffer_rows(context, threads)
+    rows = buffer_rows(config, context, threads)
     options = PLAIN_OPTIONS._replace(
         epsilon=np.float32(config.epsilon),
         embedding_width=config.width,
@@ -84,11 +71,14 @@ def transformer_network(
         key_heads=config.key_value_heads,
         head_width=config.head_width,
         window=_window(config, context),
+        pinned=padded(config.globals),
     )
-    return network_of(plan, *parts, rows, options)._replace(rotation=_rotation(config, rows))
+    patterns = np.array([pattern.fields for pattern in config.patterns], np.int64)
+    network = network_of(plan, *parts, rows, options)
+    return network._replace(rotation=_rotation(config, rows), sinusoid=_sinusoid(config), patterns=patterns)
 
 
-def buffer_rows(context: Context, threads: int) -> int:
-    """Rows of the buffers: a tile more than tokens that enter together, and one for each thread."""
-    longest = context.longest_chunk
+def buffer_rows(config: TransformerConfig, context: Context, threads: int) -> int:
+    """Rows of the buffers: a tile more than tokens, or distances, that enter together, and one for each thread."""
+    longest = max(context.longest_chunk, _DISTANCES if config.positions.kind == "transformer_xl" else 1)
     return max(threads, 1 if longest == 1 else longest + TILE_TOKENS)

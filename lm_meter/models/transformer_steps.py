@@ -22,6 +22,8 @@ from ..kernels.network import (
     POSITION,
     ROUTE,
     SEVERAL,
+    SINUSOID,
+    SPREAD,
 )
 from ..regions import Region, lookup_region, weights_region
 from ..weight_format import WeightFormat
@@ -40,6 +42,9 @@ class _Planner(Planner):
         self.normed = self.buffer(config.width, own=OWN_ALONE)
         self.out = self.buffer(config.width)
         self.queries, self.keys, self.values = (self.buffer(n) for n in (inside, shared, shared))
+        self.far = self.queries
+        if config.positions.kind == "transformer_xl":
+            self.far = self.buffer(inside)  # behind the values: see Step.other
         self.attended = self.buffer(inside)
         mixed = config.mixture is not None
         self.gate, self.hidden = (self.buffer(config.feed_forward, items=mixed) for _ in range(2))
@@ -66,6 +71,18 @@ class _Planner(Planner):
         meets = SEVERAL if self.plan.own[target] else ALWAYS
         self.step(NORMALISE, region, source, target, matrix=number, last=last, meets=meets)
 
+    def once(self) -> None:
+        """Vectors of distances, which do not depend on the text: made when a run begins."""
+        plan, config = self.plan, self.config
+        if config.positions.kind != "transformer_xl":
+            return
+        region = self.region(Region("distances", "elementwise"))
+        self.step(SINUSOID, region, NO_BUFFER, self.out)
+        for layer in range(config.layers):
+            self.product(f"layers.{layer}.attention.distance", False, self.out, self.queries)
+            self.step(SPREAD, len(plan.regions) - 1, self.queries, NO_BUFFER, layer=layer)
+        plan.once, plan.steps, plan.once_matrices = plan.steps, [], len(plan.matrices)
+
     def beginning(self) -> None:
         """From tokens to vectors."""
         config = self.config
@@ -76,6 +93,9 @@ class _Planner(Planner):
         if config.positions.kind == "rotary":
             region = self.region(Region("positions", "elementwise"))
             self.step(POSITION, region, NO_BUFFER, NO_BUFFER, meets=NEVER)
+        if config.positions.kind == "sinusoidal":
+            region = self.region(Region("positions", "elementwise"))
+            self.step(SINUSOID, region, NO_BUFFER, self.x, action=ADD_TO)
 
     def layer(self, layer: int) -> None:
         """Attention and feed-forward; of the last layer only what the last token needs."""
@@ -91,7 +111,7 @@ class _Planner(Planner):
         kept = "keys and values to the cache: a move"
         region = self.region(Region(attention, "elementwise", moves=(kept,)))
         self.step(KEEP, region, self.queries, NO_BUFFER, other=self.keys, layer=layer, last=last)
-        self.step(ATTEND, region, self.queries, self.attended, layer=layer, last=last)
+        self.step(ATTEND, region, self.queries, self.attended, other=self.far, layer=layer, last=last)
         self.product(
             f"{attention}.output", config.output_bias, self.attended, self.out, action=ADD_TO, other=self.x, last=last
         )
@@ -149,6 +169,7 @@ class _Planner(Planner):
 def plan_transformer(config: TransformerConfig, formats: Mapping[str, WeightFormat]) -> Plan:
     """The steps of a transformer whose arrays have these formats."""
     planner = _Planner(config, formats)
+    planner.once()
     planner.beginning()
     for layer in range(config.layers):
         planner.layer(layer)
