@@ -166,8 +166,8 @@ class TransformerRuntime(NetworkRuntime):
 
     def _new_cache(self) -> Cache:
         config, window = self.config, self._network.options.window
-        room = window + self.context.longest_chunk + self._network.options.pinned
-        capacity = padded(room if self.context.policy != CACHE else room + LANES + _SLACK)
+        room = window + self.context.longest_chunk + self._network.options.pinned + LANES + _SLACK
+        capacity = padded(room if self.context.policy == CACHE else min(room, self.context.length))
         count, width = config.layers * config.key_value_heads * capacity, config.head_width
         return Cache(zeros(count * width), zeros(count * padded(width)), config.key_value_heads, width, capacity)
 

@@ -105,8 +105,8 @@ class _Planner(Planner):
         source = self.normed if before else self.x
         if before:
             self.norm(f"{attention}.norm", self.x, self.normed, 0)
-        self.product(f"{attention}.query", bias, source, self.queries, last=last, meets=NEVER)
-        self.product(f"{attention}.key", bias, source, self.keys, meets=NEVER)
+        self.product(f"{attention}.query", bias, source, self.queries, last=last, meets=SEVERAL)
+        self.product(f"{attention}.key", bias, source, self.keys, meets=SEVERAL)
         self.product(f"{attention}.value", bias, source, self.values)
         kept = "keys and values to the cache: a move"
         region = self.region(Region(attention, "elementwise", moves=(kept,)))
@@ -129,7 +129,7 @@ class _Planner(Planner):
     def _feed_forward(self, feed: str, source: int, last: int) -> None:
         config, bias, function = self.config, self.config.feed_forward_bias, FUNCTIONS.index(self.config.activation)
         if config.gated:
-            self.product(f"{feed}.gate", bias, source, self.gate, last=last, meets=NEVER)
+            self.product(f"{feed}.gate", bias, source, self.gate, last=last, meets=SEVERAL)
             self.product(
                 f"{feed}.input", bias, source, self.hidden, action=GATE, other=self.gate, function=function, last=last
             )
