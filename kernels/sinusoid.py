@@ -4,8 +4,8 @@
 
 for a position p, counted from ``first``, and vectors of D numbers: s[0], c[0], s[1], ... or all sines, then all
 cosines. ``steps`` is D/2 (Vaswani et al., Attention is all you need, 2017, section 3.5) or D/2 - 1 (as in
-tensor2tensor). The angle is a float32 product, as in the libraries in which such models are trained; sine and cosine are
-exact to float32.
+tensor2tensor). The angle is a float32 product, as in the libraries in which such models are trained; sine and cosine
+are exact to float32.
 """
 
 from __future__ import annotations

@@ -80,14 +80,20 @@ def inspection_table(found: dict[str, Any]) -> str:
 def count_operations(
     checkpoint: Checkpoint, profile: Profile, policy: str | None = None, length: int | None = None
 ) -> dict[str, Any]:
-    """Operations of one step and one prediction, from the cost laws; in a context, where there is a choice of one."""
+    """Operations of one step and one prediction, and those done once when a run begins, from the cost laws.
+
+    In a context, where there is a choice of one.
+    """
     context = checkpoint.architecture.context(checkpoint.model_config, policy, length)
     with deferred_interrupt() as interruption:
         regions, tally = checkpoint.architecture.step_tally(checkpoint, context)
+        _, once_tally = checkpoint.architecture.once_tally(checkpoint, context)
     interruption.obey()
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))
-    priced = price(rows, {region.name: region.role for region in regions}, profile, narrow)
+    roles = {region.name: region.role for region in regions}
+    priced = price(rows, roles, profile, narrow)
+    once = price(rows_of(once_tally, regions), roles, profile, narrow)
 
     def as_float(values: Any) -> dict[str, float]:
         return {key: float(value) for key, value in values.items()}
@@ -103,6 +109,7 @@ def count_operations(
             "by_kind": as_float(priced.by_kind),
             "by_region": as_float(priced.by_region),
         },
+        "operations_once": {"total": float(once.total), "by_region": as_float(once.by_region)},
         "by_region_and_kind": {region: as_float(cells) for region, cells in priced.by_region_and_kind.items()},
         "moves": [{"region": region.name, "what": move} for region in regions for move in region.moves],
         "histogram": rows_to_json(rows),
@@ -116,6 +123,9 @@ def count_table(counted: dict[str, Any]) -> str:
     lines += [f"  assumed: {assumption}" for assumption in counted["assumed"]]
     lines += operations_table(operations, counted["by_region_and_kind"])
     lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
+    if counted["operations_once"]["total"]:
+        once = number(counted["operations_once"]["total"])
+        lines.append(f"  once, when a run begins, and not in the above: {once} operations")
     lines += ["", "not priced"]
     lines += [f"  {move['region']}: {move['what']}" for move in counted["moves"]]
     return "\n".join(lines) + "\n"

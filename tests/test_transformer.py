@@ -10,6 +10,7 @@ from tiny_transformer import KINDS, transformer_parts
 import lm_meter
 from lm_meter.context import Context
 from lm_meter.histogram import rows_of
+from lm_meter.models import transformer
 from lm_meter.threads import ThreadTeam
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))  # two segments of the softmax, the second not full
@@ -169,17 +170,24 @@ def test_what_comes_later_changes_no_prediction(kind, context, tmp_path):
         assert actual[:t].tobytes() == reference[:t].tobytes()
 
 
-def test_with_one_layer_recomputing_and_keeping_are_the_same(tmp_path):
-    opened, _ = _opened("no positions", tmp_path, dimensions={"layers": 1})
+@pytest.mark.parametrize("kind", ["no positions", "transformer-xl", "sparse xl", "per head"])
+def test_with_one_layer_recomputing_and_keeping_are_the_same(kind, tmp_path):
+    """Where only distances tell positions."""
+    changes = {"attention": {"window": 6, "pattern": {"kind": "strided", "local": 1, "stride": 2}}}
+    opened, _ = _opened(kind, tmp_path, dimensions={"layers": 1}, **(changes if kind == "per head" else {}))
     tokens = _tokens(60)
     kept, _, _ = _run(opened, Context("cache", 6), tokens[:-1], tokens[1:])
     recomputed, _, _ = _run(opened, Context("recompute", 6), tokens[:-1], tokens[1:])
     assert kept.tobytes() == recomputed.tobytes()
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt", "grouped", "grouped finely", "mixtral", "switch"])
+@pytest.mark.parametrize(
+    "kind",
+    ["llama", "gpt", "grouped", "grouped finely", "mixtral", "switch", "sinusoidal", "transformer-xl", "sparse xl"]
+    + ["strided", "fixed", "global"],
+)
 def test_recomputing_is_running_each_window_afresh(kind, tmp_path):
-    opened, _ = _opened(kind, tmp_path, dimensions={"layers": 3})
+    opened, _ = _opened(kind, tmp_path, dimensions={**KINDS[kind].get("dimensions", {}), "layers": 3})
     tokens, context = _tokens(30), Context("recompute", 8)
     recomputed, _, _ = _run(opened, context, tokens[:-1], tokens[1:])
     for at in (0, 3, 12, 28):
@@ -196,6 +204,20 @@ def test_a_long_text_moves_through_a_small_cache(tmp_path):
     actual, _, runtime = _run(opened, context, tokens[:-1], tokens[1:])
     assert runtime._memory.cache.capacity < 400
     assert actual.tobytes() == reference.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["global", "strided", "fixed", "fairseq", "transformer-xl"])
+def test_a_cache_that_moves_changes_no_bit(kind, tmp_path, monkeypatch):
+    """What stays at its front, and what has moved, is found as where everything has room."""
+    opened, _ = _opened(kind, tmp_path)
+    tokens, context = _tokens(1000), Context("cache", 40)
+    actual, tally, runtime = _run(opened, context, tokens[:-1], tokens[1:])
+    monkeypatch.setattr(transformer, "_SLACK", 1024)
+    reference, counted, roomy = _run(opened, context, tokens[:-1], tokens[1:])
+    assert runtime._memory.cache.capacity < 400
+    assert roomy._memory.cache.capacity > 1000
+    assert actual.tobytes() == reference.tobytes()
+    assert np.array_equal(tally, counted)
 
 
 def test_a_learned_position_too_many_is_refused(tmp_path):

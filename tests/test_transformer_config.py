@@ -74,7 +74,48 @@ def _refused(kind, *path_and_value):
             ("positions", {"kind": "learned", "count": 8}),
             "dimensions.context is 9, but there are 8 learned positions; expected at most as many",
         ),
+        (
+            ("positions", {"kind": "sinusoidal", "base": 0}),
+            "positions.base is 0; expected a number above 1, up to 1e+09",
+        ),
+        (
+            ("positions", {"kind": "transformer_xl", "shared_biases": 1}),
+            "positions.shared_biases is 1; expected true or false",
+        ),
+        (("positions", {"kind": "relative", "per_head": "yes"}), "positions.per_head is 'yes'; expected true or false"),
+        (("attention", "pattern", "strided"), "attention.pattern is 'strided'; expected a JSON object"),
+        (
+            ("attention", "pattern", {"kind": "random"}),
+            "attention.pattern.kind is 'random'; expected one of strided, fixed, local_global",
+        ),
+        (
+            ("attention", "pattern", {"kind": "strided", "local": -1, "stride": 2}),
+            "attention.pattern.local is -1; expected a whole number from 0 to 16777216",
+        ),
+        (
+            ("attention", "pattern", [None, {"kind": "fixed", "stride": 3, "summary": 4}]),
+            "attention.pattern[1].summary is 4; expected a whole number from 1 to 3",
+        ),
+        (("attention", "pattern", [None, 1]), "attention.pattern is [None, 1]; expected a list of JSON objects"),
+        (("attention", "pattern", [None]), "attention.pattern has 1 entries; expected one for each of 2 layers"),
     ],
 )
 def test_a_configuration_that_makes_no_sense(change, message):
     assert _refused("llama", *change) == message
+
+
+@pytest.mark.parametrize("kind", ["sinusoidal", "transformer-xl"])
+@pytest.mark.parametrize("width", [2, 21])
+def test_a_width_that_sinusoids_cannot_fill(kind, width):
+    message = _refused(kind, "dimensions", "width", width)
+    assert message == f"dimensions.width is {width}; expected an even number from 4 on for sinusoids"
+
+
+@pytest.mark.parametrize("kind", ["per head", "transformer-xl"])
+def test_global_positions_have_no_vector_of_their_distance(kind):
+    positions = {"per head": "relative", "transformer-xl": "transformer_xl"}[kind]
+    message = _refused(kind, "attention", {"window": 5, "pattern": {"kind": "local_global", "local": 1, "global": 1}})
+    assert message == (
+        f"attention.pattern is local_global, but positions.kind is {positions}; a global position can be farther away "
+        "than vectors of distances reach: choose other positions or another pattern"
+    )
