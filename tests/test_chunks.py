@@ -32,9 +32,7 @@ def test_threads_that_prepare_other_inputs_wait_for_each_other(tmp_path):
         for layer in range(2)
         for name, group in (("attention.query", 32), ("attention.key", 8), ("feed_forward.gate", 64))
     } | {f"layers.{layer}.attention.value.weight": {"format": "int8", "activations": 8} for layer in range(2)}
-    opened = _opened(
-        tmp_path / "m.npz", narrowed(*transformer_parts("no positions", WORDS, dimensions=sizes), formats)
-    )
+    opened = _opened(tmp_path / "m.npz", narrowed(*transformer_parts("no positions", WORDS, dimensions=sizes), formats))
     tokens = np.random.default_rng(1).integers(0, len(WORDS), 40)
     reference, _ = _run(opened, Context("recompute", 32), tokens)
     for _ in range(3):
