@@ -183,8 +183,7 @@ def test_with_one_layer_recomputing_and_keeping_are_the_same(kind, tmp_path):
 
 @pytest.mark.parametrize(
     "kind",
-    ["llama", "gpt", "grouped", "grouped finely", "mixtral", "switch", "sinusoidal", "transformer-xl", "sparse xl"]
-    + ["strided", "fixed", "global"],
+    [name for name in KINDS if not isinstance(KINDS[name].get("attention", {}).get("pattern"), list)],
 )
 def test_recomputing_is_running_each_window_afresh(kind, tmp_path):
     opened, _ = _opened(kind, tmp_path, dimensions={**KINDS[kind].get("dimensions", {}), "layers": 3})

@@ -151,7 +151,7 @@ class _Planner(Planner):
             experts_product(self, (feed, part), config.feed_forward_bias, mixture.experts, **fields)
 
         if config.gated:
-            product("gate", self.gathered, self.gate, meets=NEVER)
+            product("gate", self.gathered, self.gate, meets=SEVERAL)
             product("input", self.gathered, self.hidden, action=GATE, other=self.gate, function=function)
         else:
             product("input", self.gathered, self.hidden, action=ACTIVATE, function=function)
