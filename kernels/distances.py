@@ -20,7 +20,7 @@ from .network import ALWAYS, PRODUCT, SINUSOID, Chunk, buffer_of, step_at
 from .product import product_cost
 from .product_step import multiply_step
 from .sinusoid import sinusoid_cost, sinusoid_step
-from .tile import TILE_TOKENS
+from .tile_shape import TILE_TOKENS
 
 
 @inlined

@@ -12,7 +12,7 @@ from .experts import EXPERT, ITEM, choose, choose_cost, mix_experts, mix_experts
 from .jit import inlined, kernel
 from .lanes import LANES
 from .network import buffer_of, has_own_row, rows_of
-from .tile import TILE_TOKENS
+from .tile_shape import TILE_TOKENS
 
 
 @kernel

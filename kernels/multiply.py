@@ -21,7 +21,8 @@ from .lanes import LANES
 from .matrix import DENSE, EXACT, INTEGER_BITS, WRAP
 from .sparse import NARROW, SEGMENTS, TO_DATA, WIDE, read_word
 from .sparse_tile import SparseKind, SparseTile, make_sparse_tile
-from .tile import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind, make_tile
+from .tile import make_tile
+from .tile_shape import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind
 
 _I64 = ir.IntType(64)
 

@@ -17,7 +17,7 @@ from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Loa
 from .multiply import ahead, call_multiply
 from .sections import is_spread, prepared_stride, section_of
 from .sparse import sparse_load
-from .tile import NO_ADDRESS, Tile
+from .tile_shape import NO_ADDRESS, Tile
 from .vector import numbers_at
 
 

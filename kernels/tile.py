@@ -20,7 +20,7 @@ Enough accumulators hide the latency of fma and reuse each loaded weight: where 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -44,54 +44,15 @@ from .decode import (
     table_columns,
 )
 from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, STORED_BITS, UNIT_BYTES, UNIT_COLUMNS, is_integer
-from .isa import has_feature
 from .lanes import LANES, splat, vector_fma
 from .matrix import EXACT
 from .prefetch import emit_prefetch
+from .tile_shape import NO_ADDRESS, Tile, TileKind
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
 _FLOATS = ir.VectorType(_F32, LANES)
 _INTS = ir.VectorType(_I32, LANES)
-
-# Shape of the tile for several tokens, and row blocks of the tile for one: accumulators, weights and inputs must fit
-# the registers. Without AVX-512, 16 lanes take two or four of them.
-TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS = (3, 8, 8) if has_feature("avx512f") else (1, 4, 4)
-
-NO_ADDRESS = 0
-
-
-class Tile(NamedTuple):
-    """One tile's work: int64 each, places as addresses and distances in bytes."""
-
-    weights: Any  # first row block
-    block_bytes: Any  # to the next row block
-    inputs: Any  # first token's vector: float32, or int16 that hold 8-bit integers
-    input_bytes: Any  # to the next token's
-    out: Any  # first token's first output, float32
-    out_bytes: Any  # to the next token's
-    groups: Any
-    columns: Any  # of a group
-    scales: Any  # from the beginning of a row block to its scales, 16 for each group; offsets, if any, follow them
-    sums: Any  # first token's sums of its inputs over each group, float32; NO_ADDRESS: there are no offsets
-    sum_bytes: Any  # to the next token's
-    input_scales: Any  # first token's scale, float32: integer inputs only
-    book: Any  # 16 int8: code-book formats only
-    ahead: Any  # from where weights are read to where the cache is asked to fetch some
-    pace: Any  # bytes that are asked for with each 256 that are read of the first row block: several tokens only
-    accumulator: Any  # bits of an integer accumulator that overflows
-    starts: Any  # first token's sums to start from, one a group, int32: nested integers only
-    start_bytes: Any  # to the next token's
-
-
-class TileKind(NamedTuple):
-    """What the code of a tile depends on."""
-
-    blocks: int
-    tokens: int
-    code: int
-    integer_inputs: bool
-    overflow: int = EXACT
 
 
 class _Emitter:

@@ -41,9 +41,9 @@ def main(wide):
     has_feature = isa.has_feature
     if wide != "native":
         isa.has_feature = lambda name: wide == "wide" if name == "avx512f" else has_feature(name)
-    from lm_meter.kernels import tile
+    from lm_meter.kernels import tile_shape
 
-    print(json.dumps([[tile.TILE_BLOCKS, tile.TILE_TOKENS, tile.VECTOR_BLOCKS], bits()]))
+    print(json.dumps([[tile_shape.TILE_BLOCKS, tile_shape.TILE_TOKENS, tile_shape.VECTOR_BLOCKS], bits()]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from lm_meter.kernels.matrix import NONE, place_matrix
 from lm_meter.kernels.multiply import loop_of, multiply_address
 from lm_meter.kernels.packing import Split, exponent_mask, pack_blocks, pack_integers, packed_blocks
 from lm_meter.kernels.product import Place, Span, product
-from lm_meter.kernels.tile import TILE_TOKENS
+from lm_meter.kernels.tile_shape import TILE_TOKENS
 
 
 @compiled

@@ -8,7 +8,7 @@ from reference import ACTIVATION, Integers, Ledger
 from lm_meter.kernels import formats
 from lm_meter.kernels.charge import OVERFLOW, UNARY, new_tally
 from lm_meter.kernels.matrix import SATURATE, WRAP, Scheme
-from lm_meter.kernels.tile import TILE_TOKENS
+from lm_meter.kernels.tile_shape import TILE_TOKENS
 
 NAMES = {WRAP: "wrap", SATURATE: "saturate"}
 

@@ -17,7 +17,7 @@ from lm_meter.context import Context
 from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.experts import EXPERT, Experts, choose, choose_cost
 from lm_meter.kernels.jit import compiled
-from lm_meter.kernels.tile import TILE_TOKENS
+from lm_meter.kernels.tile_shape import TILE_TOKENS
 from lm_meter.models.plan import item_rows
 from lm_meter.quantization.convert import quantize
 from lm_meter.quantization.specification import Plan, parse_pattern

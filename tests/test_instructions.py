@@ -4,7 +4,8 @@ import pytest
 from llvmlite import binding, ir
 
 from lm_meter.kernels import formats
-from lm_meter.kernels.tile import TileKind, _Emitter
+from lm_meter.kernels.tile import _Emitter
+from lm_meter.kernels.tile_shape import TileKind
 
 INTEGERS = [formats.INT8, formats.INT4, formats.CODEBOOK4]
 

@@ -18,7 +18,8 @@ from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import Scheme, whole_load
 from lm_meter.kernels.multiply import Loop, multiply_address, stored_tile
 from lm_meter.kernels.product import Place, Span, product, product_cost
-from lm_meter.kernels.tile import NO_ADDRESS, TILE_TOKENS, Tile, TileKind, make_tile
+from lm_meter.kernels.tile import make_tile
+from lm_meter.kernels.tile_shape import NO_ADDRESS, TILE_TOKENS, Tile, TileKind
 
 FLOATS = [Scheme(code) for code in range(len(formats.NAMES)) if not formats.is_integer(code)]
 HALVES = [scheme._replace(input_bits=16) for scheme in FLOATS]

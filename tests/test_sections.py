@@ -16,7 +16,7 @@ from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import Scheme, whole_load
 from lm_meter.kernels.product import Place, Span, product, product_cost
 from lm_meter.kernels.sections import run_from, section_blocks
-from lm_meter.kernels.tile import TILE_TOKENS
+from lm_meter.kernels.tile_shape import TILE_TOKENS
 
 SCHEMES = [
     *(Scheme(code, input_bits=bits) for code in range(3) for bits in (16, 32)),

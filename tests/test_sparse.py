@@ -16,7 +16,7 @@ from lm_meter.kernels.lookup import Table, lookup
 from lm_meter.kernels.matrix import Scheme, whole_load
 from lm_meter.kernels.multiply import _make_sparse_multiply, loop_of
 from lm_meter.kernels.product import product_cost
-from lm_meter.kernels.tile import TILE_TOKENS
+from lm_meter.kernels.tile_shape import TILE_TOKENS
 
 BLOCKS = {(1, 1): (37, 45), (4, 4): (36, 44), (1, 16): (35, 64), (2, 32): (20, 96), (3, 8): (18, 40), (1, 2): (5, 6)}
 SCHEMES = {

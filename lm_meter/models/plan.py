@@ -18,7 +18,7 @@ from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, SHARED, Network
 from ..kernels.norm import Norm
 from ..kernels.rotary import NO_ROTATION, Rotation
 from ..kernels.sinusoid import INTERLEAVED, Sinusoid
-from ..kernels.tile import TILE_TOKENS
+from ..kernels.tile_shape import TILE_TOKENS
 from ..regions import Region, weights_region
 from ..weight_format import WeightFormat
 from .runtime import padded, zeros

@@ -12,7 +12,7 @@ from ..kernels.lanes import LANES
 from ..kernels.log_softmax import SEGMENT_ROWS, Partials
 from ..kernels.matrix import Matrix
 from ..kernels.readout import Buffers
-from ..kernels.tile import TILE_TOKENS
+from ..kernels.tile_shape import TILE_TOKENS
 from .plan import Plan, no_relative
 from .runtime import most_groups, narrow_inputs, padded, zeros
 

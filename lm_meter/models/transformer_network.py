@@ -13,7 +13,7 @@ from ..kernels.network import Network
 from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
 from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
 from ..kernels.sinusoid import INTERLEAVED, Sinusoid
-from ..kernels.tile import TILE_TOKENS
+from ..kernels.tile_shape import TILE_TOKENS
 from .plan import PLAIN_OPTIONS, Plan, network_of
 from .runtime import padded, zeros
 from .transformer_config import TransformerConfig
