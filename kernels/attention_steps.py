@@ -31,8 +31,11 @@ def keep_cost(meter, network, step, vectors):
 @inlined
 def keep_step(network, memory, step, chunk, team, tally):
     """Turn keys and queries, bias and scale the queries, put keys and values into the cache."""
-    queries, keys = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.other).data
-    values = buffer_of(network, memory, step.other + 1).data
+    queries, keys = (
+        buffer_of(network.buffers, memory.buffers, step.source).data,
+        buffer_of(network.buffers, memory.buffers, step.other).data,
+    )
+    values = buffer_of(network.buffers, memory.buffers, step.other + 1).data
     cache, width, count = memory.cache, memory.cache.width, chunk.tokens.size
     turns = network.rotation.pairs != NO_ROTATION
     own_keys = share(count * cache.heads, team)
@@ -44,7 +47,7 @@ def keep_step(network, memory, step, chunk, team, tally):
         keep(cache, (step.layer, head, chunk.kept + t), key, values[t, head * width : (head + 1) * width])
     heads, scale, biases = network.options.heads, network.options.query_scale, network.relative.biases
     biased = network.relative.bias_bits[step.layer, 0] != 0
-    far = buffer_of(network, memory, step.other + 2).data if biased else queries
+    far = buffer_of(network.buffers, memory.buffers, step.other + 2).data if biased else queries
     first, rows = rows_of(step, chunk)
     own_queries = share(rows * heads, team)
     for item in range(own_queries[0], own_queries[1]):
@@ -66,8 +69,11 @@ def keep_step(network, memory, step, chunk, team, tally):
 @inlined
 def attend_step(network, memory, step, chunk, team, tally):
     """Attend from each query to what it sees in the cache."""
-    queries, out = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    far, cache, relative = buffer_of(network, memory, step.other).data, memory.cache, network.relative
+    queries, out = (
+        buffer_of(network.buffers, memory.buffers, step.source).data,
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+    )
+    far, cache, relative = buffer_of(network.buffers, memory.buffers, step.other).data, memory.cache, network.relative
     heads, window, sets = network.options.heads, network.options.window, relative.vectors.shape[1]
     width, sharing, pattern = cache.width, heads // cache.heads, pattern_at(network.patterns, step.layer)
     first, rows = rows_of(step, chunk)

@@ -26,7 +26,7 @@ from .tile_shape import TILE_TOKENS
 @inlined
 def _spread(network, memory, step, chunk, team):
     """Put the chunk's products where scores are made from: moves, not operations."""
-    source, relative = buffer_of(network, memory, step.source).data, network.relative
+    source, relative = buffer_of(network.buffers, memory.buffers, step.source).data, network.relative
     sets, width = relative.vectors.shape[1], relative.vectors.shape[2]
     own = share(chunk.tokens.size, team)
     for t in range(own[0], own[1]):

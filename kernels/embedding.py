@@ -29,7 +29,10 @@ def _project(network, memory, step, token, team, tally):
     """
     row, part, is_shared = token
     table, matrix = matrix_at(network.matrices, part.matrix), matrix_at(network.matrices, part.projection)
-    scratch, made = buffer_of(network, memory, step.other).data, buffer_of(network, memory, step.other + 1).data
+    scratch, made = (
+        buffer_of(network.buffers, memory.buffers, step.other).data,
+        buffer_of(network.buffers, memory.buffers, step.other + 1).data,
+    )
     meter, times = Meter(tally, part.projection_region), 1 if team.thread == 0 or not is_shared else 0
     everything = (0, table.columns)
     lookup(network.weights, Table(table, 1), row, everything, scratch[team.thread], CHARGED_BY_CALLER)
@@ -68,7 +71,10 @@ def _fill(network, memory, step, token, row, team, tally):
 @inlined
 def embed_step(network, memory, step, chunk, team, tally):
     """Vectors of the chunk's tokens: this thread's columns of a single one, or all of its share of several."""
-    target, scratch = buffer_of(network, memory, step.target).data, buffer_of(network, memory, step.other).data
+    target, scratch = (
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+        buffer_of(network.buffers, memory.buffers, step.other).data,
+    )
     is_shared = chunk.tokens.size == 1
     first, last = (0, 1) if is_shared else share(chunk.tokens.size, team)
     count, options = 0, network.options

@@ -58,8 +58,11 @@ def route_step(network, memory, step, chunk, team, tally):
 
     For a token alone every thread does so for itself, and needs no other.
     """
-    source, target = buffer_of(network, memory, step.other).data, buffer_of(network, memory, step.target).data
-    logits, routes = buffer_of(network, memory, step.source).data, memory.routes
+    source, target = (
+        buffer_of(network.buffers, memory.buffers, step.other).data,
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+    )
+    logits, routes = buffer_of(network.buffers, memory.buffers, step.source).data, memory.routes
     shares = routes.shares[team.thread]
     first, count = rows_of(step, chunk)
     row, own, charged = 0, share(count, team), 0
@@ -84,7 +87,10 @@ def route_step(network, memory, step, chunk, team, tally):
 @inlined
 def mix_step(network, memory, step, chunk, team, tally):
     """Add the mixture of the experts' outputs to each token's vector."""
-    outputs, x = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
+    outputs, x = (
+        buffer_of(network.buffers, memory.buffers, step.source).data,
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+    )
     first, count = rows_of(step, chunk)
     row, own, columns = 0, share(count, team), (0, x.shape[1])
     if count == 1:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .attention import Cache, Relative
-from .continuous_cache import Continuous
 from .experts import Experts, Routes
 from .inputs import Narrow
 from .jit import inlined
@@ -108,7 +107,6 @@ class Memory(NamedTuple):
     lanes: Any  # (threads, 16) float32
     places: Any  # (threads, capacity) int64, of the cache; without sparse patterns (threads, 0)
     frozen: Any  # (B, padded width) float32
-    continuous: Continuous
     routes: Routes
 
 
@@ -144,10 +142,10 @@ def norm_at(table, index):
 
 
 @inlined
-def buffer_of(network, memory, number):
+def buffer_of(table, memory, number):
     """A buffer, (rows, width) float32."""
-    offset, width, rows = network.buffers[number, 0], network.buffers[number, 1], network.buffers[number, 3]
-    return Rows(memory.buffers[offset : offset + rows * width].reshape((rows, width)))
+    offset, width, rows = table[number, 0], table[number, 1], table[number, 3]
+    return Rows(memory[offset : offset + rows * width].reshape((rows, width)))
 
 
 @inlined

@@ -101,8 +101,11 @@ def _work(matrices, routes, step, rows, team, number):
 @inlined
 def multiply_step(network, memory, step, chunk, team, tally):
     """Multiply this thread's rows of each matrix with its vectors, and act on them."""
-    source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
-    other = target if step.other == NO_BUFFER else buffer_of(network, memory, step.other).data
+    source, target = (
+        buffer_of(network.buffers, memory.buffers, step.source).data,
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+    )
+    other = target if step.other == NO_BUFFER else buffer_of(network.buffers, memory.buffers, step.other).data
     rows, meter, waits = rows_of(step, chunk), Meter(tally, step.region), False
     is_one, products = rows[1] == 1, network.experts.total if step.kind == EXPERTS else 1
     ragged = team.thread * (memory.ragged.shape[0] // team.threads)

@@ -43,8 +43,11 @@ def cell_cost(meter, step, units):
 @inlined
 def cell_step(network, memory, step, team, tally):
     """Update this thread's units."""
-    gates, hidden = buffer_of(network, memory, step.source).data[0], buffer_of(network, memory, step.target).data[0]
-    other = buffer_of(network, memory, step.other).data[0]
+    gates, hidden = (
+        buffer_of(network.buffers, memory.buffers, step.source).data[0],
+        buffer_of(network.buffers, memory.buffers, step.target).data[0],
+    )
+    other = buffer_of(network.buffers, memory.buffers, step.other).data[0]
     own, meter = own_units(step.width, team), Meter(tally, step.region)
     units = real_rows(own[0], own[1], step.width)
     if step.function == LSTM:
@@ -58,7 +61,10 @@ def cell_step(network, memory, step, team, tally):
 @inlined
 def copy_step(network, memory, step, team):
     """Copy this thread's numbers: a move, not an operation."""
-    source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
+    source, target = (
+        buffer_of(network.buffers, memory.buffers, step.source).data,
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+    )
     own = own_units(step.width, team)
     for n in range(own[0] * LANES, min(own[1] * LANES, step.width)):
         target[0, step.to_column + n] = source[0, step.from_column + n]

@@ -44,7 +44,7 @@ def sinusoid_cost(meter, pairs, adds):
 @inlined
 def sinusoid_step(network, memory, step, chunk, team, tally):
     """Add the sinusoids of the chunk's positions to a buffer, or write them there; pairs are shared among threads."""
-    sinusoid, target = network.sinusoid, buffer_of(network, memory, step.target).data
+    sinusoid, target = network.sinusoid, buffer_of(network.buffers, memory.buffers, step.target).data
     half, adds = sinusoid.frequencies.size, step.action == ADD_TO
     own = share(chunk.tokens.size * half, team)
     for item in range(own[0], own[1]):

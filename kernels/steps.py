@@ -41,7 +41,10 @@ from .sinusoid import sinusoid_step
 @inlined
 def _normalise(network, memory, step, chunk, team, tally):
     norm, epsilon = norm_at(network.norms, step.matrix), network.options.epsilon
-    source, target = buffer_of(network, memory, step.source).data, buffer_of(network, memory, step.target).data
+    source, target = (
+        buffer_of(network.buffers, memory.buffers, step.source).data,
+        buffer_of(network.buffers, memory.buffers, step.target).data,
+    )
     first, count = rows_of(step, chunk)
     lanes = memory.lanes[team.thread]
     if chunk.tokens.size == 1 and network.buffers[step.target, 2] == OWN_ALONE:
@@ -59,7 +62,7 @@ def _freeze(network, memory, step, chunk, team, tally):
     """The last token's vector, normalised if the network ends so, is what the readout will read."""
     if team.thread != 0:
         return
-    source, at = buffer_of(network, memory, step.source).data, chunk.tokens.size - 1
+    source, at = buffer_of(network.buffers, memory.buffers, step.source).data, chunk.tokens.size - 1
     if step.matrix >= 0:
         norm = norm_at(network.norms, step.matrix)
         vectors = (source[at], memory.frozen[chunk.frozen])
@@ -80,8 +83,23 @@ def _position(network, step, chunk, team, tally):
 
 
 @inlined
-def run_step(network, memory, step, chunk, team, tally):
-    """One thread's part of a step for a chunk of tokens."""
+def run_recurrent_step(network, memory, step, chunk, team, tally):
+    """One thread's part of a step of a recurrent model for a token."""
+    if step.kind == PRODUCT:
+        multiply_step(network, memory, step, chunk, team, tally)
+    elif step.kind == CELL:
+        cell_step(network, memory, step, team, tally)
+    elif step.kind == COPY:
+        copy_step(network, memory, step, team)
+    elif step.kind == EMBED:
+        embed_step(network, memory, step, chunk, team, tally)
+    else:
+        _freeze(network, memory, step, chunk, team, tally)
+
+
+@inlined
+def run_transformer_step(network, memory, step, chunk, team, tally):
+    """One thread's part of a step of a transformer for a chunk of tokens."""
     if step.kind == PRODUCT or step.kind == EXPERTS:
         multiply_step(network, memory, step, chunk, team, tally)
     elif step.kind == NORMALISE:
@@ -96,10 +114,6 @@ def run_step(network, memory, step, chunk, team, tally):
         _position(network, step, chunk, team, tally)
     elif step.kind == SINUSOID:
         sinusoid_step(network, memory, step, chunk, team, tally)
-    elif step.kind == CELL:
-        cell_step(network, memory, step, team, tally)
-    elif step.kind == COPY:
-        copy_step(network, memory, step, team)
     elif step.kind == ROUTE:
         route_step(network, memory, step, chunk, team, tally)
     elif step.kind == MIX:

@@ -59,10 +59,10 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
     memory, buffers, state = guarded(runtime._memory), guarded(runtime._buffers), guarded(runtime._state)
     log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, len(runtime._bins), 3)))
     predictions = Predictions(tokens, log_probs, normalisers, guarded(np.zeros(len(WORDS), np.float32)))
-    text = loop.Text(*runtime._entering(tokens), predictions, block)
+    text = loop.Text(*runtime._entering(tokens), predictions, block, guarded(runtime._continuous))
     tallies, team = runtime.new_tallies(), runtime.team
     team.run(
-        lambda thread: loop.run(
+        lambda thread: runtime._loop(
             runtime._network, memory, buffers, state, Team(team.sync, thread, threads, UNTIMED), text, tallies[thread]
         )
     )

@@ -10,12 +10,10 @@ import numpy as np
 
 from ..arena import pack_weights
 from ..checkpoint import Checkpoint
-from ..continuous_cache import OFF
 from ..kernels import token_loop as loop
 from ..kernels.attention import FRONT, Cache
 from ..kernels.barrier import Team
 from ..kernels.bins import Bin
-from ..kernels.continuous_cache import Continuous
 from ..kernels.experts import Experts, Routes
 from ..kernels.lanes import LANES
 from ..kernels.lookup import Table
@@ -50,6 +48,7 @@ class NetworkRuntime(Runtime):
 
     _network: Network
     _memory: Memory
+    _loop: Callable[..., None]
 
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, plan: Plan, expert_share: float = 1.0) -> None:
         """Pack the weights; a step reads ``expert_share`` of those of experts."""
@@ -89,7 +88,6 @@ class NetworkRuntime(Runtime):
             lanes=zeros(threads, LANES),
             places=np.zeros((threads, cache.capacity if self._network.patterns.any() else 0), np.int64),
             frozen=zeros(0, 0),
-            continuous=continuous_memory(OFF, 0, 1, threads),
             routes=_routes(self._network.experts, max(rows, threads), threads),
         )
         self.reserve(1)
@@ -97,10 +95,8 @@ class NetworkRuntime(Runtime):
     def reserve(self, block: int) -> None:
         """Make room for blocks of up to ``block`` tokens; a continuous cache is emptied."""
         threads, width = self.team.threads, self._plan.widths[self._plan.output]
-        self._memory = self._memory._replace(
-            frozen=zeros(readout_rows(block), padded(width)),
-            continuous=continuous_memory(self.config.ends.continuous, width, block, threads),
-        )
+        self._memory = self._memory._replace(frozen=zeros(readout_rows(block), padded(width)))
+        self._continuous = continuous_memory(self.config.ends.continuous, width, block, threads)
         self._buffers = readout_buffers(self._plan, self._matrices, block, threads)
 
     def weight_bytes(self, block: int) -> float:
@@ -111,7 +107,7 @@ class NetworkRuntime(Runtime):
         """Back to the state before any token."""
         self._state[...] = 0
         self._memory.buffers[...] = 0
-        self._memory.continuous.state[...] = 0
+        self._continuous.state[...] = 0
 
     @property
     def _bins(self) -> list[Bin]:
@@ -121,15 +117,12 @@ class NetworkRuntime(Runtime):
     def _outputs(self) -> np.ndarray:
         return self._memory.frozen
 
-    @property
-    def _continuous(self) -> Continuous:
-        return self._memory.continuous
-
     @abstractmethod
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens at hand, the next ones behind them, and what of them enters for each: the chunks of ``Context``."""
 
     def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Callable[[Team, Any], None]:
-        text = loop.Text(*self._entering(inputs), predictions, block)
+        text = loop.Text(*self._entering(inputs), predictions, block, self._continuous)
         network, memory, buffers, state = self._network, self._memory, self._buffers, self._state
-        return lambda team, tally: loop.run(network, memory, buffers, state, team, text, tally)
+        run = self._loop
+        return lambda team, tally: run(network, memory, buffers, state, team, text, tally)

@@ -20,6 +20,7 @@ from ..kernels.attention import Cache
 from ..kernels.charge import new_tally
 from ..kernels.matrix import Matrix
 from ..kernels.network import Network
+from ..kernels.token_loop import run_recurrent
 from ..regions import Region
 from ..tables import described_table
 from ..threads import ThreadTeam
@@ -91,6 +92,8 @@ def _network(plan: Plan, matrices: list[Matrix], config: RecurrentConfig, rows: 
 
 class RecurrentRuntime(NetworkRuntime):
     """A loaded recurrent model."""
+
+    _loop = staticmethod(run_recurrent)
 
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam) -> None:
         plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)

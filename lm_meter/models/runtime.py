@@ -77,6 +77,7 @@ class Runtime(ABC):
 
     vocabulary: int
     weights: np.ndarray
+    _continuous: Continuous  # of size 0 if there is none
 
     def __init__(self, team: ThreadTeam, regions: list[Region]) -> None:
         self.team, self.threads, self.regions = team, team.threads, regions
@@ -99,11 +100,6 @@ class Runtime(ABC):
     @abstractmethod
     def _bins(self) -> list[Bin]:
         """Bins of the softmax: one of a plain one."""
-
-    @property
-    @abstractmethod
-    def _continuous(self) -> Continuous:
-        """The continuous cache, of size 0 if there is none."""
 
     @property
     @abstractmethod

@@ -23,6 +23,7 @@ from ..kernels.lanes import LANES
 from ..kernels.network import Network
 from ..kernels.readout import Predictions
 from ..kernels.step_costs import chunks_cost, experts_cost
+from ..kernels.token_loop import run_transformer
 from ..regions import Region
 from ..tables import described_table, lookup_table
 from ..threads import ThreadTeam
@@ -146,6 +147,8 @@ class TransformerArchitecture(Architecture):
 
 class TransformerRuntime(NetworkRuntime):
     """A loaded transformer."""
+
+    _loop = staticmethod(run_transformer)
 
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context) -> None:
         config: TransformerConfig = checkpoint.model_config
