@@ -217,6 +217,22 @@ def _mix(cache, view, places, scores, at):
 
 
 @kernel
+def _mix_four(cache, view, scores, at):
+    """``_mix`` of 64 numbers at once: four sums that do not wait for each other, each in the same order."""
+    padded = (cache.width + LANES - 1) // LANES * LANES
+    a = b = c = e = broadcast(_ZERO)
+    at += view.oldest * padded
+    for j in range(view.own - view.oldest + 1):
+        p = broadcast(scores[FRONT + j])
+        a = fma(load(cache.values, at), p, a)
+        b = fma(load(cache.values, at + LANES), p, b)
+        c = fma(load(cache.values, at + 2 * LANES), p, c)
+        e = fma(load(cache.values, at + 3 * LANES), p, e)
+        at += padded
+    return a, b, c, e
+
+
+@kernel
 def attend(queries, cache, relative, view, scratch, out):
     """Attention of one query; charged by the caller.
 
@@ -242,7 +258,14 @@ def attend(queries, cache, relative, view, scratch, out):
     z = broadcast(weigh(scores, seen, lanes))
     padded = (cache.width + LANES - 1) // LANES * LANES
     start = (view.layer * cache.heads + view.head) * cache.capacity * padded
-    for d in range(0, cache.width, LANES):
+    together = 0 if view.listed else cache.width // (4 * LANES) * 4 * LANES
+    for d in range(0, together, 4 * LANES):
+        a, b, c, e = _mix_four(cache, view, scores, start + d)
+        store(out, d, a / z)
+        store(out, d + LANES, b / z)
+        store(out, d + 2 * LANES, c / z)
+        store(out, d + 3 * LANES, e / z)
+    for d in range(together, cache.width, LANES):
         mixed = _mix(cache, view, places, scores, start + d) / z
         if d + LANES <= cache.width:
             store(out, d, mixed)

@@ -122,6 +122,8 @@ PER_HEAD = {
 STRIDED = {**LLAMA, "attention": {"pattern": {"kind": "strided", "local": 1, "stride": 3}}}
 FIXED = {**NO_POSITIONS, "attention": {"pattern": {"kind": "fixed", "stride": 3, "summary": 1}}}
 GLOBAL = {**LLAMA, "attention": {"pattern": {"kind": "local_global", "local": 1, "global": 1}}}
+# Heads whose values are mixed 64 at a time, and a rest.
+WIDE_HEADS = {**NO_POSITIONS, "dimensions": {"layers": 1, "heads": 2, "key_value_heads": 1, "head_width": 69}}
 KINDS = {
     "llama": LLAMA,
     "gpt": GPT,
@@ -130,6 +132,7 @@ KINDS = {
     "micronet": MICRONET,
     "adaptive": ADAPTIVE,
     "continuous": CONTINUOUS,
+    "wide heads": WIDE_HEADS,
     "grouped": GROUPED,
     "grouped finely": FINELY_GROUPED,
     "mixtral": MIXTRAL,
