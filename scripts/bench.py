@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import subprocess
 import sys
@@ -22,12 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench_process import memory_section, start_section
-from bench_report import Section, findings_table, section_table
+from bench_report import Section, finish, section_table
 from bench_speed import BLOCK, bandwidth_section, default_section, metering_section, small_section
 from bench_widths import VERSIONS, WIDTHS, load_section, pruned_section, version_of, width_section
 
 from lm_meter import LmMeterError, read_text
-from lm_meter.atomic_file import atomic_file
 from lm_meter.corpora import WIKITEXT_103, find_split
 from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.environment import describe
@@ -35,7 +33,6 @@ from lm_meter.threads import check_threads
 from lm_meter.timing import Effort
 
 WIDTH_NAMES = tuple(width.name for width in WIDTHS)
-SCHEMA = "lm-meter/comparison/1"
 SECTIONS = ("bandwidth", "memory", "start", "default", "small", "metering", "load", *WIDTH_NAMES, "pruned")
 _REPEATS, _SECONDS = 9, 0.5
 _QUICK_REPEATS, _QUICK_SECONDS = 3, 0.1
@@ -145,21 +142,14 @@ def main() -> None:
                 done.append(section)
     except LmMeterError as error:
         raise SystemExit(f"bench: {error}") from None
-    findings = [finding for section in done for finding in section.findings]
-    print(findings_table(findings))
-    document = {
-        "schema": SCHEMA,
+    about = {
         "environment": here,
         "text": bench.text.name,
         "checkpoint": str(bench.checkpoint),
         "quick": options.quick,
         "repeats": bench.effort.repeats,
-        "sections": [section.to_json() for section in done],
-        "findings": [finding.to_json() for finding in findings],
     }
-    with atomic_file(options.output) as file:
-        file.write((json.dumps(document, indent=1) + "\n").encode())
-    print(f"written to {options.output}")
+    finish(options.output, done, about)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from lm_meter.atomic_file import atomic_file
 from lm_meter.report import columns
+
+SCHEMA = "lm-meter/comparison/1"
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,21 @@ def section_table(section: Section) -> str:
         lines += columns(rows)
         lines += [f"  {m.name}: {m.notes}" for m in section.measurements if m.notes]
     return "\n".join(lines) + "\n"
+
+
+def finish(output: Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
+    """Print all findings, and write them with the sections and what else there is to say to a JSON file."""
+    findings = [finding for section in sections for finding in section.findings]
+    print(findings_table(findings))
+    document = {
+        "schema": SCHEMA,
+        **about,
+        "sections": [section.to_json() for section in sections],
+        "findings": [finding.to_json() for finding in findings],
+    }
+    with atomic_file(output) as file:
+        file.write((json.dumps(document, indent=1) + "\n").encode())
+    print(f"written to {output}")
 
 
 def findings_table(findings: Sequence[Finding]) -> str:

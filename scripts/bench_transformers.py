@@ -12,7 +12,6 @@ instructions). For figures that mean something the machine should do nothing els
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import subprocess
 import sys
@@ -23,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_report import Section, findings_table, section_table
+from bench_report import Section, finish, section_table
 
 from lm_meter import Checkpoint, LmMeterError, read_text, write_checkpoint
-from lm_meter.atomic_file import atomic_file
 from lm_meter.bandwidth import stream_bytes_per_second
 from lm_meter.context import Context
 from lm_meter.conversion.convert import convert
@@ -42,7 +40,6 @@ try:
 except ModuleNotFoundError:
     llama_cpp = None
 
-SCHEMA = "lm-meter/comparison/1"
 SHORT = 64  # tokens of a short context
 STORY = 256  # tokens that llama2.c makes unless told otherwise
 WINDOW = 512
@@ -273,17 +270,7 @@ def main() -> None:
                 done.append(section)
     except LmMeterError as error:
         raise SystemExit(f"bench: {error}") from None
-    findings = [finding for section in done for finding in section.findings]
-    print(findings_table(findings))
-    document = {
-        "schema": SCHEMA,
-        "environment": describe(threads),
-        "sections": [section.to_json() for section in done],
-        "findings": [finding.to_json() for finding in findings],
-    }
-    with atomic_file(options.output) as file:
-        file.write((json.dumps(document, indent=1) + "\n").encode())
-    print(f"written to {options.output}")
+    finish(options.output, done, {"environment": describe(threads)})
 
 
 if __name__ == "__main__":

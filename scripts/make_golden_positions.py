@@ -171,7 +171,7 @@ def main() -> None:
         found |= {f"{name}/array/{key}": array.numpy() for key, array in arrays.items()}
         found[f"{name}/config"] = np.frombuffer(json.dumps(config).encode(), np.uint8)
         found |= {f"{name}/tokens": tokens.numpy(), f"{name}/log_probs": expected.numpy()}
-    np.savez_compressed(options.out, **found)  # type: ignore[arg-type]
+    np.savez_compressed(options.out, **found)
 
 
 if __name__ == "__main__":
