@@ -17,9 +17,9 @@ def sinusoids(ledger, position, width, positions):
     sines, cosines = [], []
     for i in range(half):
         frequency = np.float32(positions.get("base", 10000.0) ** (-i / steps))
-        angle = (ledger.number(position, 32) * ledger.number(frequency, 32)).kept(np.float32)
-        sines.append(angle._unary(math.sin(angle.value)))
-        cosines.append(angle._unary(math.cos(angle.value)))
+        angle = ledger.number(position, 32) * ledger.number(frequency, 64)
+        sines.append(angle._unary(math.sin(angle.value)).converted(32))
+        cosines.append(angle._unary(math.cos(angle.value)).converted(32))
     if positions.get("layout") == "interleaved":
         return [value for pair in zip(sines, cosines, strict=True) for value in pair]
     return sines + cosines

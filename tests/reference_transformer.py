@@ -140,8 +140,8 @@ class Transformer:
             found = []
             for i in range(positions["rotated"] // 2):
                 frequency = np.float32(positions["base"] ** (-2 * i / positions["rotated"]))
-                angle = (self._number(self.position) * self._number(frequency)).kept(np.float32)
-                found.append((angle._unary(math.sin(angle.value)), angle._unary(math.cos(angle.value))))
+                angle = self._number(self.position) * self.ledger.number(frequency, 64)
+                found.append([angle._unary(f(angle.value)).converted(32) for f in (math.sin, math.cos)])
             return found
 
     def _turned(self, vector, angles):

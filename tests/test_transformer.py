@@ -181,6 +181,19 @@ def test_with_one_layer_recomputing_and_keeping_are_the_same(kind, tmp_path):
     assert kept.tobytes() == recomputed.tobytes()
 
 
+@pytest.mark.parametrize("kind", ["llama", "post-norm"])
+def test_with_one_layer_and_turned_positions_they_agree_far_into_a_text(kind, tmp_path):
+    """A cache turns by the position in the text, the other by that in the window: the same differences of angles."""
+    rotary = {"positions": {"kind": "rotary", "pairs": "halves", "base": 10000.0, "rotated": 6}}
+    opened, _ = _opened(kind, tmp_path, dimensions={"layers": 1}, **(rotary if kind == "llama" else {}))
+    tokens = _tokens(100_000)
+    kept, _, _ = _run(opened, Context("cache", 6), tokens[:-1], tokens[1:], 64)
+    end = tokens[-200:]
+    recomputed, _, _ = _run(opened, Context("recompute", 6), end[:-1], end[1:], 64)
+    # Turned numbers are rounded to float32, each otherwise; the logits are of the order of 10.
+    assert np.abs(kept[-190:] - recomputed[-190:]).max() < 1e-5
+
+
 @pytest.mark.parametrize(
     "kind",
     [name for name in KINDS if not isinstance(KINDS[name].get("attention", {}).get("pattern"), list)],

@@ -29,10 +29,11 @@ def norm_of(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int,
 
 
 def _frequencies(base: float, count: int, steps: int) -> np.ndarray:
-    """base**(-i / steps), i from 0, correctly rounded whatever the machine's own power function does."""
+    """base**(-i / steps), i from 0, rounded to float32 correctly whatever the machine's own power function does."""
     with localcontext() as exact:
         exact.prec = 40
-        return np.array([float(Decimal(base) ** (Decimal(-i) / steps)) for i in range(count)], np.float32)
+        powers = [float(Decimal(base) ** (Decimal(-i) / steps)) for i in range(count)]
+    return np.array(powers, np.float32).astype(np.float64)
 
 
 def _rotation(config: TransformerConfig, rows: int) -> Rotation:
