@@ -28,7 +28,7 @@ from .log_softmax import (
     segments_of,
 )
 from .matrix import Load, matrix_at, whole_load
-from .product import Place, Span, count_overflows, load_of, product, product_cost
+from .product import READS_ON, Place, Span, count_overflows, load_of, product, product_cost
 
 _LONGEST_RUN = 8  # segments
 _RUNS = 8  # for each thread, at least, before runs are longer than a segment
@@ -94,7 +94,7 @@ def _reduce_clusters(readout, part, outputs, team, meter):
     buffers, matrix = readout.buffers, matrix_at(readout.matrices, part.clusters)
     row = team.thread * (buffers.logits.shape[0] // team.threads)
     inputs = Vectors(outputs.data, buffers.clusters_narrow, outputs.row, outputs.tokens)
-    span = Span(0, (matrix.rows + LANES - 1) // LANES, matrix.rows)
+    span = Span(0, (matrix.rows + LANES - 1) // LANES, matrix.rows, READS_ON)
     product(
         readout.weights, matrix, span, inputs, Place(buffers.logits, row, 0), Meter(meter.tally, part.clusters_region)
     )
@@ -139,7 +139,7 @@ def reduce_segments(readout, part, outputs, choice, team, meter):
         for segment in range(item * run, min((item + 1) * run, segments)):
             first, start = segment * SEGMENT_BLOCKS, segment * SEGMENT_ROWS
             rows = min(SEGMENT_ROWS, matrix.rows - start)
-            span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows)
+            span = Span(first, min(first + SEGMENT_BLOCKS, blocks), rows, READS_ON)
             place = Place(buffers.logits, row, 0)
             overflows += product(readout.weights, matrix, span, outputs, place, CHARGED_BY_CALLER)
             lap(team.clock, part.region)

@@ -17,7 +17,7 @@ from .lanes import LANES
 from .lookup import Table, lookup, lookup_cost
 from .matrix import FLOAT_BITS, matrix_at, whole_load
 from .network import buffer_of
-from .product import Place, Span, product, product_cost, real_rows
+from .product import READS_ON, Place, Span, product, product_cost, real_rows
 
 
 @inlined
@@ -44,7 +44,7 @@ def _project(network, memory, step, token, team, tally):
     own = share(blocks, team) if is_shared else (0, blocks)
     real = real_rows(own[0], own[1], matrix.rows)
     place = Place(made, team.thread, own[0] * LANES)
-    product(network.weights, matrix, Span(own[0], own[1], real), vector, place, meter)
+    product(network.weights, matrix, Span(own[0], own[1], real, READS_ON), vector, place, meter)
     return made[team.thread], (own[0] * LANES, own[0] * LANES + real)
 
 

@@ -22,6 +22,7 @@ PLAIN, ADD_TO, ACTIVATE, GATE = range(4)
 # Kinds of cells.
 LSTM, GRU, QRNN = range(3)
 NO_BUFFER = -1
+NO_STEP = -1
 # When the threads meet behind a step.
 NEVER, SEVERAL, ALWAYS = range(3)  # SEVERAL: where the chunk has more tokens than one
 # When each thread has a row of a buffer for itself: where one token enters alone; where a step works on one alone.
@@ -49,6 +50,7 @@ class Step(NamedTuple):
     width: int  # CELL: units; COPY, MIX: numbers
     from_column: int  # COPY: of the source
     to_column: int  # EMBED, COPY: of the target
+    following: int  # PRODUCT: number of the next step of its kind, or NO_STEP
 
 
 class Options(NamedTuple):
@@ -130,7 +132,7 @@ def step_at(table, index):
     """Row ``index`` of a table of steps."""
     r = table[index]
     return Step(
-        r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14]
+        r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]
     )  # fmt: skip
 
 

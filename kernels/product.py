@@ -21,12 +21,26 @@ from .tile_shape import NO_ADDRESS, Tile
 from .vector import numbers_at
 
 
+class After(NamedTuple):
+    """What a thread reads when it has read its row blocks of a matrix: the first ones of its next matrix.
+
+    What is asked for ahead in the last row blocks is that, not what lies behind them, which is another thread's.
+    """
+
+    end: int  # address behind its last row block
+    jump: int  # from there to its first one of the next matrix, bytes; 0: it reads on
+
+
+READS_ON = After(0, 0)
+
+
 class Span(NamedTuple):
     """A run of row blocks of a packed matrix, and how many of its rows are real ones (the rest is padding)."""
 
     first: int
     last: int  # exclusive
     rows: int
+    after: After
 
 
 class Place(NamedTuple):
@@ -113,6 +127,8 @@ def _tile_at(weights, matrix, span, x, out):
         input_scales=address(narrow.scales),
         book=address(weights) + matrix.book_offset,
         ahead=ahead(matrix.block_bytes),
+        end=span.after.end,
+        jump=span.after.jump,
         pace=0,
         accumulator=matrix.accumulator_bits,
         starts=address(narrow.starts) + group_bytes,

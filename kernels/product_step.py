@@ -14,10 +14,22 @@ from .barrier import meet, share
 from .charge import ADD, MULTIPLY, Meter, charge
 from .inputs import Vectors, must_prepare, narrow_rows, prepare, prepare_cost
 from .jit import inlined
-from .lanes import LANES, load, store
+from .lanes import LANES, address, load, store
 from .matrix import FLOAT_BITS, matrix_at
-from .network import ACTIVATE, ADD_TO, EXPERTS, GATE, NO_BUFFER, PLAIN, buffer_of, has_own_row, rows_of
-from .product import Place, Span, product, real_rows
+from .network import (
+    ACTIVATE,
+    ADD_TO,
+    EXPERTS,
+    GATE,
+    NO_BUFFER,
+    NO_STEP,
+    PLAIN,
+    buffer_of,
+    has_own_row,
+    rows_of,
+    step_at,
+)
+from .product import READS_ON, After, Place, Span, product, real_rows
 from .recurrent_steps import own_units
 from .sections import Run, run_from, section_blocks
 
@@ -81,6 +93,19 @@ def _run_from(matrix, parts, first, last):
     return Run(first, last, real, first * LANES, 1)
 
 
+@inlined
+def _after(network, step, own, team):
+    """What the thread reads behind its own row blocks of a step's matrix: those of the next step's."""
+    if step.following == NO_STEP:
+        return READS_ON
+    matrix, following = matrix_at(network.matrices, step.matrix), step_at(network.steps, step.following)
+    next_matrix = matrix_at(network.matrices, following.matrix)
+    first = _own_blocks(next_matrix, following.parts, team)[0]
+    end = matrix.offset + own[1] * matrix.block_bytes
+    start = next_matrix.offset + first * next_matrix.block_bytes
+    return After(address(network.weights) + end, start - end)
+
+
 class _Work(NamedTuple):
     """A product of one matrix: of the vectors in rows row .. row + count - 1 of the step's buffers."""
 
@@ -131,11 +156,11 @@ def multiply_step(network, memory, step, chunk, team, tally):
             prepare(matrix, vectors, 0, 1)
             prepare_cost(meter, matrix, 1 if team.thread == 0 else 0)
         own = _own_blocks(matrix, step.parts, team)
-        block, real = own[0], 0
+        block, real, after = own[0], 0, _after(network, step, own, team)
         while block < own[1]:
             run = _run_from(matrix, step.parts, block, own[1])
             place = Place(target, work.row, run.column) if run.is_whole else Place(memory.ragged, ragged, 0)
-            product(network.weights, matrix, Span(run.first, run.last, run.rows), vectors, place, meter)
+            product(network.weights, matrix, Span(run.first, run.last, run.rows, after), vectors, place, meter)
             _act(step, (target, other), work.row, run, (place, work.vectors))
             block, real = run.last, real + run.rows
         action_cost(meter, step, real * work.vectors)

@@ -17,7 +17,7 @@ from .inputs import Narrow, Vectors, must_prepare, prepare, prepare_cost
 from .jit import kernel
 from .lanes import LANES
 from .matrix import matrix_at, whole_load
-from .product import Place, Span, product, product_cost, real_rows
+from .product import READS_ON, Place, Span, product, product_cost, real_rows
 
 
 class Buffers(NamedTuple):
@@ -77,7 +77,7 @@ def _project(readout, number, outputs, target, team, meter):
     if _prepare(matrix, outputs, team, meter):
         meet(team)
     first, last = share((matrix.rows + LANES - 1) // LANES, team)
-    span = Span(first, last, real_rows(first, last, matrix.rows))
+    span = Span(first, last, real_rows(first, last, matrix.rows), READS_ON)
     product(readout.weights, matrix, span, outputs, Place(target, 0, first * LANES), meter)
     lap(team.clock, meter.region)
     meet(team)

@@ -32,18 +32,15 @@ from .decode import (
     BOOK,
     PAIRS,
     all_lanes,
-    columns_of_pairs,
+    columns_of_unit,
     every_lane,
-    float_table,
-    has_float_table,
     load_column,
     load_pairs,
     multiply_add_pairs,
     nested_pairs,
     products_of_pairs,
-    table_columns,
 )
-from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, STORED_BITS, UNIT_BYTES, UNIT_COLUMNS, is_integer
+from .formats import CODEBOOK4, FIELD_BIAS, NAMES, SCALE_BYTES, UNIT_BYTES, UNIT_COLUMNS, is_integer
 from .lanes import LANES, splat, vector_fma
 from .matrix import EXACT
 from .prefetch import emit_prefetch
@@ -61,6 +58,7 @@ class _Emitter:
     def __init__(self, module: Any, kind: TileKind) -> None:
         self.blocks, self.tokens, self.code, self.integer_inputs, self.overflow = kind
         self.scaled = is_integer(self.code)
+        self.lazy = self.scaled and not self.integer_inputs
         self.nested = self.integer_inputs and self.overflow == EXACT and FIELD_BIAS[self.code] != 0
         inputs = "integer" if self.integer_inputs else "float"
         name = f"tile_{self.blocks}x{self.tokens}_{NAMES[self.code]}_{inputs}_{self.overflow}"
@@ -93,11 +91,10 @@ class _Emitter:
         units = builder.udiv(builder.add(tile.columns, ir.Constant(_I64, columns - 1)), ir.Constant(_I64, columns))
         group_weights = self._times(UNIT_BYTES[self.code], units)
         group_inputs = self._times(item, tile.columns)
-        self.book = self.table = None
+        self.ahead = [self._ahead(b) for b in range(self.blocks if self.tokens == 1 and self.scaled else 0)]
+        self.book = None
         if self.code == CODEBOOK4:
             self.book = builder.load(self._at(tile.book, kind=BOOK), align=16)
-        if STORED_BITS[self.code] == 4 and not self.integer_inputs and has_float_table():
-            self.table = float_table(builder, self.code, self.book)
         builder.branch(group_loop)
 
         builder.position_at_end(group_loop)
@@ -109,6 +106,7 @@ class _Emitter:
             builder.add(builder.add(tile.weights, weights_at), self._times(b, tile.block_bytes))
             for b in range(self.blocks)
         ]
+        asked = [builder.add(pointer, distance) for pointer, distance in zip(weights, self.ahead, strict=False)]
         inputs = [
             builder.add(builder.add(tile.inputs, inputs_at), self._times(t, tile.input_bytes))
             for t in range(self.tokens)
@@ -129,14 +127,14 @@ class _Emitter:
         steps = [self._weights_of_unit(builder.add(pointer, weight_at)) for pointer in weights]
         if self.tokens > 1:
             read = builder.add(weights_at, weight_at)
-            asked = builder.lshr(builder.mul(read, tile.pace), ir.Constant(_I64, 8))
-            emit_prefetch(builder, builder.add(builder.add(tile.weights, tile.ahead), asked))
+            share = builder.lshr(builder.mul(read, tile.pace), ir.Constant(_I64, 8))
+            emit_prefetch(builder, builder.add(builder.add(tile.weights, tile.ahead), share))
         elif self.scaled:
-            for pointer in weights:
-                emit_prefetch(builder, builder.add(builder.add(pointer, weight_at), tile.ahead))
+            for pointer in asked:
+                emit_prefetch(builder, builder.add(pointer, weight_at))
         step_bytes = item * columns // len(steps[0])
         for step in range(len(steps[0])):
-            pieces = [row[step]() if self.table else row[step] for row in steps]
+            pieces = [row[step]() if self.lazy else row[step] for row in steps]
             for t in range(self.tokens):
                 x = self._input(builder.add(builder.add(inputs[t], input_at), ir.Constant(_I64, step_bytes * step)))
                 for b in range(self.blocks):
@@ -161,6 +159,13 @@ class _Emitter:
         builder.position_at_end(done)
         builder.ret(self._overflows(self.counter) if self.counter else ir.Constant(_I64, 0))
 
+    def _ahead(self, block: int) -> Any:
+        """How far ahead of a row block's weights some are asked for: what lies behind the thread's end is elsewhere."""
+        builder, tile = self.builder, self.tile
+        asked = builder.add(builder.add(tile.weights, self._times(block, tile.block_bytes)), tile.ahead)
+        is_behind = builder.icmp_unsigned(">=", asked, tile.end)
+        return builder.add(tile.ahead, builder.select(is_behind, tile.jump, ir.Constant(_I64, 0)))
+
     def _overflows(self, counter: OverflowCounter) -> Any:
         """Overflows of the real rows, whose scales are not zero, and of the real tokens."""
         words, places = ir.VectorType(_I16, LANES), []
@@ -182,17 +187,14 @@ class _Emitter:
         return every_lane(self.builder, _INTS, self.builder.load(address, align=4))
 
     def _weights_of_unit(self, address: Any) -> list[Any]:
-        """Weights of a unit, in the pieces that meet one input each; from a table, what makes them."""
-        if self.table:
-            return table_columns(self.builder, self._at(address), self.code, self.table)
+        """Weights of a unit, in the pieces that meet one input each; columns of integers: what makes them."""
+        if self.lazy:
+            return columns_of_unit(self.builder, self._at(address), self.code, self.book)
         if self.nested:
             return nested_pairs(self.builder, self._at(address), self.code)
         if not self.scaled:
             return [load_column(self.builder, self._at(address), self.code)]
-        pairs = load_pairs(self.builder, self._at(address), self.code, self.book)
-        if self.integer_inputs:
-            return pairs
-        return [column for pair in pairs for column in columns_of_pairs(self.builder, pair)]
+        return load_pairs(self.builder, self._at(address), self.code, self.book)
 
     def _input(self, address: Any) -> Any:
         """A token's float32 input, or its pair of 16-bit ones, in every lane."""
@@ -229,6 +231,7 @@ class _Emitter:
             total = builder.sitofp(total, _FLOATS)
         scales = builder.add(builder.add(tile.weights, self._times(block, tile.block_bytes)), tile.scales)
         at_group = self._times(LANES * SCALE_BYTES, self.group)
+        self._ask(builder.add(scales, at_group), block)
         is_first = builder.icmp_signed("==", self.group, ir.Constant(_I64, 0))
         before = builder.select(is_first, all_lanes(_FLOATS, 0.0), builder.load(place, align=4))
         total = vector_fma(builder, total, self._half_lanes(builder.add(scales, at_group)), before)
@@ -238,6 +241,7 @@ class _Emitter:
             offsets = builder.add(scales, self._times(LANES * SCALE_BYTES, tile.groups))
             sums = builder.add(tile.sums, self._times(token, tile.sum_bytes))
             x = builder.load(self._at(sums, self._times(4, self.group)), align=4)
+            self._ask(builder.add(offsets, at_group), block)
             offset = self._half_lanes(builder.add(offsets, at_group))
             builder.store(vector_fma(builder, offset, splat(builder, x), total), result)
         total = builder.load(result)
@@ -246,6 +250,11 @@ class _Emitter:
         scale = builder.load(self._at(tile.input_scales, ir.Constant(_I64, 4 * token)), align=4)
         scale = builder.select(self.is_last, scale, ir.Constant(_F32, 1.0))
         return builder.fmul(total, splat(builder, scale))
+
+    def _ask(self, address: Any, block: int) -> None:
+        """Ask for what lies as far ahead of scales or offsets as what is asked for ahead of the weights."""
+        if self.ahead:
+            emit_prefetch(self.builder, self.builder.add(address, self.ahead[block]))
 
     def _half_lanes(self, address: Any) -> Any:
         halves = self.builder.load(self._at(address, kind=ir.VectorType(ir.HalfType(), LANES)), align=2)

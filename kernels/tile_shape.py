@@ -31,6 +31,8 @@ class Tile(NamedTuple):
     input_scales: Any  # first token's scale, float32: integer inputs only
     book: Any  # 16 int8: code-book formats only
     ahead: Any  # from where weights are read to where the cache is asked to fetch some
+    end: Any  # address behind the last row block of a thread
+    jump: Any  # from there to what the thread reads then: what is asked for behind the end lies there
     pace: Any  # bytes that are asked for with each 256 that are read of the first row block: several tokens only
     accumulator: Any  # bits of an integer accumulator that overflows
     starts: Any  # first token's sums to start from, one a group, int32: nested integers only

@@ -12,7 +12,7 @@ from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import NONE, place_matrix
 from lm_meter.kernels.multiply import loop_of, multiply_address
 from lm_meter.kernels.packing import Split, exponent_mask, pack_blocks, pack_integers, packed_blocks
-from lm_meter.kernels.product import Place, Span, product
+from lm_meter.kernels.product import READS_ON, Place, Span, product
 from lm_meter.kernels.tile_shape import TILE_TOKENS
 
 
@@ -114,7 +114,7 @@ class PackedMatrix:
         last = self.blocks if last is None else last
         vectors = self.vectors(x, tokens)
         out = Guarded((len(vectors.data), 16 * (last - first)))
-        span = Span(first, last, min(16 * last, self.matrix.rows) - 16 * first)
+        span = Span(first, last, min(16 * last, self.matrix.rows) - 16 * first, READS_ON)
         meter = Meter(new_tally(1) if tally is None else tally, 0)
         _prepared_product(self.weights, self.matrix, span, vectors, Place(out.array, 0, 0), meter)
         out.check()

@@ -17,7 +17,7 @@ from lm_meter.kernels.inputs import prepare_cost
 from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import Scheme, whole_load
 from lm_meter.kernels.multiply import Loop, multiply_address, stored_tile
-from lm_meter.kernels.product import Place, Span, product, product_cost
+from lm_meter.kernels.product import READS_ON, Place, Span, product, product_cost
 from lm_meter.kernels.tile import make_tile
 from lm_meter.kernels.tile_shape import NO_ADDRESS, TILE_TOKENS, Tile, TileKind
 
@@ -161,6 +161,8 @@ def test_tiles_of_another_cpus_shape_have_the_same_bits(blocks, tokens, code):
         input_scales=NO_ADDRESS,
         book=packed.weights.ctypes.data + packed.matrix.book_offset,
         ahead=0,
+        end=0,
+        jump=0,
         pace=0,
         accumulator=32,
         starts=NO_ADDRESS,
@@ -190,7 +192,7 @@ def test_without_a_meter_the_values_are_the_same():
 
     @compiled
     def call(weights, matrix, x, out, meter):
-        product(weights, matrix, Span(0, 4, 50), x, Place(out, 0, 0), meter)
+        product(weights, matrix, Span(0, 4, 50, READS_ON), x, Place(out, 0, 0), meter)
 
     call(packed.weights, packed.matrix, packed.vectors(x, 1), out, Meter(None, 0))
     assert np.array_equal(out, packed.times(x, 1))

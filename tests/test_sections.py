@@ -14,7 +14,7 @@ from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.inputs import Narrow, Vectors, prepare, prepare_cost
 from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.matrix import Scheme, whole_load
-from lm_meter.kernels.product import Place, Span, product, product_cost
+from lm_meter.kernels.product import READS_ON, Place, Span, product, product_cost
 from lm_meter.kernels.sections import run_from, section_blocks
 from lm_meter.kernels.tile_shape import TILE_TOKENS
 
@@ -44,7 +44,7 @@ def _by_sections(weights, matrix, x, ragged, out, meter):
     while block < last:
         run = run_from(matrix, block, last)
         place = Place(out, 0, run.column) if run.is_whole else Place(ragged, 0, 0)
-        product(weights, matrix, Span(run.first, run.last, run.rows), x, place, meter)
+        product(weights, matrix, Span(run.first, run.last, run.rows, READS_ON), x, place, meter)
         if not run.is_whole:
             for t in range(x.tokens):
                 for n in range(run.rows):

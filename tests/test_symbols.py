@@ -27,11 +27,11 @@ from lm_meter.kernels.elementary import tanh
 from lm_meter.kernels.jit import entry
 from lm_meter.kernels.lanes import load, store
 from lm_meter.kernels.matrix import Scheme
-from lm_meter.kernels.product import Place, Span, product
+from lm_meter.kernels.product import READS_ON, Place, Span, product
 
 @entry
 def run(weights, matrix, x, out, tally):
-    product(weights, matrix, Span(0, 2, 32), x, Place(out, 0, 0), Meter(tally, 0))
+    product(weights, matrix, Span(0, 2, 32, READS_ON), x, Place(out, 0, 0), Meter(tally, 0))
     store(out, 0, tanh(load(out, 0)) / load(out, 16))
 
 results = []

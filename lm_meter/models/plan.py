@@ -14,7 +14,7 @@ from ..kernels.bins import NO_MATRIX, Bin
 from ..kernels.experts import Experts
 from ..kernels.lookup import Table
 from ..kernels.matrix import Matrix
-from ..kernels.network import ALWAYS, NO_BUFFER, PLAIN, PRODUCT, SHARED, Network, Options, Step
+from ..kernels.network import ALWAYS, EXPERTS, NO_BUFFER, NO_STEP, PLAIN, PRODUCT, SHARED, Network, Options, Step
 from ..kernels.norm import Norm
 from ..kernels.rotary import NO_ROTATION, Rotation
 from ..kernels.sinusoid import INTERLEAVED, Sinusoid
@@ -97,6 +97,7 @@ class Planner:
         defaults = {
             "matrix": -1, "action": PLAIN, "other": NO_BUFFER, "function": 0, "layer": 0, "last": 0, "meets": ALWAYS,
             "parts": 1, "width": 0, "from_column": 0, "to_column": 0,
+            "following": NO_STEP,
         }  # fmt: skip
         self.plan.steps.append(Step(kind, region, source, target, **{**defaults, **fields}))
 
@@ -128,6 +129,17 @@ def _bins(bins: list[Bin]) -> np.ndarray:
     return np.array(bins, np.int64).reshape(-1, len(Bin._fields))
 
 
+def _followed(steps: list[Step]) -> list[Step]:
+    """The steps, of which each product knows the next one; those of experts are known only when they are chosen."""
+    found, following = [], NO_STEP
+    for number in range(len(steps) - 1, -1, -1):
+        step = steps[number]
+        found.append(step._replace(following=following if step.kind == PRODUCT else NO_STEP))
+        if step.kind in (PRODUCT, EXPERTS):
+            following = number if step.kind == PRODUCT else NO_STEP
+    return found[::-1]
+
+
 def item_rows(rows: int, experts: Experts) -> int:
     """Rows of the experts' buffers for up to ``rows`` tokens: an expert with more than one begins at a whole tile."""
     items = rows * experts.used
@@ -150,14 +162,14 @@ def network_of(plan: Plan, matrices: list[Matrix], norms: list[Norm], rows: int,
         position_table=nowhere,
         matrices=np.array(matrices, np.int64),
         norms=np.array(norms, np.int64).reshape(-1, len(Norm._fields)),
-        steps=np.array(plan.steps, np.int64),
+        steps=np.array(_followed(plan.steps), np.int64),
         embedding_bins=_bins(plan.embedding_bins),
         softmax_bins=_bins(plan.softmax_bins),
         buffers=np.array(offsets, np.int64),
-        rotation=Rotation(NO_ROTATION, np.zeros(0, np.float32), zeros(rows, 0), zeros(rows, 0)),
+        rotation=Rotation(NO_ROTATION, np.zeros(0), zeros(rows, 0), zeros(rows, 0)),
         relative=no_relative(options.layers),
         experts=plan.experts,
-        sinusoid=Sinusoid(INTERLEAVED, np.zeros(0, np.float32), 0),
+        sinusoid=Sinusoid(INTERLEAVED, np.zeros(0), 0),
         patterns=np.zeros((options.layers, len(Pattern._fields)), np.int64),
         once=np.array(plan.once, np.int64).reshape(-1, len(Step._fields)),
         options=options._replace(
