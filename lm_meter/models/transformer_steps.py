@@ -126,10 +126,18 @@ class _Planner(Planner):
         if not before:
             self.norm(f"{feed}.norm", self.x, self.x, last)
 
+    def _behind_gate(self) -> int:
+        """When the threads meet behind a gate, whose rows the input's product reads.
+
+        A thread that has the same rows of both needs no other; with other sections its rows are others.
+        """
+        groups = self.config.groups
+        return SEVERAL if groups["feed_forward.gate"] == groups["feed_forward.input"] else ALWAYS
+
     def _feed_forward(self, feed: str, source: int, last: int) -> None:
         config, bias, function = self.config, self.config.feed_forward_bias, FUNCTIONS.index(self.config.activation)
         if config.gated:
-            self.product(f"{feed}.gate", bias, source, self.gate, last=last, meets=SEVERAL)
+            self.product(f"{feed}.gate", bias, source, self.gate, last=last, meets=self._behind_gate())
             self.product(
                 f"{feed}.input", bias, source, self.hidden, action=GATE, other=self.gate, function=function, last=last
             )
@@ -151,7 +159,7 @@ class _Planner(Planner):
             experts_product(self, (feed, part), config.feed_forward_bias, mixture.experts, **fields)
 
         if config.gated:
-            product("gate", self.gathered, self.gate, meets=SEVERAL)
+            product("gate", self.gathered, self.gate, meets=self._behind_gate())
             product("input", self.gathered, self.hidden, action=GATE, other=self.gate, function=function)
         else:
             product("input", self.gathered, self.hidden, action=ACTIVATE, function=function)
