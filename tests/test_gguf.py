@@ -42,7 +42,7 @@ def _write(path, kind="Q4_1", **changes):
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(HIDDEN)
-    writer.add_head_count(HEADS)
+    writer.add_head_count(changes.pop("heads", HEADS))
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(5000.0)
@@ -52,6 +52,7 @@ def _write(path, kind="Q4_1", **changes):
     writer.add_token_merges(["Ġ t", "h e"])
     writer.add_bos_token_id(258)
     writer.add_add_bos_token(True)
+    changes.pop("say", lambda _: None)(writer)
 
     def add(name, *shape):
         whole = rng.standard_normal(shape).astype(np.float32) * np.float32(0.2)
@@ -74,6 +75,8 @@ def _write(path, kind="Q4_1", **changes):
         ):  # fmt: skip
             add(f"blk.{layer}.{part}.weight", *shape)
     add("output_norm.weight", WIDTH)
+    for name, blocks in changes.pop("raw", {}).items():
+        writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
     for name in changes.pop("surplus", ()):
         add(name, WIDTH)
     writer.write_header_to_file()
@@ -123,6 +126,23 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
         ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
         ({"context": False}, "has no llama.context_length; expected a GGUF file of the Llama family"),
         ({"embedding": "output.weight"}, "has no tensor token_embd.weight; expected a whole model"),
+        ({"heads": [4, 4]}, "llama.attention.head_count is [4, 4]; expected a whole number, 1 or more"),
+        (
+            {"say": lambda writer: writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)},
+            "llama.rope.scaling.type is 'linear', which is not known here; expected a Llama without it",
+        ),
+        (
+            {"say": lambda writer: writer.add_rope_scaling_factor(4.0)},
+            "llama.rope.scaling.factor is 4.0, which is not known here; expected a Llama without it",
+        ),
+        (
+            {"say": lambda writer: writer.add_sliding_window(16)},
+            "llama.attention.sliding_window is 16, which is not known here; expected a Llama without it",
+        ),
+        (
+            {"raw": {"blk.2.ffn_norm.weight": np.zeros(68, np.uint8)}},
+            "tensor blk.2.ffn_norm.weight is Q8_0 of shape (64,); expected a matrix with a multiple of 32 columns",
+        ),
         ({"surplus": ["rope_freqs.weight"]}, "has a tensor 'rope_freqs.weight', which no plain Llama has"),
     ],
 )
@@ -132,6 +152,24 @@ def test_what_is_no_plain_llama(changes, message, tmp_path):
         convert(tmp_path / "m.gguf", tmp_path / "m.npz")
     assert message in str(caught.value)
     assert not (tmp_path / "m.npz").exists()
+
+
+def test_a_block_that_int8_cannot_hold(tmp_path):
+    block = np.concatenate([np.array([-0.5], np.float16).view(np.uint8), np.full(32, 128, np.uint8)])
+    _write(tmp_path / "m.gguf", raw={"output.weight": np.tile(block, (259, WIDTH // 32))})
+    with pytest.raises(CheckpointError) as caught:
+        convert(tmp_path / "m.gguf", tmp_path / "m.npz")
+    message = "output.weight has -128 times a negative scale, which int8 with a positive one cannot hold; expected Q8_0"
+    assert message in str(caught.value)
+
+
+def test_what_says_nothing_is_no_obstacle(tmp_path):
+    def say(writer):
+        writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
+        writer.add_sliding_window(0)
+
+    _write(tmp_path / "m.gguf", say=say)
+    assert convert(tmp_path / "m.gguf", tmp_path / "m.npz").tokens == 64
 
 
 def test_a_file_that_only_begins_as_one(tmp_path):

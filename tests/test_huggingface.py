@@ -8,6 +8,7 @@ import pytest
 
 from lm_meter import Checkpoint, CheckpointError, ConfigError, TextError, read_text
 from lm_meter.conversion.convert import convert
+from lm_meter.quantization.arrays import read_weights
 from lm_meter.tokenizers import load_tokenizer
 from lm_meter.tokenizers.huggingface import HuggingFaceTokenizer
 
@@ -69,6 +70,14 @@ def test_a_folder_is_taken_as_it_is(folder, tmp_path):
             {"rope_parameters": {"rope_type": "yarn"}},
             "/config.json: scales its rotary positions, which is not known here",
         ),
+        ({"rope_parameters": 3}, "/config.json: scales its rotary positions, which is not known here"),
+        ({"rope_theta": "1e4"}, "/config.json: rope_theta is '1e4'; expected a number"),
+        ({"hidden_size": "8"}, "/config.json: hidden_size is '8'; expected a whole number, 1 or more"),
+        ({"num_attention_heads": 0}, "/config.json: num_attention_heads is 0; expected a whole number, 1 or more"),
+        (
+            {"sliding_window": 8},
+            "/config.json: has a sliding_window, which the library does not give a Llama; expected null",
+        ),
         ({"num_hidden_layers": 2}, "has no tensor model.layers.1.input_layernorm.weight"),
         ({"intermediate_size": 13}, "the configuration expects (13, 8)"),
     ],
@@ -82,8 +91,24 @@ def test_configurations_that_do_not_fit(changes, message, folder, tmp_path):
     assert not (tmp_path / "m.npz").exists()
 
 
-def test_a_gpt2_that_is_none(folder, tmp_path):
-    (folder / "config.json").write_text(json.dumps({**GPT2, "scale_attn_by_inverse_layer_idx": True}), encoding="utf-8")
+def test_a_tensor_that_no_such_model_has(folder, tmp_path):
+    name = "model.layers.0.self_attn.q_proj.bias"
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save({**_tensors(), name: np.ones(8, np.float16)}))
+    with pytest.raises(CheckpointError) as caught:
+        convert(folder, tmp_path / "m.npz")
+    assert str(caught.value) == f"{folder}: has a tensor {name!r}, which no model of its configuration has"
+
+
+def test_tensors_that_no_model_needs(folder, tmp_path):
+    unneeded = ("model.layers.0.self_attn.rotary_emb.inv_freq", "lm_head.weight")  # the latter is tied
+    tensors = {**_tensors(), **{name: np.ones(4, np.float32) for name in unneeded}}
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
+    convert(folder, tmp_path / "m.npz")
+    assert Checkpoint(tmp_path / "m.npz").model_config.ends.tied
+
+
+def _gpt2(folder, **changes):
+    (folder / "config.json").write_text(json.dumps({**GPT2, **changes}), encoding="utf-8")
     shapes = {"wte": (128, 8), "wpe": (16, 8), "ln_f": (8,), "h.0.ln_1": (8,), "h.0.ln_2": (8,)}
     shapes |= {
         "h.0.attn.c_attn": (8, 24),
@@ -92,12 +117,28 @@ def test_a_gpt2_that_is_none(folder, tmp_path):
         "h.0.mlp.c_proj": (32, 8),
     }
     tensors = {f"{name}.weight": np.ones(shape, np.float32) for name, shape in shapes.items()}
-    tensors |= {f"{name}.bias": np.ones(shape[-1:], np.float32) for name, shape in shapes.items() if name[:2] != "wt"}
+    tensors |= {f"{name}.bias": np.ones(shape[-1:], np.float32) for name, shape in shapes.items() if name[0] != "w"}
+    tensors["h.0.attn.bias"] = np.tri(16, dtype=np.float32).reshape(1, 1, 16, 16)  # a mask, which old files have
+    return tensors
+
+
+def test_a_gpt2_that_is_none(folder, tmp_path):
+    tensors = _gpt2(folder, scale_attn_by_inverse_layer_idx=True)
     (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
     with pytest.raises(
         CheckpointError, match=r"/config.json: scales attention by the layer's number, which is not known here"
     ):
         convert(folder, tmp_path / "m.npz")
+
+
+def test_a_gpt2_whose_softmax_has_weights_of_its_own(folder, tmp_path):
+    own = np.random.default_rng(1).standard_normal((128, 8)).astype(np.float32)
+    tensors = {**_gpt2(folder, tie_word_embeddings=False), "lm_head.weight": own}
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
+    convert(folder, tmp_path / "m.npz")
+    opened = Checkpoint(tmp_path / "m.npz")
+    assert not opened.model_config.ends.tied
+    assert read_weights(opened, "softmax.weight").values.tobytes() == own.tobytes()
 
 
 def test_files_that_cannot_be_read(folder, tmp_path):

@@ -20,6 +20,7 @@ from ..quantization.rounding import SMALLEST_SCALE
 from .bpe_json import byte_level_json
 from .extras import needed
 from .parts import FLOATS, LLAMA, Parts, llama_norm
+from .settings import real, whole
 
 _BLOCK = 32
 _NAMES = {
@@ -32,6 +33,16 @@ _NAMES = {
     "ffn_gate": "feed_forward.gate",
     "ffn_up": "feed_forward.input",
     "ffn_down": "feed_forward.output",
+}
+# What would change the model if it said anything else than this, which says nothing.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "llama.rope.scaling.type": ("none",),
+    "llama.rope.scaling.factor": (0.0, 1.0),
+    "llama.rope.scale_linear": (0.0, 1.0),
+    "llama.attention.sliding_window": (0,),
+    "llama.attention.scale": (0.0,),
+    "llama.attention.causal": (True,),
+    "llama.expert_count": (0,),
 }
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 
@@ -59,6 +70,23 @@ class _Fields:
             raise CheckpointError(f"{self._path}: has no {key}; expected a GGUF file of the Llama family")
         return default
 
+    def size(self, key: str, default: int | None = None) -> int:
+        """A whole number, 1 or more."""
+        return whole(self.get(key, default), f"{self._path}: {key}")
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A number."""
+        return real(self.get(key, default), f"{self._path}: {key}")
+
+    def check_neutral(self) -> None:
+        """Refuse what would have to be done and is not done here."""
+        for key, neutral in _NEUTRAL.items():
+            found = self.get(key, neutral[0])
+            if found not in neutral:
+                raise CheckpointError(
+                    f"{self._path}: {key} is {found!r:.40}, which is not known here; expected a Llama without it"
+                )
+
 
 def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
     """Read a model; its tokenizer is in the file."""
@@ -73,13 +101,14 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
     family = fields.get("general.architecture")
     if family != "llama":
         raise CheckpointError(f"{path}: general.architecture is {family!r}; expected 'llama'")
+    fields.check_neutral()
     arrays: dict[str, np.ndarray] = {}
     formats: dict[str, Any] = {}
     for tensor in reader.tensors:
         name = _name_of(tensor.name, path)
         formats[name] = _take(tensor, name, arrays, path)
-    heads, width = fields.get("llama.attention.head_count"), fields.get("llama.embedding_length")
-    head = fields.get("llama.attention.key_length", width // heads)
+    heads, width = fields.size("llama.attention.head_count"), fields.size("llama.embedding_length")
+    head = fields.size("llama.attention.key_length", width // heads)
     if "embedding" not in formats:
         raise CheckpointError(f"{path}: has no tensor token_embd.weight; expected a whole model")
     json, vocabulary, start = _tokenizer(fields, path)
@@ -88,20 +117,20 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
         "dimensions": {
             "vocabulary": vocabulary,
             "width": width,
-            "layers": fields.get("llama.block_count"),
+            "layers": fields.size("llama.block_count"),
             "heads": heads,
-            "key_value_heads": fields.get("llama.attention.head_count_kv", heads),
+            "key_value_heads": fields.size("llama.attention.head_count_kv", heads),
             "head_width": head,
-            "feed_forward": fields.get("llama.feed_forward_length"),
-            "context": fields.get("llama.context_length"),
+            "feed_forward": fields.size("llama.feed_forward_length"),
+            "context": fields.size("llama.context_length"),
         },
         "positions": {
             "kind": "rotary",
             "pairs": "adjacent",
-            "base": float(fields.get("llama.rope.freq_base", 10000.0)),
-            "rotated": fields.get("llama.rope.dimension_count", head),
+            "base": fields.number("llama.rope.freq_base", 10000.0),
+            "rotated": fields.size("llama.rope.dimension_count", head),
         },
-        "norm": llama_norm(float(fields.get("llama.attention.layer_norm_rms_epsilon"))),
+        "norm": llama_norm(fields.number("llama.attention.layer_norm_rms_epsilon")),
         "tied": "softmax.weight" not in formats,
         "tokenizer": {"kind": "huggingface", "start": start},
         "formats": formats,
@@ -131,6 +160,11 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
         declared, dtype = FLOATS[kind]
         arrays[name] = raw.view(dtype).reshape(shape)
         return declared
+    if len(shape) != 2 or shape[1] % _BLOCK:
+        raise CheckpointError(
+            f"{path}: tensor {tensor.name} is {kind} of shape {shape}; expected a matrix with a multiple of {_BLOCK} "
+            "columns"
+        )
     rows, columns = shape
     # A block: the scale, for Q4_1 the minimum behind it, and the numbers.
     words = 1 + (kind == "Q4_1")
@@ -141,6 +175,11 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
     arrays[f"{name}.scale"] = np.where(scales == 0, SMALLEST_SCALE, np.abs(scales))
     if kind == "Q8_0":
         signed = np.where(nothing, 0, np.ascontiguousarray(numbers).view(np.int8))
+        if ((scales[..., None] < 0) & (signed == -128)).any():
+            raise CheckpointError(
+                f"{path}: tensor {tensor.name} has -128 times a negative scale, which int8 with a positive one cannot "
+                "hold; expected Q8_0 as llama.cpp writes it"
+            )
         arrays[name] = np.where(scales[..., None] < 0, -signed, signed).astype(np.int8).reshape(rows, columns)
         return {"format": "int8", "group": _BLOCK}
     # Of a block the low half bytes are its first sixteen numbers, the high ones the others.

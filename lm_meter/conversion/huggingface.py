@@ -12,7 +12,10 @@ from ..errors import CheckpointError
 from .extras import needed
 from .json_object import read_json_object
 from .parts import FLOATS, LLAMA, Parts, llama_norm
+from .settings import real, whole
 
+# Tensors that some files have and no model needs: masks of GPT-2, and frequencies that are computed here.
+_UNNEEDED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -40,6 +43,7 @@ class _Source:
                 self._tensors |= dict(safetensors.deserialize(file.read_bytes()))
             except safetensors.SafetensorError as error:
                 raise CheckpointError(f"{file}: is no safetensors file that can be read ({error})") from None
+        self._left = dict.fromkeys(self._tensors)
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
 
@@ -50,6 +54,14 @@ class _Source:
             raise CheckpointError(f"{self.path}/config.json: has no {key}")
         return default if value is None else value
 
+    def size(self, key: str, default: int | None = None) -> int:
+        """An entry that is a whole number, 1 or more."""
+        return whole(self.get(key, default), f"{self.path}/config.json: {key}")
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """An entry that is a number."""
+        return real(self.get(key, default), f"{self.path}/config.json: {key}")
+
     def has(self, name: str) -> bool:
         """Whether there is a tensor of a name."""
         return name in self._tensors
@@ -59,6 +71,7 @@ class _Source:
         if name not in self._tensors:
             raise CheckpointError(f"{self.path}: has no tensor {name}")
         tensor = self._tensors[name]
+        self._left.pop(name, None)
         if tensor["dtype"] not in FLOATS:
             raise CheckpointError(
                 f"{self.path}: tensor {name} is {tensor['dtype']}; expected one of {', '.join(FLOATS)}"
@@ -66,6 +79,14 @@ class _Source:
         self.formats[ours], dtype = FLOATS[tensor["dtype"]]
         array = np.frombuffer(bytes(tensor["data"]), dtype).reshape(tensor["shape"])
         self.arrays[ours] = np.ascontiguousarray(array if change is None else change(array))
+
+    def all_taken(self, tied: bool) -> None:
+        """Refuse tensors that nobody took: they belong to another model. A tied softmax is the embedding."""
+        for name in self._left:
+            if not name.endswith(_UNNEEDED) and not (tied and name == "lm_head.weight"):
+                raise CheckpointError(
+                    f"{self.path}: has a tensor {name!r:.80}, which no model of its configuration has"
+                )
 
 
 def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
@@ -75,6 +96,7 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
     if family not in _FAMILIES:
         raise CheckpointError(f"{path}/config.json: model_type is {family!r}; expected one of {', '.join(_FAMILIES)}")
     config = _FAMILIES[family](source)
+    source.all_taken(config["tied"])
     raw = (tokenizer or path / "tokenizer.json").read_bytes()
     config |= {"tokenizer": {"kind": "huggingface", **_start(source)}, "formats": source.formats}
     return Parts(config, {**source.arrays, "tokenizer.json": np.frombuffer(raw, np.uint8)})
@@ -98,7 +120,7 @@ def _activation(source: _Source, name: str) -> str:
 
 
 def _read_gpt2(source: _Source) -> dict[str, Any]:
-    width, layers, heads = (source.get(key) for key in ("n_embd", "n_layer", "n_head"))
+    width, layers, heads = (source.size(key) for key in ("n_embd", "n_layer", "n_head"))
     prefix = "transformer." if source.has("transformer.wte.weight") else ""
     source.take(f"{prefix}wte.weight", "embedding")
     source.take(f"{prefix}wpe.weight", "positions")
@@ -122,6 +144,9 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
         both(f"{theirs}.mlp.c_fc", f"{ours}.feed_forward.input", np.transpose)
         both(f"{theirs}.mlp.c_proj", f"{ours}.feed_forward.output", np.transpose)
     both(f"{prefix}ln_f", "norm")
+    tied = bool(source.get("tie_word_embeddings", True))
+    if not tied:
+        source.take("lm_head.weight", "softmax.weight")
     if source.config.get("scale_attn_by_inverse_layer_idx"):
         raise CheckpointError(
             f"{source.path}/config.json: scales attention by the layer's number, which is not known here"
@@ -129,14 +154,14 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
     return {
         "architecture": "transformer",
         "dimensions": {
-            "vocabulary": source.get("vocab_size"), "width": width, "layers": layers, "heads": heads,
+            "vocabulary": source.size("vocab_size"), "width": width, "layers": layers, "heads": heads,
             "key_value_heads": heads, "head_width": width // heads,
-            "feed_forward": source.get("n_inner", 4 * width), "context": source.get("n_positions"),
+            "feed_forward": source.size("n_inner", 4 * width), "context": source.size("n_positions"),
         },
-        "positions": {"kind": "learned", "count": source.get("n_positions")},
+        "positions": {"kind": "learned", "count": source.size("n_positions")},
         "norm": {
             "kind": "layer", "place": "before", "final": True, "bias": True,
-            "epsilon": source.get("layer_norm_epsilon", 1e-5),
+            "epsilon": source.number("layer_norm_epsilon", 1e-5),
         },
         "attention": {} if source.get("scale_attn_weights", True) else {"scale": 1.0},
         "feed_forward": {
@@ -144,7 +169,7 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
         },
         "embedding": {"scale": 1.0},
         "bias": {"attention": True, "attention_output": True, "feed_forward": True, "softmax": False},
-        "tied": True,
+        "tied": tied,
     }  # fmt: skip
 
 
@@ -163,20 +188,27 @@ def _feed_forward_parts(experts: int) -> list[tuple[str, str, str]]:
 def _mixture(source: _Source, experts: int) -> dict[str, Any]:
     if not experts:
         return {}
-    used = source.get("num_experts_per_tok", 2)
+    used = source.size("num_experts_per_tok", 2)
     return {"experts": {"count": experts, "used": used, "normalised": True, "bias": False}}
 
 
 def _read_llama(source: _Source) -> dict[str, Any]:
-    width, layers, heads = (source.get(k) for k in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
-    head = source.get("head_dim", width // heads)
+    width, layers, heads = (source.size(k) for k in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
+    head = source.size("head_dim", width // heads)
     rotary = source.config.get("rope_parameters") or {}
-    if source.config.get("rope_scaling") or rotary.get("rope_type", "default") != "default":
+    if (
+        source.config.get("rope_scaling")
+        or not isinstance(rotary, dict)
+        or rotary.get("rope_type", "default") != "default"
+    ):
         raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
-    experts = source.get("num_local_experts") if source.get("model_type") == "mixtral" else 0
+    experts = source.size("num_local_experts") if source.get("model_type") == "mixtral" else 0
     biases = {"attention": bool(source.config.get("attention_bias")), "mlp": bool(source.config.get("mlp_bias"))}
-    # Theirs counts a token's own position, ours the past ones. A Llama has none.
-    windowed = bool(experts and source.config.get("sliding_window"))
+    windowed = bool(source.config.get("sliding_window"))
+    if windowed and not experts:
+        raise CheckpointError(
+            f"{source.path}/config.json: has a sliding_window, which the library does not give a Llama; expected null"
+        )
     source.take("model.embed_tokens.weight", "embedding")
     for layer in range(layers):
         theirs, ours = f"model.layers.{layer}", f"layers.{layer}"
@@ -197,16 +229,21 @@ def _read_llama(source: _Source) -> dict[str, Any]:
     if not tied:
         source.take("lm_head.weight", "softmax.weight")
     base = source.config.get("rope_theta") or rotary.get("rope_theta", 10000.0)
+    # Theirs counts a token's own position, ours the past ones.
+    attention = {"window": source.size("sliding_window") - 1} if windowed else {}
     return {
         **LLAMA,
         "dimensions": {
-            "vocabulary": source.get("vocab_size"), "width": width, "layers": layers, "heads": heads,
-            "key_value_heads": source.get("num_key_value_heads", heads), "head_width": head,
-            "feed_forward": source.get("intermediate_size"), "context": source.get("max_position_embeddings"),
+            "vocabulary": source.size("vocab_size"), "width": width, "layers": layers, "heads": heads,
+            "key_value_heads": source.size("num_key_value_heads", heads), "head_width": head,
+            "feed_forward": source.size("intermediate_size"), "context": source.size("max_position_embeddings"),
         },
-        "attention": {"window": source.get("sliding_window") - 1} if windowed else {},
-        "positions": {"kind": "rotary", "pairs": "halves", "base": float(base), "rotated": head},
-        "norm": llama_norm(float(source.get("rms_norm_eps", 1e-6))),
+        "attention": attention,
+        "positions": {
+            "kind": "rotary", "pairs": "halves", "base": real(base, f"{source.path}/config.json: rope_theta"),
+            "rotated": head,
+        },
+        "norm": llama_norm(source.number("rms_norm_eps", 1e-6)),
         "feed_forward": {
             "activation": _activation(source, source.get("hidden_act", "silu")), "gated": True,
             **_mixture(source, experts),
