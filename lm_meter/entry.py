@@ -120,6 +120,8 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
     if checkpoint is None and named is None:
         raise ConfigError(f"{path}: has no checkpoint; expected the name of a file, or --checkpoint")
     split = _string(path, found, "split")
+    if text is not None and split is not None:
+        raise ConfigError(f"{path}: split is {split!r:.40}, a part of a corpus; expected no text beside it")
     if corpus == SAMPLE and split is not None:
         raise ConfigError(f"{path}: split is {split!r:.40}, but the sample text is whole; expected no split")
     try:
@@ -163,11 +165,11 @@ def _claim(path: Path, name: str, given: Any) -> Claim:
     entry = given if isinstance(given, dict) else {"value": given}
     _known(path, entry, ("value", "tolerance"), f"claims.{name}.")
 
-    def fraction(key: str, default: float | None) -> float:
+    def figure(key: str, default: float | None) -> float:
         number = entry.get(key, default)
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
             expected = "expected a number, or { value = NUMBER, tolerance = FRACTION }"
             raise ConfigError(f"{path}: claims.{name}: {key} is {number!r:.40}; {expected}")
         return float(number)
 
-    return Claim(name, fraction("value", None), fraction("tolerance", DEFAULT_TOLERANCE))
+    return Claim(name, figure("value", None), figure("tolerance", DEFAULT_TOLERANCE))

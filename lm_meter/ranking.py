@@ -36,6 +36,8 @@ def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, A
             {
                 "name": name,
                 "text": priced["text"]["name"],
+                "word_tokens": priced["text"]["word_tokens"],
+                "partial": priced["partial"],
                 "perplexity": priced["perplexity"]["word"],
                 "meets_gate": score["meets_gate"],
                 "storage": score["storage_ratio"],
@@ -62,7 +64,8 @@ def ranking_table(found: dict[str, Any]) -> str:
     for row in found["results"]:
         figures = [cell for key in _BY for cell in (f"{row[key]:.5f}", str(row[f"{key}_rank"]))]
         perplexity = "overflow" if row["perplexity"] is None else f"{row['perplexity']:.3f}"
-        rows.append([row["name"], perplexity, gates[row["meets_gate"]], *figures])
+        name = f"{row['name']} (partial)" if row["partial"] else row["name"]
+        rows.append([name, perplexity, gates[row["meets_gate"]], *figures])
     lines = [f"{found['profile']}: lower is better", *columns(rows), ""]
     for key, words in (
         ("highly_storage_efficient", "highly storage-efficient"),
@@ -70,7 +73,7 @@ def ranking_table(found: dict[str, Any]) -> str:
     ):
         names = ", ".join(row["name"] for row in found["results"] if row[key])
         lines.append(f"{words} (the best tenth, here {found['distinguished']}): {names}")
-    texts = sorted({row["text"] for row in found["results"]})
+    texts = sorted({f"{row['text']} ({row['word_tokens']:,} word tokens)" for row in found["results"]})
     if len(texts) > 1:
         lines.append(f"the results are of different texts: {', '.join(texts)}")
     return "\n".join(lines) + "\n"

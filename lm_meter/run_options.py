@@ -11,8 +11,6 @@ from .threads import check_threads, is_whole
 
 DEFAULT_BLOCK = 64
 MAX_BLOCK = 4096
-
-
 FIRST_TOKEN = ("score", "skip")
 
 
@@ -60,6 +58,9 @@ class RunOptions:
         if self.limit is not None and (not is_whole(self.limit) or self.limit < 1):
             raise ConfigError(f"limit is {self.limit!r}; expected 1 or more word tokens")
         check_threads(self.threads)
+        for name in ("policy", "continuous_cache"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name} is {getattr(self, name)!r:.40}; expected a string")
         if self.policy is not None:
             parse_policy(self.policy)
         if self.continuous_cache is not None:

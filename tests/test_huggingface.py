@@ -9,6 +9,7 @@ import pytest
 from lm_meter import Checkpoint, CheckpointError, ConfigError, TextError, read_text
 from lm_meter.conversion.convert import convert
 from lm_meter.quantization.arrays import read_weights
+from lm_meter.text import Text
 from lm_meter.tokenizers import load_tokenizer
 from lm_meter.tokenizers.huggingface import HuggingFaceTokenizer
 
@@ -177,6 +178,7 @@ def test_without_its_tokenizer(folder, tmp_path):
 def test_tokenizers_that_are_none_or_lose_something(tmp_path):
     with pytest.raises(CheckpointError, match=r"m.npz: tokenizer.json cannot be read \("):
         HuggingFaceTokenizer(b"{}", "m.npz")
+    assert HuggingFaceTokenizer(_tokenizer().encode(), "m.npz").encode(Text("nothing", "", "")).tokens.size == 0
     lowering = HuggingFaceTokenizer(_tokenizer(normalizer={"type": "Lowercase"}).encode(), "m.npz")
     (tmp_path / "text").write_text("The cat\n", encoding="utf-8")
     with pytest.raises(TextError, match="the checkpoint's tokenizer changes the text when it encodes it; a perplexity"):

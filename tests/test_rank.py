@@ -63,10 +63,23 @@ def test_the_command(results, tmp_path, capsys):
 
 def test_results_of_different_texts_are_said_to_be(results):
     name, result = results[0]
-    other = type(result)({**result.document, "text": {**result["text"], "name": "another"}})
-    table = ranking_table(rank([(name, result), ("other", other)], JUNE))
-    assert "the results are of different texts: " in table
-    assert "another" in table
+    words = result["text"]["word_tokens"]
+    for change, said in (
+        ({"name": "another"}, f"another ({words} word tokens)"),
+        ({"word_tokens": words - 1}, f"({words - 1} word tokens)"),
+    ):
+        other = type(result)({**result.document, "text": {**result["text"], **change}})
+        table = ranking_table(rank([(name, result), ("other", other)], JUNE))
+        assert "the results are of different texts: " in table
+        assert said in table
+
+
+def test_a_result_of_an_interrupted_run_is_marked(results):
+    name, result = results[0]
+    partial = type(result)({**result.document, "partial": True})
+    found = rank([(name, result), ("cut", partial)], JUNE)
+    assert [(row["name"], row["partial"]) for row in found["results"]] == [("cut", True), ("small", False)]
+    assert "  cut (partial)  " in ranking_table(found)
 
 
 def test_a_view_without_a_score(results):

@@ -357,6 +357,14 @@ def test_options_of_another_type(option):
         lm_meter.RunOptions(**option)
 
 
+@pytest.mark.parametrize("option", [{"policy": 3}, {"continuous_cache": [5, 0.3, 0.1]}])
+def test_options_that_are_no_strings(option):
+    ((name, value),) = option.items()
+    with pytest.raises(ConfigError) as caught:
+        lm_meter.RunOptions(**option)
+    assert str(caught.value) == f"{name} is {value!r}; expected a string"
+
+
 def test_a_run_over_the_whole_file_is_marked_so(folder):
     def whole(**options):
         return evaluate(folder / "model.npz", text=folder / "text", options=lm_meter.RunOptions(**options))["text"][

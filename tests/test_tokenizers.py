@@ -7,7 +7,7 @@ import pytest
 from tiny import CHARACTERS, TEXT, WORDS, sentencepiece_model, tiny_parts
 
 from lm_meter import Checkpoint, CheckpointError, ConfigError, TextError, read_text, write_checkpoint
-from lm_meter.text import first_words, text_from_bytes
+from lm_meter.text import Text, first_words, text_from_bytes
 from lm_meter.tokenizers import PieceTokenizer, Specials, load_tokenizer
 
 
@@ -218,6 +218,13 @@ def test_sums_are_the_texts(kind, tokenizer):
     assert encoded.words.sum() == 3 + 1 + 1 + 3 + 1
     assert encoded.sizes.sum() == len("the cat sat\n\nthe mat .\n")
     assert encoded.tokens.dtype == encoded.words.dtype == encoded.sizes.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["word", "characters", "sentencepiece"])
+def test_an_empty_text_has_no_tokens(kind, tokenizer):
+    encoded = tokenizer(kind).encode(Text("nothing", "", ""))
+    for column in (encoded.tokens, encoded.words, encoded.sizes, encoded.replaced):
+        assert (column.size, column.dtype) == (0, np.int64)
 
 
 @pytest.mark.parametrize("kind", ["bytes", None, ["word"]])

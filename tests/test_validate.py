@@ -145,6 +145,11 @@ def test_the_template_is_an_entry(folder, capsys):
         (FILES + 'corpus = "wikitext-103"\n[claims]\nscore = 1', "has both of text and corpus; expected one of them"),
         ('checkpoint = 3\ntext = "t"\n[claims]\nscore = 1', "checkpoint is 3; expected a string"),
         (FILES + "[run]\nblock = 0\n[claims]\nscore = 1", "run: block is 0; expected 1 to 4096"),
+        (FILES + "[run]\npolicy = 3\n[claims]\nscore = 1", "run: policy is 3; expected a string"),
+        (
+            FILES + 'split = "valid"\n[claims]\nscore = 1',
+            "split is 'valid', a part of a corpus; expected no text beside it",
+        ),
         (FILES + '[claims.regions]\n"lstm.7" = 1', "claims.regions has 'lstm.7', which is no region of the model"),
         (FILES + '[claims.tensors]\n"lstm.7" = 1', "claims.tensors has 'lstm.7', which is no tensor of the model"),
         (FILES + "[claims]\ntensors = 1", "tensors is 1; expected a table"),

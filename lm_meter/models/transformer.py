@@ -37,7 +37,6 @@ from .transformer_config import TransformerConfig, parse_transformer_config, tra
 from .transformer_network import buffer_rows, norm_of, transformer_network
 from .transformer_steps import plan_transformer
 
-_NOTHING = np.zeros(0, np.uint8)
 # Positions that the cache has room for beyond those that are seen: how often they are moved to the front.
 _SLACK = 256
 

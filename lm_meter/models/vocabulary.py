@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checkpoint import Expected
-from ..continuous_cache import MAX_SIZE, OFF, ContinuousCache
+from ..continuous_cache import MAX_SIZE, MAX_THETA, OFF, ContinuousCache
 from ..errors import CheckpointError, ConfigError
 from .fields import Fields
 
@@ -160,7 +160,7 @@ def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: s
 
 
 def _continuous(fields: Fields) -> ContinuousCache:
-    size, theta = fields.size("size", MAX_SIZE), fields.number("theta", 0.0, 1e6)
+    size, theta = fields.size("size", MAX_SIZE), fields.number("theta", 0.0, MAX_THETA)
     share = fields.number("lambda", 0.0, 1.0)
     try:
         return ContinuousCache(size, theta, share)

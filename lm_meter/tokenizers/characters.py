@@ -33,7 +33,7 @@ class CharacterTokenizer:
         """Numbers of all characters; see ``WordTokenizer.encode``."""
         replace = Replacer(text, self.specials.unknown, oov)
         tokens = self._each(text, replace)
-        before = "\n" + text.content[:-1]
+        before = ("\n" + text.content)[:-1]
         starts = [
             int(c == "\n" or (c not in _BLANKS and previous in _BLANKS))
             for previous, c in zip(before, text.content, strict=True)

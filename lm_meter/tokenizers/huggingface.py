@@ -53,5 +53,5 @@ class HuggingFaceTokenizer:
         # Offsets count characters; a character may be several tokens, of which the first one stands for it.
         places = np.array([0, *itertools.accumulate(len(c.encode()) for c in text.content)])
         ends = np.maximum.accumulate(places[[end for _, end in found.offsets]])
-        ends[-1] = places[-1]
+        ends[-1:] = places[-1]
         return encoded_spans(text.content.encode(), np.array(found.ids), ends)

@@ -57,7 +57,7 @@ class PieceTokenizer:
         encoded = self._model.encode(joined)
         decoded = self._model.decode(encoded)
         end = np.array([[self.specials.end_of_line], [1], [1], [0]])
-        columns: list[np.ndarray] = []  # token, words that begin in it, bytes, replaced
+        columns = [np.zeros((4, 0), np.int64)]  # token, words that begin in it, bytes, replaced
         for i, (words, ended) in enumerate(lines):
             pieces = np.array(encoded[i], np.int64)
             if (pieces == self._model.unk_id()).any():
