@@ -4,7 +4,8 @@ import math
 
 import torch
 from torch.nn import functional
-from train_softmax import SoftmaxLoss, locked_dropout
+from train_model import TiedModel
+from train_softmax import locked_dropout
 
 
 class LSTMLayer(torch.autograd.Function):
@@ -77,15 +78,11 @@ def weight_mask(rows, columns, rate, dtype):
     return kept.to(dtype) / (1.0 - round(256 * rate) / 256)
 
 
-class Model(torch.nn.Module):
+class Model(TiedModel):
     """Embedding, LSTM layers, optional projection, softmax tied to the embedding; float32 parameters."""
 
     def __init__(self, args):
-        super().__init__()
-        self.args = args
-        self.precision = getattr(torch, args.precision)
-        self.arrays = torch.nn.ParameterDict()
-        self.add("embedding", (args.pieces, args.embedding), 0.1)
+        super().__init__(args)
         width = args.embedding
         for layer, size in enumerate(args.hidden):
             self.add(f"lstm/{layer}/weight", (4 * size, width + size), 1 / math.sqrt(size))
@@ -96,10 +93,6 @@ class Model(torch.nn.Module):
         self.add("projection/bias", (args.embedding,), 0.0)
         self.add("softmax/bias", (args.pieces,), 0.0)
 
-    def add(self, name, shape, spread):
-        """Add one parameter, uniform in -spread .. spread."""
-        self.arrays[name] = torch.nn.Parameter(torch.empty(shape).uniform_(-spread, spread))
-
     def start(self, batch):
         """Return the zero state of `batch` streams."""
         return [(torch.zeros(batch, size, dtype=self.precision), torch.zeros(batch, size)) for size in self.args.hidden]
@@ -107,9 +100,7 @@ class Model(torch.nn.Module):
     def forward(self, inputs, targets, state):
         """Return the training loss of a chunk ([steps, batch] ids) and the state after it."""
         arrays, args, low = self.arrays, self.args, self.precision
-        kept = (torch.rand(args.pieces, 1) >= args.drop_piece) / (1.0 - args.drop_piece)
-        values = functional.embedding(inputs, arrays["embedding"] * kept).to(low)
-        values = locked_dropout(values, args.drop_input)
+        values = locked_dropout(self.embedded(inputs), args.drop_input)
         after = []
         for layer, (hidden, cell) in enumerate(state):
             weight = arrays[f"lstm/{layer}/weight"].to(low)
@@ -122,7 +113,7 @@ class Model(torch.nn.Module):
             values = locked_dropout(values, args.drop_output)
         values = values.flatten(0, 1)
         values = functional.linear(values, arrays["projection/weight"].to(low), arrays["projection/bias"].to(low))
-        return SoftmaxLoss.apply(values, arrays["embedding"].to(low), arrays["softmax/bias"], targets.flatten()), after
+        return self.loss(values, targets), after
 
 
 def config(args):

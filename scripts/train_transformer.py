@@ -7,7 +7,7 @@ import math
 
 import torch
 from torch.nn import functional
-from train_softmax import SoftmaxLoss
+from train_model import TiedModel
 
 BASE = 10000.0  # of the rotary frequencies
 EPSILON = 1e-5  # of the normalisations
@@ -52,16 +52,12 @@ def outputs(arrays, args, values, drop=0.0):
     return functional.rms_norm(values, values.shape[-1:], arrays["norm/weight"].to(values.dtype), EPSILON)
 
 
-class Model(torch.nn.Module):
+class Model(TiedModel):
     """Embedding, layers of attention and feed-forward, softmax tied to the embedding; float32 parameters."""
 
     def __init__(self, args):
-        super().__init__()
-        self.args = args
-        self.precision = getattr(torch, args.precision)
-        self.arrays = torch.nn.ParameterDict()
+        super().__init__(args)
         width = args.embedding
-        self.add("embedding", (args.pieces, width), 0.1)
         for layer in range(args.layers):
             name = f"layers/{layer}/attention"
             self.add(f"{name}/norm/weight", (width,))
@@ -75,23 +71,15 @@ class Model(torch.nn.Module):
         self.add("norm/weight", (width,))
         self.add("softmax/bias", (args.pieces,), 0.0)
 
-    def add(self, name, shape, spread=None):
-        """Add one parameter, uniform in -spread .. spread, or all ones."""
-        values = torch.ones(shape) if spread is None else torch.empty(shape).uniform_(-spread, spread)
-        self.arrays[name] = torch.nn.Parameter(values)
-
     def start(self, batch):
         """Return nothing: a window does not know what came before it."""
 
     def forward(self, inputs, targets, state):
         """Return the training loss of a chunk ([steps, batch] ids), `batch` windows, and no state."""
-        arrays, args, low = self.arrays, self.args, self.precision
-        kept = (torch.rand(args.pieces, 1) >= args.drop_piece) / (1.0 - args.drop_piece)
-        values = functional.embedding(inputs.t(), arrays["embedding"] * kept).to(low)
-        values = functional.dropout(values, args.drop_input, args.drop_input > 0)
-        values = outputs(arrays, args, values, args.drop_output).flatten(0, 1)
-        targets = targets.t().flatten()
-        return SoftmaxLoss.apply(values, arrays["embedding"].to(low), arrays["softmax/bias"], targets), state
+        args = self.args
+        values = functional.dropout(self.embedded(inputs.t()), args.drop_input, args.drop_input > 0)
+        values = outputs(self.arrays, args, values, args.drop_output).flatten(0, 1)
+        return self.loss(values, targets.t()), state
 
 
 def config(args):
