@@ -36,6 +36,15 @@ def _refused(kind, *path_and_value):
         (("norm", "final", 1), "norm.final is 1; expected true or false"),
         (("norm", "epsilon", 0), "norm.epsilon is 0; expected a number above 0, up to 1"),
         (("norm", "epsilon", float("nan")), "norm.epsilon is nan; expected a number above 0, up to 1"),
+        (("attention", "windoww", 5), "attention.windoww has no meaning; expected scale, window, pattern, groups"),
+        (
+            ("feed_forward", "expert", {}),
+            "feed_forward.expert has no meaning; expected activation, gated, experts, groups",
+        ),
+        (
+            ("adaptive", {"soft_max": {}}),
+            "adaptive.soft_max has no meaning; expected embedding, softmax, tied_projections",
+        ),
         (("attention", "scale", True), "attention.scale is True; expected a number above 0, up to 1e+06"),
         (
             ("positions", "kind", "alibi"),

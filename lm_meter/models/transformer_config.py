@@ -81,17 +81,20 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
     top = Fields(config, "", path)
     sizes, norm, feed, attention = (top.section(key) for key in ("dimensions", "norm", "feed_forward", "attention"))
     embedding, bias = top.section("embedding"), top.section("bias")
+    # What may be left out: misspelt, it would be left out in silence.
+    attention.check_keys(("scale", "window", "pattern", "groups"))
+    feed.check_keys(("activation", "gated", "experts", "groups"))
     width, layers = sizes.size("width"), sizes.size("layers", most=512)
-    heads, head_width = sizes.size("heads"), sizes.size("head_width")
+    heads, key_value_heads, head_width = (sizes.size(key) for key in ("heads", "key_value_heads", "head_width"))
     scale = attention.number("scale", 0.0, 1e6) if attention.has("scale") else head_width**-0.5
     gated, hidden = feed.flag("gated"), sizes.size("feed_forward")
-    inside, shared = heads * head_width, sizes.size("key_value_heads") * head_width
+    projections = projection_sizes(width, heads * head_width, key_value_heads * head_width, hidden, gated)
     result = TransformerConfig(
         ends=parse_vocabulary(config, (width, width), path),
         width=width,
         layers=layers,
         heads=heads,
-        key_value_heads=sizes.size("key_value_heads"),
+        key_value_heads=key_value_heads,
         head_width=head_width,
         feed_forward=hidden,
         context=sizes.size("context"),
@@ -112,7 +115,7 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         feed_forward_bias=bias.flag("feed_forward"),
         tokenizer=config["tokenizer"],
         mixture=parse_mixture(feed),
-        groups=parse_groups(top, projection_sizes(sizes.size("width"), inside, shared, hidden, gated)),
+        groups=parse_groups(top, projections),
     )
     _check(result, path)
     return result

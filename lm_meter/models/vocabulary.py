@@ -142,6 +142,7 @@ def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: s
             )
         return result
     adaptive = top.section("adaptive")
+    adaptive.check_keys(("embedding", "softmax", "tied_projections"))
     softmax = adaptive.section("softmax") if adaptive.has("softmax") else None
     result = Vocabulary(
         size,
