@@ -24,7 +24,7 @@ from .across import largest_across, sum_across
 from .charge import ADD, COMPARE, DIVIDE, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .elementary import exp
 from .jit import kernel
-from .lanes import LANES, broadcast, fma, load, maximum, store
+from .lanes import LANES, broadcast, fma, load, maximum, store, whole_lanes
 from .matrix import FLOAT_BITS
 
 _LOWEST = np.float32(-np.inf)
@@ -91,7 +91,7 @@ def keep(cache, place, key, value):
     at = start * cache.width + position // LANES * cache.width * LANES + position % LANES
     for d in range(cache.width):
         cache.keys[at + d * LANES] = key[d]
-    padded = (cache.width + LANES - 1) // LANES * LANES
+    padded = whole_lanes(cache.width)
     at = (start + position) * padded
     for d in range(cache.width):
         cache.values[at + d] = value[d]
@@ -99,14 +99,14 @@ def keep(cache, place, key, value):
 
 @kernel
 def forget(cache, layers, first, last, pinned):
-    """Move positions ``first`` to ``last`` - 1 to the front, behind ``pinned`` ones; both are multiples of 16."""
-    padded = (cache.width + LANES - 1) // LANES * LANES
-    blocks = (last - first + LANES - 1) // LANES * LANES
+    """Move positions ``first`` to ``last`` - 1 to the front, behind ``pinned``. It and ``first`` are multiples of 16."""
+    padded = whole_lanes(cache.width)
+    positions = whole_lanes(last - first)
     for head in range(layers * cache.heads):
         start = head * cache.capacity
         for array, width in ((cache.keys, cache.width), (cache.values, padded)):
             to, at = (start + pinned) * width, (start + first) * width
-            for n in range(blocks * width):
+            for n in range(positions * width):
                 array[to + n] = array[at + n]
 
 
@@ -185,7 +185,7 @@ def _score_listed(queries, cache, relative, view, places, scores):
 @kernel
 def weigh(scores, seen, lanes):
     """Scores to exponentials; returns their sum."""
-    padded = (seen + LANES - 1) // LANES * LANES
+    padded = whole_lanes(seen)
     for j in range(seen, padded):
         scores[FRONT + j] = _LOWEST
     top = load(scores, FRONT)
@@ -203,7 +203,7 @@ def weigh(scores, seen, lanes):
 @kernel
 def _mix(cache, view, places, scores, at):
     """The sum of the weighted values of 16 numbers of a head; ``at``: those of the cache's first position."""
-    padded = (cache.width + LANES - 1) // LANES * LANES
+    padded = whole_lanes(cache.width)
     mixed = broadcast(_ZERO)
     if view.listed:
         for j in range(view.listed):
@@ -219,7 +219,7 @@ def _mix(cache, view, places, scores, at):
 @kernel
 def _mix_four(cache, view, scores, at):
     """``_mix`` of 64 numbers at once: four sums that do not wait for each other, each in the same order."""
-    padded = (cache.width + LANES - 1) // LANES * LANES
+    padded = whole_lanes(cache.width)
     a = b = c = e = broadcast(_ZERO)
     at += view.oldest * padded
     for j in range(view.own - view.oldest + 1):
@@ -256,7 +256,7 @@ def attend(queries, cache, relative, view, scratch, out):
     else:
         score(queries, cache, relative, view, scores)
     z = broadcast(weigh(scores, seen, lanes))
-    padded = (cache.width + LANES - 1) // LANES * LANES
+    padded = whole_lanes(cache.width)
     start = (view.layer * cache.heads + view.head) * cache.capacity * padded
     together = 0 if view.listed else cache.width // (4 * LANES) * 4 * LANES
     for d in range(0, together, 4 * LANES):

@@ -14,7 +14,7 @@ from .charge import ADD, CHARGED_BY_CALLER, Meter, charge
 from .clock import lap
 from .inputs import Vectors
 from .jit import kernel
-from .lanes import LANES
+from .lanes import blocks_of
 from .log_softmax import (
     SEGMENT_BLOCKS,
     SEGMENT_ROWS,
@@ -94,7 +94,7 @@ def _reduce_clusters(readout, part, outputs, team, meter):
     buffers, matrix = readout.buffers, matrix_at(readout.matrices, part.clusters)
     row = team.thread * (buffers.logits.shape[0] // team.threads)
     inputs = Vectors(outputs.data, buffers.clusters_narrow, outputs.row, outputs.tokens)
-    span = Span(0, (matrix.rows + LANES - 1) // LANES, matrix.rows, READS_ON)
+    span = Span(0, blocks_of(matrix.rows), matrix.rows, READS_ON)
     product(
         readout.weights, matrix, span, inputs, Place(buffers.logits, row, 0), Meter(meter.tally, part.clusters_region)
     )
@@ -124,7 +124,7 @@ def reduce_segments(readout, part, outputs, choice, team, meter):
     chosen, predictions = choice
     buffers, tokens = readout.buffers, outputs.tokens
     matrix, logits_meter = matrix_at(readout.matrices, part.matrix), Meter(meter.tally, part.region)
-    blocks = (matrix.rows + LANES - 1) // LANES
+    blocks = blocks_of(matrix.rows)
     segments = segments_of(matrix.rows)
     row = team.thread * (buffers.logits.shape[0] // team.threads)
     own_rows, own_terms, own_filled, own_segments, overflows = 0, 0, 0, 0, 0

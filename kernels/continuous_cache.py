@@ -21,7 +21,7 @@ from .charge import ADD, COMPARE, CONVERT, DIVIDE, MULTIPLY, TRANSCENDENTAL, UNA
 from .clock import lap
 from .elementary import exp_64, log
 from .jit import entry, kernel
-from .lanes import LANES
+from .lanes import LANES, whole_lanes
 from .log_softmax import SUM_BITS
 from .matrix import FLOAT_BITS
 
@@ -56,7 +56,7 @@ def _make_room(continuous):
     if held < outputs.capacity:
         return
     first = (held - continuous.size - continuous.known.size) // LANES * LANES
-    for n in range((held - first + LANES - 1) // LANES * LANES * outputs.width):
+    for n in range(whole_lanes(held - first) * outputs.width):
         outputs.keys[n] = outputs.keys[n + first * outputs.width]
     for n in range(held - first):
         continuous.tokens[n] = continuous.tokens[n + first]

@@ -13,7 +13,7 @@ from .bins import NO_MATRIX, bin_at, bin_of
 from .charge import ADD, CHARGED_BY_CALLER, MULTIPLY, Meter, charge
 from .inputs import Vectors, own_row, prepare, prepare_cost
 from .jit import inlined, kernel
-from .lanes import LANES
+from .lanes import LANES, blocks_of
 from .lookup import Table, lookup, lookup_cost
 from .matrix import FLOAT_BITS, matrix_at, whole_load
 from .network import buffer_of
@@ -40,7 +40,7 @@ def _project(network, memory, step, token, team, tally):
     vector = Vectors(scratch, own_row(memory.narrow, team.thread), team.thread, 1)
     prepare(matrix, vector, 0, 1)
     prepare_cost(meter, matrix, times)
-    blocks = (matrix.rows + LANES - 1) // LANES
+    blocks = blocks_of(matrix.rows)
     own = share(blocks, team) if is_shared else (0, blocks)
     real = real_rows(own[0], own[1], matrix.rows)
     place = Place(made, team.thread, own[0] * LANES)

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from .jit import name_apart
+from .jit import inlined, name_apart
 
 LANES = 16
 
@@ -26,6 +26,18 @@ _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 _VECTOR = ir.VectorType(_F32, LANES)
 _BITS = ir.VectorType(_I32, LANES)
+
+
+@inlined
+def blocks_of(n):
+    """Blocks of sixteen that ``n`` rows, positions or numbers take."""
+    return (n + LANES - 1) // LANES
+
+
+@inlined
+def whole_lanes(n):
+    """``n`` rounded up to whole lanes."""
+    return (n + LANES - 1) // LANES * LANES
 
 
 class Float32x16(types.Type):

@@ -19,7 +19,7 @@ from .across import largest_across, sum_across
 from .charge import ADD, COMPARE, CONVERT, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .elementary import exp, log
 from .jit import kernel
-from .lanes import LANES, broadcast, load, maximum, store
+from .lanes import LANES, broadcast, load, maximum, store, whole_lanes
 from .matrix import FLOAT_BITS
 
 # 24 row blocks: a multiple of every CPU's tile heights (8 or 4 for one vector, 3 or 1 for several).
@@ -81,7 +81,7 @@ def reduce_segment(logits, segment, lanes, partials, meter):
     meter : Meter
     """
     segment_cost(meter, logits.rows, 1, logits.tokens)
-    padded = (logits.rows + LANES - 1) // LANES * LANES
+    padded = whole_lanes(logits.rows)
     for t in range(logits.tokens):
         row = logits.data[logits.row + t]
         for lane in range(logits.rows, padded):
@@ -149,7 +149,7 @@ def combine_segments(partials, token, segments, meter):
     """
     combine_cost(meter, segments, 1)
     highest, sums = partials.highest[token], partials.sums[token]
-    padded = (segments + LANES - 1) // LANES * LANES
+    padded = whole_lanes(segments)
     for segment in range(segments, padded):
         highest[segment] = _LOWEST
         sums[segment] = np.float32(0.0)

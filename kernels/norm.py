@@ -17,7 +17,7 @@ from .across import sum_across
 from .charge import ADD, DIVIDE, MULTIPLY, TRANSCENDENTAL, UNARY, charge
 from .formats import ITEM_BYTES
 from .jit import kernel
-from .lanes import LANES, broadcast, fma, load, store
+from .lanes import LANES, broadcast, fma, load, store, whole_lanes
 from .matrix import FLOAT_BITS, NONE
 from .vector import numbers_at
 
@@ -83,7 +83,7 @@ def normalise(weights, norm, epsilon, vectors, lanes):
         mean = broadcast(sum_across(lanes, total) * share)
         for j in range(0, k, LANES):
             store(target, j, load(source, j) - mean)
-        for j in range(k, (k + LANES - 1) // LANES * LANES):
+        for j in range(k, whole_lanes(k)):
             target[j] = _ZERO
         centred = target
     x = load(centred, 0)

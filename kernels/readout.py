@@ -15,7 +15,7 @@ from .charge import Meter
 from .clock import lap
 from .inputs import Narrow, Vectors, must_prepare, prepare, prepare_cost
 from .jit import kernel
-from .lanes import LANES
+from .lanes import LANES, blocks_of
 from .matrix import matrix_at, whole_load
 from .product import READS_ON, Place, Span, product, product_cost, real_rows
 
@@ -76,7 +76,7 @@ def _project(readout, number, outputs, target, team, meter):
     matrix = matrix_at(readout.matrices, number)
     if _prepare(matrix, outputs, team, meter):
         meet(team)
-    first, last = share((matrix.rows + LANES - 1) // LANES, team)
+    first, last = share(blocks_of(matrix.rows), team)
     span = Span(first, last, real_rows(first, last, matrix.rows), READS_ON)
     product(readout.weights, matrix, span, outputs, Place(target, 0, first * LANES), meter)
     lap(team.clock, meter.region)

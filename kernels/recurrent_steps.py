@@ -10,7 +10,7 @@ from .barrier import share
 from .charge import Meter
 from .gru_cell import gru_cell, gru_cell_cost
 from .jit import inlined, kernel
-from .lanes import LANES
+from .lanes import LANES, blocks_of
 from .lstm_cell import lstm_cell, lstm_cell_cost
 from .network import LSTM, QRNN, buffer_of
 from .product import real_rows
@@ -24,7 +24,7 @@ _TOGETHER = 2
 @inlined
 def own_units(units, team):
     """First and last + 1 of the thread's blocks of 16 units."""
-    blocks = (units + LANES - 1) // LANES
+    blocks = blocks_of(units)
     groups = share((blocks + _TOGETHER - 1) // _TOGETHER, team)
     return _TOGETHER * groups[0], min(_TOGETHER * groups[1], blocks)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .formats import INT8
 from .jit import kernel
-from .lanes import LANES
+from .lanes import LANES, blocks_of, whole_lanes
 from .matrix import DENSE, FLOAT_BITS, groups_of
 
 
@@ -30,7 +30,7 @@ class Run(NamedTuple):
 @kernel
 def section_blocks(matrix):
     """Row blocks of a section."""
-    return (matrix.rows // matrix.sections + LANES - 1) // LANES
+    return blocks_of(matrix.rows // matrix.sections)
 
 
 @kernel
@@ -67,7 +67,7 @@ def input_groups(matrix):
 @kernel
 def prepared_stride(matrix):
     """From a section's first number to the next one's, where inputs are prepared: whole lanes, zero behind them."""
-    return (matrix.columns + LANES - 1) // LANES * LANES
+    return whole_lanes(matrix.columns)
 
 
 @kernel

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from .formats import INT8, SCALE_BYTES, STORED_BITS
 from .jit import entry, kernel
-from .lanes import LANES
+from .lanes import LANES, blocks_of
 from .matrix import TABLE_BYTES, Load
 from .packing import source_of
 from .sparse_tile import ROW_SHIFT
@@ -109,7 +109,7 @@ def measure_sparse(mask, matrix, split, table):
         Modified in place.
     """
     blocks = table.shape[0] - 1
-    segments = (matrix.columns + LANES - 1) // LANES
+    segments = blocks_of(matrix.columns)
     bits = STORED_BITS[matrix.code]
     masks = mask.columns < WIDE
     # Each block's own figures first, at its place; then the sums of those before it.
@@ -169,7 +169,7 @@ def pack_sparse(source, matrix, split, blocks, target):
     """
     mask, numbers, starts, scales = source
     table = target[: target.size // 8 * 8].view(np.int64)
-    segments = (matrix.columns + LANES - 1) // LANES
+    segments = blocks_of(matrix.columns)
     bits = STORED_BITS[matrix.code]
     masks = mask.columns < WIDE
     for block in range(blocks[0], blocks[1]):
