@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import ConfigError
+from .threads import is_whole
 
 CACHE, RECOMPUTE, SEGMENT = "cache", "recompute", "segment"
 POLICIES = (CACHE, RECOMPUTE, SEGMENT)
+MAX_LENGTH = 1 << 24  # as of a checkpoint's own context
 STATE = "state"  # of a recurrent model: no policy to choose
 _EXPECTED = f"{CACHE}, {RECOMPUTE}, {SEGMENT} or {SEGMENT}:OVERLAP"
 
@@ -37,8 +39,7 @@ class Context:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ConfigError(f"context policy is {self.policy!r:.40}; expected {_EXPECTED}")
-        if self.length < 1:
-            raise ConfigError(f"context is {self.length}; expected 1 or more tokens")
+        check_length(self.length)
         if not 0 <= self.overlap < self.length:
             raise ConfigError(
                 f"context policy {self}: overlap is {self.overlap}; expected 0 to {self.length - 1}, less than the "
@@ -80,6 +81,12 @@ class Context:
             again = (number >= self.length) & ((number - self.length) % (self.length - self.overlap) == 0)
             count, fresh = np.where(again, self.overlap + 1, 1), again | (number == 0)
         return np.ascontiguousarray(np.stack([place - count + 1, count, fresh], axis=1), np.int64)
+
+
+def check_length(length: int) -> None:
+    """Refuse what is no number of tokens."""
+    if not is_whole(length) or not 1 <= length <= MAX_LENGTH:
+        raise ConfigError(f"context is {length!r}; expected 1 to {MAX_LENGTH} tokens")
 
 
 def parse_policy(text: str) -> tuple[str, int]:

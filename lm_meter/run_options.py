@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .context import parse_policy
+from .context import check_length, parse_policy
 from .continuous_cache import parse_continuous_cache
 from .errors import ConfigError
 from .threads import check_threads, is_whole
@@ -65,8 +65,8 @@ class RunOptions:
             parse_policy(self.policy)
         if self.continuous_cache is not None:
             parse_continuous_cache(self.continuous_cache)
-        if self.context is not None and (not is_whole(self.context) or self.context < 1):
-            raise ConfigError(f"context is {self.context!r}; expected 1 or more tokens")
+        if self.context is not None:
+            check_length(self.context)
         for name in ("block", "threads", "limit", "context"):  # NumPy's whole numbers would not go into a JSON document
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else int(value))

@@ -32,7 +32,8 @@ def test_chunks_of_seven_tokens(context, expected):
     ("arguments", "message"),
     [
         (("stateless", 3), "context policy is 'stateless'; expected cache, recompute, segment or segment:OVERLAP"),
-        (("cache", 0), "context is 0; expected 1 or more tokens"),
+        (("cache", 0), "context is 0; expected 1 to 16777216 tokens"),
+        (("cache", 10**9), "context is 1000000000; expected 1 to 16777216 tokens"),
         (
             ("segment", 4, 4),
             "context policy segment:4: overlap is 4; expected 0 to 3, less than the context of 4 tokens",

@@ -350,7 +350,9 @@ def test_numpy_numbers_as_options_can_be_saved(folder, tmp_path):
     assert load_result(tmp_path / "r.json")["online"]["block"] == 4
 
 
-@pytest.mark.parametrize("option", [{"block": 1.5}, {"block": "7"}, {"limit": 1.5}, {"threads": True}])
+@pytest.mark.parametrize(
+    "option", [{"block": 1.5}, {"block": "7"}, {"limit": 1.5}, {"threads": True}, {"context": "9"}]
+)
 def test_options_of_another_type(option):
     ((name, value),) = option.items()
     with pytest.raises(ConfigError, match=f"^{name} is {value!r}; expected 1 "):

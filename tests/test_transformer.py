@@ -245,6 +245,21 @@ def test_a_learned_position_too_many_is_refused(tmp_path):
     assert str(caught.value) == ("context is 10, but the checkpoint has 9 learned positions; expected at most as many")
 
 
+def test_a_context_that_no_memory_holds(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise MemoryError
+
+    lm_meter.write_checkpoint(tmp_path / "m.npz", *transformer_parts("llama", WORDS))
+    opened = lm_meter.Checkpoint(tmp_path / "m.npz")
+    monkeypatch.setattr(transformer, "zeros", refuse)
+    with pytest.raises(lm_meter.ConfigError) as caught:
+        opened.architecture.load(opened, ThreadTeam(1), Context("cache", 5))
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.npz'}: there is not enough memory for its weights and a context of 5 tokens; choose a smaller "
+        "--context"
+    )
+
+
 def test_relative_positions_are_floats(tmp_path):
     name = "layers.1.attention.relative"
     parts = narrowed(*transformer_parts("micronet", WORDS), {name: {"format": "int8"}})

@@ -68,7 +68,14 @@ class TransformerArchitecture(Architecture):
 
     def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> TransformerRuntime:
         """Pack the weights."""
-        return TransformerRuntime(checkpoint, team, context or self.context(checkpoint.model_config))
+        chosen = context or self.context(checkpoint.model_config)
+        try:
+            return TransformerRuntime(checkpoint, team, chosen)
+        except MemoryError:
+            raise ConfigError(
+                f"{checkpoint.path}: there is not enough memory for its weights and a context of {chosen.length} "
+                "tokens; choose a smaller --context"
+            ) from None
 
     def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations of one prediction with a full context, from the cost laws alone; no weight is read."""
