@@ -59,6 +59,11 @@ def _python(arguments: list[str], **environment: str) -> str:
     return done.stdout
 
 
+def peak_of_eval(arguments: list[str]) -> int:
+    """Peak resident size of ``lm-meter eval`` with some arguments, in bytes."""
+    return 1024 * int(_python(["-c", _PEAK_OF_EVAL, *arguments, "--quiet"]).split()[-1])
+
+
 def memory_section(checkpoint: Path, name: str, text: Path, threads: int) -> Section:
     """Peak resident size of ``lm-meter eval`` on a checkpoint."""
     section = Section(f"memory of evaluating the {name}")
@@ -67,8 +72,8 @@ def memory_section(checkpoint: Path, name: str, text: Path, threads: int) -> Sec
         return section
     packed = total_bits(tensors_of(Checkpoint(checkpoint))) / 8
     options = ["--checkpoint", str(checkpoint), "--text", str(text), "--limit", str(MEMORY_TOKENS), "--oov", "unk"]
-    printed = _python(["-c", _PEAK_OF_EVAL, *options, "--threads", str(threads), "--quiet"])
-    peak, limit = 1024 * int(printed.split()[-1]), MEMORY_FACTOR * packed + MEMORY_MARGIN
+    peak = peak_of_eval([*options, "--threads", str(threads)])
+    limit = MEMORY_FACTOR * packed + MEMORY_MARGIN
     section.add("weights", "MB", [packed / 1e6])
     section.add("peak resident size", "MB", [peak / 1e6])
     section.expect(f"memory, {name}", f"<= {limit / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB", peak <= limit)

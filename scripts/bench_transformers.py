@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_process import peak_of_eval
 from bench_report import Section, finish, section_table
 
 from lm_meter import Checkpoint, LmMeterError, read_text, write_checkpoint
@@ -46,15 +45,8 @@ WINDOW = 512
 PERPLEXITIES, WITHIN = (20.98, 33.95), 0.01
 PEAK_BYTES = 700e6
 BANDWIDTH, PEER, TILED, STORIES = 0.8, 1.0, 0.6, 20_000
-
-# Peak memory of a process that evaluates the first tokens of a text.
-_PEAK = """
-import sys
-from lm_meter.cli import main
-window = ["--policy", "segment", "--context", "512", "--limit", "500", "--first-token", "skip"]
-main(["eval", "--checkpoint", sys.argv[1], "--text", sys.argv[2], "--quiet", *window])
-print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")][0], file=sys.stderr)
-"""
+# How the first tokens of a text are evaluated whose peak memory is measured.
+PEAK_RUN = ["--policy", "segment", "--context", str(WINDOW), "--limit", "500", "--first-token", "skip"]
 
 
 def parse_options() -> argparse.Namespace:
@@ -136,9 +128,7 @@ def smollm2_section(options: argparse.Namespace, work: Path, threads: int) -> Se
         found = math.exp(-loaded.runtime.run(window[:-1], window[1:], 64, loaded.tallies).mean())
         met = abs(found / wanted - 1) <= WITHIN
         section.expect(f"perplexity of window {number + 1}", f"{wanted} within 1 %", f"{found:.3f}", met)
-    command = [sys.executable, "-c", _PEAK, str(path), str(options.text)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    peak = 1024 * int(done.stderr.split()[-1])
+    peak = peak_of_eval(["--checkpoint", str(path), "--text", str(options.text), *PEAK_RUN])
     section.expect("peak memory", f"< {PEAK_BYTES / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB", peak < PEAK_BYTES)
     runtime = loaded.runtime
     samplers = {
