@@ -99,7 +99,7 @@ def keep(cache, place, key, value):
 
 @kernel
 def forget(cache, layers, first, last, pinned):
-    """Move positions ``first`` to ``last`` - 1 to the front, behind ``pinned`` ones; all but ``last`` are multiples of 16."""
+    """Move positions ``first`` to ``last`` - 1 to the front, behind ``pinned`` ones; both begin blocks."""
     padded = whole_lanes(cache.width)
     positions = whole_lanes(last - first)
     for head in range(layers * cache.heads):
