@@ -12,7 +12,7 @@ from .threads import is_whole
 
 CACHE, RECOMPUTE, SEGMENT = "cache", "recompute", "segment"
 POLICIES = (CACHE, RECOMPUTE, SEGMENT)
-MAX_LENGTH = 1 << 24  # as of a checkpoint's own context
+MAX_LENGTH = 1 << 24  # as of a checkpoint's sizes: what is larger is a mistake, refused before anything is allocated
 STATE = "state"  # of a recurrent model: no policy to choose
 _EXPECTED = f"{CACHE}, {RECOMPUTE}, {SEGMENT} or {SEGMENT}:OVERLAP"
 

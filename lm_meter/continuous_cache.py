@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from .errors import ConfigError
 
 MAX_SIZE = 1 << 20
-MAX_THETA = 1e6  # far more than any dot product bears, and far less than overflows float32
+# The kernels have theta in float32, in which it must become neither 0 nor infinite.
+MIN_THETA, MAX_THETA = 1e-30, 1e6
 _EXPECTED = "SIZE,THETA,LAMBDA, as in 2000,0.3,0.1, or off"
 
 
@@ -33,9 +34,9 @@ class ContinuousCache:
     def __post_init__(self) -> None:
         if not 0 <= self.size <= MAX_SIZE:
             raise ConfigError(f"continuous cache: size is {self.size}; expected 0 to {MAX_SIZE} outputs")
-        if not 0 < self.theta <= MAX_THETA:
+        if not MIN_THETA <= self.theta <= MAX_THETA:
             raise ConfigError(
-                f"continuous cache: theta is {self.theta:g}; expected a number above 0, up to {MAX_THETA:g}"
+                f"continuous cache: theta is {self.theta:g}; expected a number from {MIN_THETA:g} to {MAX_THETA:g}"
             )
         if not 0 < self.share < 1:
             raise ConfigError(f"continuous cache: lambda is {self.share:g}; expected a number above 0 and below 1")

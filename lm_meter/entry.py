@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,12 +95,12 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
     """
     path = Path(path)
     try:
-        found = tomllib.loads(path.read_bytes().decode())
+        found = _toml(path.read_bytes())
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); expected a file as --template prints it"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not TOML ({error}); expected a file as --template prints it") from None
     _known(path, found, _TOP, "")
     run, claims = _table(path, found, "run"), _table(path, found, "claims")
@@ -141,6 +141,14 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
     )
 
 
+def _toml(raw: bytes) -> dict[str, Any]:
+    """A document; ValueError with the reason in one line."""
+    try:
+        return tomllib.loads(raw.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def _known(path: Path, table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in keys:
@@ -156,7 +164,7 @@ def _table(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _string(path: Path, table: Mapping[str, Any], key: str) -> str | None:
     value = table.get(key)
-    if value is not None and (not isinstance(value, str) or not value):
+    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
         raise ConfigError(f"{path}: {key} is {value!r:.40}; expected a string")
     return value
 
@@ -167,7 +175,7 @@ def _claim(path: Path, name: str, given: Any) -> Claim:
 
     def figure(key: str, default: float | None) -> float:
         number = entry.get(key, default)
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= sys.float_info.max:
             expected = "expected a number, or { value = NUMBER, tolerance = FRACTION }"
             raise ConfigError(f"{path}: claims.{name}: {key} is {number!r:.40}; {expected}")
         return float(number)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from tiny_transformer import transformer_parts
 
-from lm_meter import ConfigError
+from lm_meter import ConfigError, cli, write_checkpoint
 from lm_meter.context import Context, parse_policy
 
 
@@ -61,3 +62,11 @@ def test_policies_as_text():
 
 def test_chunks_are_whole_numbers():
     assert Context("segment", 5, 2).chunks(3, 2, 9).dtype == np.int64
+
+
+def test_lengths_that_no_run_can_have(tmp_path, capsys):
+    path = tmp_path / "model.npz"
+    write_checkpoint(path, *transformer_parts("llama", ("<eos>", "<unk>", "a")))
+    for length in ("0", "99999999999"):
+        assert cli.main(["count", "--checkpoint", str(path), "--context", length]) == 2
+        assert f"context is {length}; expected 1 to 16777216 tokens" in capsys.readouterr().err

@@ -106,9 +106,10 @@ def test_settings_that_cannot_be_read(text):
     ("text", "message"),
     [
         ("1048577,0.3,0.1", "continuous cache: size is 1048577; expected 0 to 1048576 outputs"),
-        ("5,0,0.1", "continuous cache: theta is 0; expected a number above 0, up to 1e+06"),
-        ("5,1e39,0.1", "continuous cache: theta is 1e+39; expected a number above 0, up to 1e+06"),
-        ("5,nan,0.1", "continuous cache: theta is nan; expected a number above 0, up to 1e+06"),
+        ("5,0,0.1", "continuous cache: theta is 0; expected a number from 1e-30 to 1e+06"),
+        ("5,1e-46,0.1", "continuous cache: theta is 1e-46; expected a number from 1e-30 to 1e+06"),
+        ("5,1e39,0.1", "continuous cache: theta is 1e+39; expected a number from 1e-30 to 1e+06"),
+        ("5,nan,0.1", "continuous cache: theta is nan; expected a number from 1e-30 to 1e+06"),
         ("5,0.3,1", "continuous cache: lambda is 1; expected a number above 0 and below 1"),
         ("5,0.3,0", "continuous cache: lambda is 0; expected a number above 0 and below 1"),
     ],

@@ -144,6 +144,10 @@ def test_the_template_is_an_entry(folder, capsys):
         ('checkpoint = "model.npz"\n[claims]\nscore = 1', "has neither of text and corpus; expected one of them"),
         (FILES + 'corpus = "wikitext-103"\n[claims]\nscore = 1', "has both of text and corpus; expected one of them"),
         ('checkpoint = 3\ntext = "t"\n[claims]\nscore = 1', "checkpoint is 3; expected a string"),
+        ('checkpoint = "a\\u0000b"\ntext = "t"\n[claims]\nscore = 1', "checkpoint is 'a\\x00b'; expected a string"),
+        (FILES + f"[claims]\nscore = {'9' * 400}", "claims.score: value is 9999"),
+        (FILES + f"[claims]\nscore = {'9' * 5000}", "is not TOML (Exceeds the limit"),
+        (FILES + "[claims]\nscore = " + "[" * 5000, "is not TOML (it is nested too deeply)"),
         (FILES + "[run]\nblock = 0\n[claims]\nscore = 1", "run: block is 0; expected 1 to 4096"),
         (FILES + "[run]\npolicy = 3\n[claims]\nscore = 1", "run: policy is 3; expected a string"),
         (

@@ -56,9 +56,10 @@ class TransformerArchitecture(Architecture):
 
     def context(self, config: TransformerConfig, policy: str | None = None, length: int | None = None) -> Context:
         """The context that is meant: by default the checkpoint's own length, and a cache where positions allow it."""
-        name, overlap = parse_policy(policy) if policy else (None, 0)
+        name, overlap = parse_policy(policy) if policy is not None else (None, 0)
         learned = config.positions.kind == "learned"
-        found = Context(name or (SEGMENT if learned else CACHE), length or config.context, overlap)
+        chosen = config.context if length is None else length
+        found = Context(name or (SEGMENT if learned else CACHE), chosen, overlap)
         if learned and found.length > config.positions.count:
             raise ConfigError(
                 f"context is {found.length}, but the checkpoint has {config.positions.count} learned positions; "
