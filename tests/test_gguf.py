@@ -126,7 +126,7 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
         ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
         ({"context": False}, "has no llama.context_length; expected a GGUF file of the Llama family"),
         ({"embedding": "output.weight"}, "has no tensor token_embd.weight; expected a whole model"),
-        ({"heads": [4, 4]}, "llama.attention.head_count is [4, 4]; expected a whole number, 1 or more"),
+        ({"heads": [4, 4]}, "llama.attention.head_count is [4, 4]; expected a whole number from 1 to 16777216"),
         (
             {"say": lambda writer: writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)},
             "llama.rope.scaling.type is 'linear', which is not known here; expected a Llama without it",

@@ -8,7 +8,6 @@ import pytest
 
 from lm_meter import Checkpoint, CheckpointError, ConfigError, TextError, read_text
 from lm_meter.conversion.convert import convert
-from lm_meter.quantization.arrays import read_weights
 from lm_meter.text import Text
 from lm_meter.tokenizers import load_tokenizer
 from lm_meter.tokenizers.huggingface import HuggingFaceTokenizer
@@ -64,6 +63,13 @@ def test_a_folder_is_taken_as_it_is(folder, tmp_path):
     ("changes", "message"),
     [
         ({"model_type": "rwkv"}, "/config.json: model_type is 'rwkv'; expected one of gpt2, llama, mixtral"),
+        ({"model_type": []}, "/config.json: model_type is []; expected one of gpt2, llama, mixtral"),
+        ({"hidden_size": "8"}, "/config.json: hidden_size is '8'; expected a whole number from 1 to 16777216"),
+        ({"num_attention_heads": 0}, "/config.json: num_attention_heads is 0; expected a whole number from 1 to"),
+        ({"rope_theta": "x"}, "/config.json: rope_theta is 'x'; expected a number"),
+        ({"rope_theta": 10**400}, "/config.json: rope_theta is 1000000"),
+        ({"rope_parameters": [1]}, "/config.json: rope_parameters is [1]; expected a JSON object"),
+        ({"hidden_act": []}, "/config.json: the activation is []; expected one of gelu_new"),
         ({"hidden_size": None}, "/config.json: has no hidden_size"),
         ({"hidden_act": "swish_beta"}, "/config.json: the activation is 'swish_beta'; expected one of gelu_new, gelu"),
         ({"rope_scaling": {"factor": 2}}, "/config.json: scales its rotary positions, which is not known here"),
@@ -71,10 +77,7 @@ def test_a_folder_is_taken_as_it_is(folder, tmp_path):
             {"rope_parameters": {"rope_type": "yarn"}},
             "/config.json: scales its rotary positions, which is not known here",
         ),
-        ({"rope_parameters": 3}, "/config.json: scales its rotary positions, which is not known here"),
-        ({"rope_theta": "1e4"}, "/config.json: rope_theta is '1e4'; expected a number"),
-        ({"hidden_size": "8"}, "/config.json: hidden_size is '8'; expected a whole number, 1 or more"),
-        ({"num_attention_heads": 0}, "/config.json: num_attention_heads is 0; expected a whole number, 1 or more"),
+        ({"rope_scaling": {"type": "dynamic"}}, "/config.json: scales its rotary positions, which is not known here"),
         (
             {"sliding_window": 8},
             "/config.json: has a sliding_window, which the library does not give a Llama; expected null",
@@ -108,8 +111,14 @@ def test_tensors_that_no_model_needs(folder, tmp_path):
     assert Checkpoint(tmp_path / "m.npz").model_config.ends.tied
 
 
-def _gpt2(folder, **changes):
-    (folder / "config.json").write_text(json.dumps({**GPT2, **changes}), encoding="utf-8")
+@pytest.mark.parametrize("entries", [{"rope_scaling": {"rope_type": "default"}}, {"rope_parameters": {"factor": 1}}])
+def test_positions_that_are_said_not_to_be_scaled(entries, folder, tmp_path):
+    (folder / "config.json").write_text(json.dumps({**LLAMA, "head_dim": None, **entries}), encoding="utf-8")
+    convert(folder, tmp_path / "m.npz")
+    assert Checkpoint(tmp_path / "m.npz").model_config.positions.base == 10000
+
+
+def _gpt2_tensors(rng):
     shapes = {"wte": (128, 8), "wpe": (16, 8), "ln_f": (8,), "h.0.ln_1": (8,), "h.0.ln_2": (8,)}
     shapes |= {
         "h.0.attn.c_attn": (8, 24),
@@ -117,29 +126,56 @@ def _gpt2(folder, **changes):
         "h.0.mlp.c_fc": (8, 32),
         "h.0.mlp.c_proj": (32, 8),
     }
-    tensors = {f"{name}.weight": np.ones(shape, np.float32) for name, shape in shapes.items()}
-    tensors |= {f"{name}.bias": np.ones(shape[-1:], np.float32) for name, shape in shapes.items() if name[0] != "w"}
-    tensors["h.0.attn.bias"] = np.tri(16, dtype=np.float32).reshape(1, 1, 16, 16)  # a mask, which old files have
-    return tensors
+    tensors = {f"{name}.weight": rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    biased = {name: shape for name, shape in shapes.items() if name[:1] != "w"}
+    return tensors | {f"{name}.bias": rng.standard_normal(shape[-1:], np.float32) for name, shape in biased.items()}
 
 
-def test_a_gpt2_that_is_none(folder, tmp_path):
-    tensors = _gpt2(folder, scale_attn_by_inverse_layer_idx=True)
-    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
-    with pytest.raises(
-        CheckpointError, match=r"/config.json: scales attention by the layer's number, which is not known here"
-    ):
-        convert(folder, tmp_path / "m.npz")
+@pytest.fixture
+def gpt2_folder(folder):
+    """Write a folder with changes of a GPT-2's configuration and tensors."""
+
+    def write(entries, tensors):
+        (folder / "config.json").write_text(json.dumps({**GPT2, **entries}), encoding="utf-8")
+        whole = {**_gpt2_tensors(np.random.default_rng(4)), **tensors}
+        (folder / "model.safetensors").write_bytes(safetensors_numpy.save(whole))
+        return folder
+
+    return write
 
 
-def test_a_gpt2_whose_softmax_has_weights_of_its_own(folder, tmp_path):
-    own = np.random.default_rng(1).standard_normal((128, 8)).astype(np.float32)
-    tensors = {**_gpt2(folder, tie_word_embeddings=False), "lm_head.weight": own}
-    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
-    convert(folder, tmp_path / "m.npz")
+def test_a_gpt2_whose_softmax_has_weights_of_its_own(gpt2_folder, tmp_path):
+    head = np.random.default_rng(5).standard_normal((128, 8), np.float32)
+    mask = {"h.0.attn.bias": np.ones((1, 1, 16, 16), np.float32)}
+    convert(gpt2_folder({"tie_word_embeddings": False}, {"lm_head.weight": head, **mask}), tmp_path / "m.npz")
     opened = Checkpoint(tmp_path / "m.npz")
     assert not opened.model_config.ends.tied
-    assert read_weights(opened, "softmax.weight").values.tobytes() == own.tobytes()
+    assert np.array_equal(opened.view(opened.verified("softmax.weight")), head)
+    convert(gpt2_folder({}, {"lm_head.weight": head}), tmp_path / "m.npz")
+    assert Checkpoint(tmp_path / "m.npz").model_config.ends.tied
+
+
+@pytest.mark.parametrize(
+    ("entries", "tensors", "message"),
+    [
+        (
+            {"scale_attn_by_inverse_layer_idx": True},
+            {},
+            "/config.json: scales attention by the layer's number, which is not known here",
+        ),
+        (
+            {},
+            {"h.0.attn.c_attn.weight": np.ones((8, 48), np.float32)},
+            "tensor h.0.attn.c_attn has shape (8, 48); expected 24 columns, a third each for queries, keys and values",
+        ),
+        ({}, {"h.0.attn.c_attn.bias": np.float32(0)}, "tensor h.0.attn.c_attn has shape (); expected 24 columns"),
+    ],
+)
+def test_a_gpt2_that_is_none(entries, tensors, message, gpt2_folder, tmp_path):
+    tensors = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    with pytest.raises(CheckpointError) as caught:
+        convert(gpt2_folder(entries, tensors), tmp_path / "m.npz")
+    assert message in str(caught.value)
 
 
 def test_files_that_cannot_be_read(folder, tmp_path):

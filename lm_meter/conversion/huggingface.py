@@ -71,11 +71,11 @@ class _Source:
         if name not in self._tensors:
             raise CheckpointError(f"{self.path}: has no tensor {name}")
         tensor = self._tensors[name]
-        self._left.pop(name, None)
         if tensor["dtype"] not in FLOATS:
             raise CheckpointError(
                 f"{self.path}: tensor {name} is {tensor['dtype']}; expected one of {', '.join(FLOATS)}"
             )
+        self._left.pop(name, None)
         self.formats[ours], dtype = FLOATS[tensor["dtype"]]
         array = np.frombuffer(bytes(tensor["data"]), dtype).reshape(tensor["shape"])
         self.arrays[ours] = np.ascontiguousarray(array if change is None else change(array))
@@ -93,8 +93,10 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
     """Read a model and its ``tokenizer.json``, from the folder or from where ``tokenizer`` says."""
     source = _Source(path)
     family = source.get("model_type")
-    if family not in _FAMILIES:
-        raise CheckpointError(f"{path}/config.json: model_type is {family!r}; expected one of {', '.join(_FAMILIES)}")
+    if not isinstance(family, str) or family not in _FAMILIES:
+        raise CheckpointError(
+            f"{path}/config.json: model_type is {family!r:.40}; expected one of {', '.join(_FAMILIES)}"
+        )
     config = _FAMILIES[family](source)
     source.all_taken(config["tied"])
     raw = (tokenizer or path / "tokenizer.json").read_bytes()
@@ -111,10 +113,10 @@ def _start(source: _Source) -> dict[str, str]:
     return {"start": token} if entries.get("add_bos_token") and token else {}
 
 
-def _activation(source: _Source, name: str) -> str:
-    if name not in _ACTIVATIONS:
+def _activation(source: _Source, name: Any) -> str:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise CheckpointError(
-            f"{source.path}/config.json: the activation is {name!r}; expected one of {', '.join(_ACTIVATIONS)}"
+            f"{source.path}/config.json: the activation is {name!r:.40}; expected one of {', '.join(_ACTIVATIONS)}"
         )
     return _ACTIVATIONS[name]
 
@@ -136,7 +138,12 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
         # Its matrices are stored with a row for each input.
         for part, name in enumerate(("query", "key", "value")):
 
-            def third(array: np.ndarray, part: int = part) -> np.ndarray:
+            def third(array: np.ndarray, part: int = part, theirs: str = theirs) -> np.ndarray:
+                if array.shape[-1:] != (3 * width,):
+                    raise CheckpointError(
+                        f"{source.path}: tensor {theirs}.attn.c_attn has shape {array.shape}; expected {3 * width} "
+                        "columns, a third each for queries, keys and values"
+                    )
                 return array[..., part * width : (part + 1) * width].T
 
             both(f"{theirs}.attn.c_attn", f"{ours}.attention.{name}", third)
@@ -192,16 +199,20 @@ def _mixture(source: _Source, experts: int) -> dict[str, Any]:
     return {"experts": {"count": experts, "used": used, "normalised": True, "bias": False}}
 
 
+def _rotary_base(source: _Source) -> float:
+    """Of the angles by which positions are turned; CheckpointError where they are scaled as well."""
+    for key in ("rope_scaling", "rope_parameters"):
+        found = source.get(key, {})
+        if not isinstance(found, dict):
+            raise CheckpointError(f"{source.path}/config.json: {key} is {found!r:.40}; expected a JSON object")
+        if found.get("rope_type", found.get("type", "default")) != "default" or found.get("factor", 1) != 1:
+            raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
+    return source.number("rope_theta", found.get("rope_theta", 10000.0))
+
+
 def _read_llama(source: _Source) -> dict[str, Any]:
     width, layers, heads = (source.size(k) for k in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
     head = source.size("head_dim", width // heads)
-    rotary = source.config.get("rope_parameters") or {}
-    if (
-        source.config.get("rope_scaling")
-        or not isinstance(rotary, dict)
-        or rotary.get("rope_type", "default") != "default"
-    ):
-        raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
     experts = source.size("num_local_experts") if source.get("model_type") == "mixtral" else 0
     biases = {"attention": bool(source.config.get("attention_bias")), "mlp": bool(source.config.get("mlp_bias"))}
     windowed = bool(source.config.get("sliding_window"))
@@ -228,7 +239,6 @@ def _read_llama(source: _Source) -> dict[str, Any]:
     tied = bool(source.config.get("tie_word_embeddings", False))
     if not tied:
         source.take("lm_head.weight", "softmax.weight")
-    base = source.config.get("rope_theta") or rotary.get("rope_theta", 10000.0)
     # Theirs counts a token's own position, ours the past ones.
     attention = {"window": source.size("sliding_window") - 1} if windowed else {}
     return {
@@ -240,8 +250,7 @@ def _read_llama(source: _Source) -> dict[str, Any]:
         },
         "attention": attention,
         "positions": {
-            "kind": "rotary", "pairs": "halves", "base": real(base, f"{source.path}/config.json: rope_theta"),
-            "rotated": head,
+            "kind": "rotary", "pairs": "halves", "base": _rotary_base(source), "rotated": head,
         },
         "norm": llama_norm(source.number("rms_norm_eps", 1e-6)),
         "feed_forward": {
