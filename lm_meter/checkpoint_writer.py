@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,12 @@ from .weight_values import check_values
 _LONGEST_NAME = 200
 
 
-def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def write_checkpoint(
+    path: str | Path,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    trial: Callable[[Checkpoint], object] | None = None,
+) -> None:
     """Write a checkpoint and check everything that its specification demands by reading it back.
 
     Parameters
@@ -35,6 +40,8 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
     arrays : mapping of name to array
         Weights, scales, masks and tokenizer data in the types that the specification has for them; float32 and float16
         as they are, bfloat16 as bit patterns in uint16; of any memory layout.
+    trial : callable, optional
+        Called with the checked checkpoint before the file takes its name; where it raises an error, nothing is written.
 
     Raises
     ------
@@ -55,7 +62,10 @@ def write_checkpoint(path: str | Path, config: Mapping[str, Any], arrays: Mappin
             scratch = Path(folder) / "unchecked.npz"
             write_npz(scratch, text, plain)
             try:
-                _check(Checkpoint(scratch))
+                opened = Checkpoint(scratch)
+                _check(opened)
+                if trial is not None:
+                    trial(opened)
             except CheckpointError as error:
                 raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
             scratch.chmod(mode_for(target))

@@ -155,11 +155,10 @@ def run_convert(options: argparse.Namespace) -> int:
     """Write another program's model as a checkpoint and print what its first predictions lost."""
     from dataclasses import asdict
 
-    from .conversion.convert import conversion_table, convert
+    from .conversion.convert import conversion_table, convert, inputs_of
 
-    given = [options.source, *([options.tokenizer] if options.tokenizer else [])]
     _check_writable(options.out, "OUT")
-    _refuse_input(options.out, given, "OUT")
+    _refuse_input(options.out, inputs_of(options.source, options.tokenizer), "OUT")
     done = convert(options.source, options.out, options.kind, options.tokenizer)
     _print(asdict(done), conversion_table(done, options.source, options.out), options.format)
     return 0

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from llama2c_files import llama2c_model, llama2c_tokenizer
 
-from lm_meter import Checkpoint, CheckpointError, cli
+from lm_meter import Checkpoint, CheckpointError, TextError, cli
 from lm_meter.checkpoint_arguments import SOURCE_NAMES
-from lm_meter.conversion.convert import SOURCES, convert
+from lm_meter.conversion import convert as conversion
+from lm_meter.conversion.convert import SOURCES, convert, inputs_of
 from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer
 
@@ -150,6 +151,32 @@ def test_damaged_sources(model, tokenizer, message, tmp_path, capsys):
     assert cli.main(["convert", str(tmp_path / "model.bin"), str(tmp_path / "m.npz")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "m.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["tok264.bin", "model.bin"])
+def test_an_input_is_not_replaced(name, source, capsys):
+    before = (source.parent / name).read_bytes()
+    assert cli.main(["convert", str(source), str(source.parent / name)]) == 2
+    assert "is an input of this run; choose another name" in capsys.readouterr().err
+    assert (source.parent / name).read_bytes() == before
+
+
+def test_a_folder_may_hold_the_checkpoint_that_is_made_of_it(tmp_path):
+    for name in ("config.json", "model.npz"):
+        (tmp_path / name).write_bytes(b"")
+    assert inputs_of(tmp_path, None) == [tmp_path, tmp_path / "config.json"]
+
+
+def test_what_cannot_be_tried_is_not_written(source, tmp_path, monkeypatch):
+    def refuse(_):
+        raise TextError("refused")
+
+    monkeypatch.setattr(conversion, "tried", refuse)
+    (tmp_path / "m.npz").write_bytes(b"what was there")
+    with pytest.raises(TextError, match="refused"):
+        convert(source, tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").read_bytes() == b"what was there"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m.npz", "model.bin", "tok264.bin"]
 
 
 def test_a_named_format_is_looked_at_closely(source, tmp_path):

@@ -42,7 +42,7 @@ def _write(path, kind="Q4_1", **changes):
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(HIDDEN)
-    writer.add_head_count(changes.pop("heads", HEADS))
+    writer.add_head_count(HEADS)
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(5000.0)
@@ -52,7 +52,12 @@ def _write(path, kind="Q4_1", **changes):
     writer.add_token_merges(["Ġ t", "h e"])
     writer.add_bos_token_id(258)
     writer.add_add_bos_token(True)
-    changes.pop("say", lambda _: None)(writer)
+
+    for key, value in changes.pop("entries", {}).items():
+        writer.kv_data[0].pop(key, None)
+        kind_ = gguf.GGUFValueType.get_type(value)
+        sub = gguf.GGUFValueType.get_type(value[0]) if isinstance(value, list) else None
+        writer.add_key_value(key, value, kind_, sub)
 
     def add(name, *shape):
         whole = rng.standard_normal(shape).astype(np.float32) * np.float32(0.2)
@@ -124,21 +129,31 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
         ({"family": "gpt2"}, "general.architecture is 'gpt2'; expected 'llama'"),
         ({"tokenizer": "llama"}, "tokenizer.ggml.model is 'llama'; expected 'gpt2', byte-level pairs"),
         ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
+        ({"entries": {"llama.attention.head_count": 0}}, "head_count is 0; expected a whole number from 1 to 16777216"),
+        (
+            {"entries": {"llama.attention.head_count_kv": [2, 1]}},
+            "head_count_kv is [2, 1]; expected a whole number from 1 to 16777216",
+        ),
+        ({"entries": {"llama.rope.freq_base": "x"}}, "llama.rope.freq_base is 'x'; expected a number"),
+        ({"entries": {"tokenizer.ggml.tokens": [1, 2]}}, "tokenizer.ggml.tokens is [1, 2]; expected a list of texts"),
+        (
+            {"entries": {"tokenizer.ggml.bos_token_id": 259}},
+            "tokenizer.ggml.bos_token_id is 259; expected one of its 259 tokens",
+        ),
+        (
+            {"entries": {"llama.rope.scaling.type": "yarn"}},
+            "llama.rope.scaling.type is 'yarn', which is not known here; expected a Llama without it",
+        ),
+        ({"entries": {"llama.rope.scaling.factor": 4.0}}, "llama.rope.scaling.factor is 4.0, which is not known here"),
+        ({"entries": {"llama.rope.scale_linear": 2.0}}, "llama.rope.scale_linear is 2.0, which is not known here"),
+        ({"entries": {"llama.attention.sliding_window": 16}}, "attention.sliding_window is 16, which is not known"),
+        ({"entries": {"llama.swin_norm": True}}, "llama.swin_norm is True, which is not known here"),
+        (
+            {"entries": {"llama.attention.value_length": 8}},
+            "its values are not as wide as its keys; expected a width of 16 for both",
+        ),
         ({"context": False}, "has no llama.context_length; expected a GGUF file of the Llama family"),
         ({"embedding": "output.weight"}, "has no tensor token_embd.weight; expected a whole model"),
-        ({"heads": [4, 4]}, "llama.attention.head_count is [4, 4]; expected a whole number from 1 to 16777216"),
-        (
-            {"say": lambda writer: writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)},
-            "llama.rope.scaling.type is 'linear', which is not known here; expected a Llama without it",
-        ),
-        (
-            {"say": lambda writer: writer.add_rope_scaling_factor(4.0)},
-            "llama.rope.scaling.factor is 4.0, which is not known here; expected a Llama without it",
-        ),
-        (
-            {"say": lambda writer: writer.add_sliding_window(16)},
-            "llama.attention.sliding_window is 16, which is not known here; expected a Llama without it",
-        ),
         (
             {"raw": {"blk.2.ffn_norm.weight": np.zeros(68, np.uint8)}},
             "tensor blk.2.ffn_norm.weight is Q8_0 of shape (64,); expected a matrix with a multiple of 32 columns",
@@ -154,22 +169,36 @@ def test_what_is_no_plain_llama(changes, message, tmp_path):
     assert not (tmp_path / "m.npz").exists()
 
 
-def test_a_block_that_int8_cannot_hold(tmp_path):
-    block = np.concatenate([np.array([-0.5], np.float16).view(np.uint8), np.full(32, 128, np.uint8)])
-    _write(tmp_path / "m.gguf", raw={"output.weight": np.tile(block, (259, WIDTH // 32))})
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_1"])
+def test_negative_scales_that_no_positive_one_stands_for(kind, tmp_path):
+    """Of Q8_0 with -128, of which int8 has no opposite; of Q4_1 as its minimum would be one that float16 may lack."""
+    _write(tmp_path / "m.gguf", kind)
+    tensor = next(t for t in gguf.GGUFReader(tmp_path / "m.gguf", "r+").tensors if t.name == "blk.0.attn_q.weight")
+    assert tensor.data[1, 1] & 0x80 == 0
+    tensor.data[1, 1] |= 0x80  # the sign of a scale
+    tensor.data[1, 2] = 128
+    tensor.data.flush()
     with pytest.raises(CheckpointError) as caught:
         convert(tmp_path / "m.gguf", tmp_path / "m.npz")
-    message = "output.weight has -128 times a negative scale, which int8 with a positive one cannot hold; expected Q8_0"
-    assert message in str(caught.value)
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.gguf'}: tensor blk.0.attn_q.weight is {kind} with a negative scale that no positive one "
+        "stands for; expected scales as llama.cpp writes them"
+    )
 
 
-def test_what_says_nothing_is_no_obstacle(tmp_path):
-    def say(writer):
-        writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
-        writer.add_sliding_window(0)
-
-    _write(tmp_path / "m.gguf", say=say)
+def test_entries_that_change_nothing(tmp_path):
+    entries = {"rope.scaling.type": "none", "rope.scale_linear": 1.0, "attention.value_length": 16, "expert_count": 0}
+    entries |= {"attention.sliding_window": 0, "vocab_size": 259}
+    _write(tmp_path / "m.gguf", entries={f"llama.{key}": value for key, value in entries.items()})
     assert convert(tmp_path / "m.gguf", tmp_path / "m.npz").tokens == 64
+
+
+def test_text_that_is_not_utf8(tmp_path):
+    _write(tmp_path / "m.gguf", pre="smollm")
+    raw = (tmp_path / "m.gguf").read_bytes()
+    (tmp_path / "m.gguf").write_bytes(raw.replace(b"smollm", b"smo\xfflm"))
+    with pytest.raises(CheckpointError, match=r"m.gguf: tokenizer.ggml.pre cannot be read \('utf-8' codec"):
+        convert(tmp_path / "m.gguf", tmp_path / "m.npz")
 
 
 def test_a_file_that_only_begins_as_one(tmp_path):

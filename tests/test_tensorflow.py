@@ -171,6 +171,7 @@ def test_variables_that_do_not_fit(values, message, tmp_path, capsys):
     "entry",
     [
         {"filename": "../secret", "shape": [5, 3]},
+        {"filename": "a\0b", "shape": [5, 3]},
         {"filename": 1, "shape": [5, 3]},
         {"filename": "embedding"},
         {"filename": "embedding", "shape": [5, -3]},

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint import Checkpoint
 from ..checkpoint_writer import write_checkpoint
 from ..errors import CheckpointError, ConfigError
 from .gguf import is_gguf, read_gguf
@@ -14,7 +13,7 @@ from .huggingface import is_huggingface, read_huggingface
 from .llama2c import is_llama2c, read_llama2c
 from .parts import Parts
 from .tensorflow import is_tensorflow, read_tensorflow
-from .trial import tried
+from .trial import Trial, tried
 from .word_language_model import is_word_language_model, read_word_language_model
 
 
@@ -55,7 +54,7 @@ def convert(
     ----------
     source : path
     out : path
-        Replaced if it exists; it appears only when complete.
+        Replaced if it exists; it appears only when complete, and has been run.
     kind : str, optional
         One of ``SOURCES``; by default the one that recognises the source.
     tokenizer : path, optional
@@ -63,7 +62,7 @@ def convert(
 
     Raises
     ------
-    CheckpointError, ConfigError
+    CheckpointError, ConfigError, TextError
     """
     source = Path(source)
     if kind is not None and kind not in SOURCES:
@@ -74,9 +73,17 @@ def convert(
     except OSError as error:
         raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror})") from None
     config = {**parts.config, "origin": f"lm-meter convert, from {source.name!r} ({kind})"}
-    write_checkpoint(out, config, dict(parts.arrays))
-    trial = tried(Checkpoint(out))
+    trials: list[Trial] = []
+    write_checkpoint(out, config, dict(parts.arrays), lambda checkpoint: trials.append(tried(checkpoint)))
+    [trial] = trials
     return Converted(kind, Path(out).stat().st_size, trial.tokens, trial.loss_nats, trial.text)
+
+
+def inputs_of(source: str | Path, tokenizer: str | Path | None) -> list[Path]:
+    """Files that a conversion may read: they must not be its output. A checkpoint in a folder is none of them."""
+    source = Path(source)
+    beside = source.glob("*") if source.is_dir() else source.parent.glob("tok*.bin")
+    return [source, *(file for file in beside if file.suffix != ".npz"), *([Path(tokenizer)] if tokenizer else [])]
 
 
 def _recognised(source: Path) -> str:

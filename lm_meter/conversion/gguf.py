@@ -34,15 +34,27 @@ _NAMES = {
     "ffn_up": "feed_forward.input",
     "ffn_down": "feed_forward.output",
 }
-# What would change the model if it said anything else than this, which says nothing.
+# Entries that change nothing here, and those that would change the model but for these values, which say nothing.
+_IDLE = (
+    "llama.vocab_size",
+    "llama.tensor_data_layout",
+    "llama.rope.scaling.original_context_length",
+    "llama.rope.scaling.finetuned",
+)
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "llama.rope.scaling.type": ("none",),
     "llama.rope.scaling.factor": (0.0, 1.0),
+    "llama.rope.scaling.attn_factor": (0.0, 1.0),
     "llama.rope.scale_linear": (0.0, 1.0),
     "llama.attention.sliding_window": (0,),
     "llama.attention.scale": (0.0,),
     "llama.attention.causal": (True,),
+    "llama.logit_scale": (0.0, 1.0),
+    "llama.residual_scale": (0.0, 1.0),
+    "llama.embedding_scale": (0.0, 1.0),
+    "llama.use_parallel_residual": (False,),
     "llama.expert_count": (0,),
+    "llama.expert_used_count": (0,),
 }
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 
@@ -60,12 +72,17 @@ class _Fields:
 
     def __init__(self, reader: Any, path: Path) -> None:
         self._reader, self._path = reader, path
+        self._asked: set[str] = set()
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value, or ``default``; CheckpointError where there is neither."""
+        self._asked.add(key)
         field = self._reader.fields.get(key)
         if field is not None:
-            return field.contents()
+            try:
+                return field.contents()
+            except ValueError as error:  # text that is not UTF-8
+                raise CheckpointError(f"{self._path}: {key} cannot be read ({error})") from None
         if default is None:
             raise CheckpointError(f"{self._path}: has no {key}; expected a GGUF file of the Llama family")
         return default
@@ -78,11 +95,20 @@ class _Fields:
         """A number."""
         return real(self.get(key, default), f"{self._path}: {key}")
 
-    def check_neutral(self) -> None:
-        """Refuse what would have to be done and is not done here."""
-        for key, neutral in _NEUTRAL.items():
-            found = self.get(key, neutral[0])
-            if found not in neutral:
+    def texts(self, key: str) -> list[str]:
+        """A list of texts."""
+        value = self.get(key)
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise CheckpointError(f"{self._path}: {key} is {value!r:.40}; expected a list of texts")
+        return value
+
+    def all_asked(self) -> None:
+        """Refuse entries about the model that nobody asked for, where they may change what it computes."""
+        for key in self._reader.fields:
+            if not key.startswith("llama.") or key in self._asked or key in _IDLE:
+                continue
+            found = self.get(key)
+            if found not in _NEUTRAL.get(key, ()):
                 raise CheckpointError(
                     f"{self._path}: {key} is {found!r:.40}, which is not known here; expected a Llama without it"
                 )
@@ -101,7 +127,6 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
     family = fields.get("general.architecture")
     if family != "llama":
         raise CheckpointError(f"{path}: general.architecture is {family!r}; expected 'llama'")
-    fields.check_neutral()
     arrays: dict[str, np.ndarray] = {}
     formats: dict[str, Any] = {}
     for tensor in reader.tensors:
@@ -109,6 +134,8 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
         formats[name] = _take(tensor, name, arrays, path)
     heads, width = fields.size("llama.attention.head_count"), fields.size("llama.embedding_length")
     head = fields.size("llama.attention.key_length", width // heads)
+    if fields.size("llama.attention.value_length", head) != head:
+        raise CheckpointError(f"{path}: its values are not as wide as its keys; expected a width of {head} for both")
     if "embedding" not in formats:
         raise CheckpointError(f"{path}: has no tensor token_embd.weight; expected a whole model")
     json, vocabulary, start = _tokenizer(fields, path)
@@ -135,6 +162,7 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
         "tokenizer": {"kind": "huggingface", "start": start},
         "formats": formats,
     }
+    fields.all_asked()
     return Parts(config, {**arrays, "tokenizer.json": np.frombuffer(json.encode(), np.uint8)})
 
 
@@ -172,14 +200,16 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
     halves = np.ascontiguousarray(blocks[..., : 2 * words]).view("<f2")
     numbers = blocks[..., 2 * words :]
     scales, nothing = halves[..., 0], (halves[..., 0] == 0)[..., None]
+    # Of Q4_1 it would be another minimum, which float16 may not have; 128 is the byte of -128.
+    lost = {"Q8_0": (numbers == 128).any(axis=-1), "Q4_0": False, "Q4_1": True}[kind]
+    if (lost & (scales < 0)).any():
+        raise CheckpointError(
+            f"{path}: tensor {tensor.name} is {kind} with a negative scale that no positive one stands for; expected "
+            "scales as llama.cpp writes them"
+        )
     arrays[f"{name}.scale"] = np.where(scales == 0, SMALLEST_SCALE, np.abs(scales))
     if kind == "Q8_0":
         signed = np.where(nothing, 0, np.ascontiguousarray(numbers).view(np.int8))
-        if ((scales[..., None] < 0) & (signed == -128)).any():
-            raise CheckpointError(
-                f"{path}: tensor {tensor.name} has -128 times a negative scale, which int8 with a positive one cannot "
-                "hold; expected Q8_0 as llama.cpp writes it"
-            )
         arrays[name] = np.where(scales[..., None] < 0, -signed, signed).astype(np.int8).reshape(rows, columns)
         return {"format": "int8", "group": _BLOCK}
     # Of a block the low half bytes are its first sixteen numbers, the high ones the others.
@@ -202,13 +232,17 @@ def _tokenizer(fields: _Fields, path: Path) -> tuple[str, int, str | None]:
     kind = fields.get("tokenizer.ggml.model")
     if kind != "gpt2":
         raise CheckpointError(f"{path}: tokenizer.ggml.model is {kind!r}; expected 'gpt2', byte-level pairs")
-    tokens = fields.get("tokenizer.ggml.tokens")
-    merges = fields.get("tokenizer.ggml.merges")
+    tokens, merges = fields.texts("tokenizer.ggml.tokens"), fields.texts("tokenizer.ggml.merges")
     try:
         json = byte_level_json(tokens, merges, fields.get("tokenizer.ggml.pre", "gpt-2"))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     start = None
     if fields.get("tokenizer.ggml.add_bos_token", 0):
-        start = tokens[fields.get("tokenizer.ggml.bos_token_id")]
+        number = fields.get("tokenizer.ggml.bos_token_id")
+        if type(number) is not int or not 0 <= number < len(tokens):
+            raise CheckpointError(
+                f"{path}: tokenizer.ggml.bos_token_id is {number!r:.40}; expected one of its {len(tokens)} tokens"
+            )
+        start = tokens[number]
     return json, len(tokens), start

@@ -75,7 +75,7 @@ class _Dump:
         file: Any = entry.get("filename") if isinstance(entry, dict) else None
         shape: Any = entry.get("shape") if isinstance(entry, dict) else None
         # The name of a file that stands in a document from elsewhere must not lead out of the folder.
-        if not isinstance(file, str) or Path(file).name != file or not _is_shape(shape):
+        if not isinstance(file, str) or Path(file).name != file or "\0" in file or not _is_shape(shape):
             raise CheckpointError(
                 f"{self._file}: variable {name} is {entry!r:.60}; expected the filename of one beside it, and a shape"
             )
