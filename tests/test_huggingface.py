@@ -146,13 +146,20 @@ def gpt2_folder(folder):
 
 def test_a_gpt2_whose_softmax_has_weights_of_its_own(gpt2_folder, tmp_path):
     head = np.random.default_rng(5).standard_normal((128, 8), np.float32)
-    mask = {"h.0.attn.bias": np.ones((1, 1, 16, 16), np.float32)}
-    convert(gpt2_folder({"tie_word_embeddings": False}, {"lm_head.weight": head, **mask}), tmp_path / "m.npz")
+    # Masks that older files hold beside the weights.
+    masks = {"h.0.attn.bias": np.ones((1, 1, 16, 16), np.float32), "h.0.attn.masked_bias": np.ones((), np.float32)}
+    convert(gpt2_folder({"tie_word_embeddings": False}, {"lm_head.weight": head, **masks}), tmp_path / "m.npz")
     opened = Checkpoint(tmp_path / "m.npz")
     assert not opened.model_config.ends.tied
     assert np.array_equal(opened.view(opened.verified("softmax.weight")), head)
-    convert(gpt2_folder({}, {"lm_head.weight": head}), tmp_path / "m.npz")
-    assert Checkpoint(tmp_path / "m.npz").model_config.ends.tied
+
+
+@pytest.mark.parametrize("entries", [{}, {"tie_word_embeddings": True}])
+def test_a_gpt2_is_tied_unless_it_says_otherwise(entries, gpt2_folder, tmp_path):
+    convert(gpt2_folder(entries, {"lm_head.weight": np.ones((128, 8), np.float32)}), tmp_path / "m.npz")
+    opened = Checkpoint(tmp_path / "m.npz")
+    assert opened.model_config.ends.tied
+    assert "softmax.weight" not in opened.formats
 
 
 @pytest.mark.parametrize(
