@@ -67,6 +67,8 @@ def test_arrays_of_a_llama2c_model(tied, tmp_path):
     assert np.array_equal(values["layers.0.feed_forward.gate.weight"].reshape(-1), raw[at : at + 96])
     at += 2 * 96
     assert np.array_equal(values["layers.1.feed_forward.output.weight"].reshape(-1), raw[at + 96 : at + 192])
+    # What its program has in its code and not in its file.
+    assert (opened.model_config.epsilon, opened.model_config.positions.pairs) == (1e-5, "adjacent")
     assert ("softmax.weight" in values) == (not tied)
     if not tied:
         assert np.array_equal(values["softmax.weight"].reshape(-1), raw[-264 * 8 :])

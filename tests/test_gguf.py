@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from lm_meter import Checkpoint, CheckpointError, read_text
+from lm_meter.context import Context
 from lm_meter.conversion.convert import convert
 from lm_meter.quantization.arrays import read_weights
+from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer
 
 gguf = pytest.importorskip("gguf")
@@ -44,7 +46,7 @@ def _write(path, kind="Q4_1", **changes):
     writer.add_feed_forward_length(HIDDEN)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(2)
-    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_layer_norm_rms_eps(changes.pop("epsilon", 1e-5))
     writer.add_rope_freq_base(5000.0)
     writer.add_tokenizer_model(changes.pop("tokenizer", "gpt2"))
     writer.add_tokenizer_pre(changes.pop("pre", "smollm"))
@@ -62,7 +64,8 @@ def _write(path, kind="Q4_1", **changes):
     def add(name, *shape):
         whole = rng.standard_normal(shape).astype(np.float32) * np.float32(0.2)
         if len(shape) == 1:
-            writer.add_tensor(name, whole + 1)
+            values[name] = whole + 1
+            writer.add_tensor(name, values[name])
             return
         type_ = getattr(gguf.GGMLQuantizationType, kind)
         whole[0, :32] = 0  # a block without a scale
@@ -107,6 +110,51 @@ def test_weights_keep_their_width_and_their_values(kind, tmp_path):
         np.testing.assert_allclose(read_weights(opened, ours).values, values[theirs], rtol=2.0**-22, atol=2.0**-24)
     assert opened.model_config.positions.base == 5000
     assert opened.model_config.ends.tied
+
+
+def _log_probs(values, tokens):
+    """What a Llama of these weights predicts behind each token, in float64; pairs that are turned are neighbours."""
+    head, x = WIDTH // HEADS, values["token_embd.weight"][tokens].astype(np.float64)
+    angles = np.arange(len(tokens))[:, None] * 5000.0 ** (-np.arange(0, head, 2) / head)
+
+    def normed(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 0.5) * values[name]
+
+    def heads(y, name, turned):
+        vectors = (y @ values[name].T).reshape(len(tokens), -1, head // 2, 2)
+        if turned:
+            turned = (vectors[..., 0] + 1j * vectors[..., 1]) * np.exp(1j * angles)[:, None]
+            vectors = np.stack([turned.real, turned.imag], axis=-1)
+        vectors = vectors.reshape(len(tokens), -1, head)
+        return vectors.repeat(HEADS // vectors.shape[1], axis=1)
+
+    for layer in range(LAYERS):
+        place = f"blk.{layer}."
+        y = normed(x, f"{place}attn_norm.weight")
+        q, k, v = (heads(y, f"{place}attn_{part}.weight", part != "v") for part in "qkv")
+        scores = np.einsum("ihd,jhd->hij", q, k) / head**0.5
+        scores[:, np.arange(len(tokens))[:, None] < np.arange(len(tokens))] = -np.inf
+        shares = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = np.einsum("hij,jhd->ihd", shares / shares.sum(-1, keepdims=True), v).reshape(len(tokens), WIDTH)
+        x = x + mixed @ values[f"{place}attn_output.weight"].T
+        y = normed(x, f"{place}ffn_norm.weight")
+        gate, inner = (y @ values[f"{place}ffn_{part}.weight"].T for part in ("gate", "up"))
+        x = x + (gate / (1 + np.exp(-gate)) * inner) @ values[f"{place}ffn_down.weight"].T
+    logits = normed(x, "output_norm.weight") @ values["token_embd.weight"].T
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_1"])
+def test_predictions_are_those_of_the_weights(kind, tmp_path):
+    """Where pairs, the base of the positions and epsilon (large here) are those of the file."""
+    values = _write(tmp_path / "m.gguf", kind, epsilon=0.5)
+    convert(tmp_path / "m.gguf", tmp_path / "m.npz")
+    tokens = np.random.default_rng(4).integers(0, 258, 30)
+    reference = _log_probs(values, tokens[:-1])[np.arange(29), tokens[1:]]
+    opened = Checkpoint(tmp_path / "m.npz")
+    runtime = opened.architecture.load(opened, ThreadTeam(1), Context("cache", 32))
+    actual = runtime.run(tokens[:-1], tokens[1:], 1, runtime.new_tallies())
+    np.testing.assert_allclose(actual, reference, rtol=0, atol=5e-5)
 
 
 def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):

@@ -162,6 +162,12 @@ def test_a_gpt2_is_tied_unless_it_says_otherwise(entries, gpt2_folder, tmp_path)
     assert "softmax.weight" not in opened.formats
 
 
+@pytest.mark.parametrize(("entries", "scale"), [({}, 0.5), ({"scale_attn_weights": False}, 1.0)])
+def test_a_gpt2_may_leave_its_scores_as_they_are(entries, scale, gpt2_folder, tmp_path):
+    convert(gpt2_folder(entries, {}), tmp_path / "m.npz")
+    assert Checkpoint(tmp_path / "m.npz").model_config.attention_scale == scale
+
+
 @pytest.mark.parametrize(
     ("entries", "tensors", "message"),
     [

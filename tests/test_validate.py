@@ -7,7 +7,7 @@ import pytest
 from tiny import TEXT, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
-from lm_meter import ConfigError, RunOptions, cli, evaluate, write_checkpoint
+from lm_meter import ConfigError, RunOptions, cli, evaluate, validation, write_checkpoint
 from lm_meter.defaults import sample_path
 from lm_meter.entry import CLAIMS, TEMPLATE, Claim, read_entry
 from lm_meter.validation import judge, validate
@@ -69,6 +69,26 @@ embedding = {{ value = {sizes["embedding"]}, tolerance = 0 }}
     claims = claims.replace("softmax = 1", "").replace('"softmax.weight" = 1', "")
     assert cli.main(["validate", str(_entry(folder, FILES + claims)), "--quiet"]) == 0
     assert capsys.readouterr().out.rstrip().endswith("PASS")
+
+
+@pytest.mark.parametrize(
+    ("meets", "status", "words"), [(True, 0, "met\nPASS\n"), (False, 1, "NOT MET\nFAIL\n"), (None, 0, " as is\nPASS\n")]
+)
+def test_an_entry_that_does_not_meet_the_gate_fails(meets, status, words, folder, capsys, monkeypatch):
+    """Although all claims hold. Only the whole test set asks it, which a test does not run over."""
+
+    def evaluated(*args, **options):
+        result = evaluate(*args, **options)
+        result.document["score"]["meets_gate"] = meets
+        return result
+
+    monkeypatch.setattr(validation, "evaluate", evaluated)
+    claims = f"[claims]\nperplexity = {_measured(folder).perplexity!r}\n"
+    path = _entry(folder, FILES + claims)
+    assert cli.main(["validate", str(path), "--quiet", "--output", str(folder / "v.json")]) == status
+    assert capsys.readouterr().out.endswith(words)
+    document = json.loads((folder / "v.json").read_text(encoding="utf-8"))
+    assert (document["passes"], document["gate"]["meets"]) == (status == 0, meets)
 
 
 def test_the_run_is_the_one_that_the_entry_names(folder):
