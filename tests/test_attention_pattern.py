@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from reference_positions import pattern_sees
+from test_transformer import _opened, _run, _tokens
 
+from lm_meter.context import Context
+from lm_meter.histogram import rows_of
 from lm_meter.kernels.attention_pattern import list_places, seen_positions
 from lm_meter.kernels.jit import compiled
 from lm_meter.models.attention_pattern import DENSE, parse_patterns
@@ -54,3 +57,18 @@ def test_a_list_has_a_pattern_for_each_layer():
     assert second == DENSE
     assert parse_patterns(Fields({"pattern": None}, "attention.", "m.npz"), 2) == (DENSE, DENSE)
     assert parse_patterns(Fields({"pattern": entries[0]}, "attention.", "m.npz"), 2) == (first, first)
+
+
+def test_a_full_context_has_its_global_positions_besides(tmp_path):
+    """Where all of the window is seen: two positions more, once the cache has moved on."""
+    pattern = {"kind": "local_global", "local": 9, "global": 2}
+    opened, _ = _opened("llama", tmp_path, attention={"pattern": pattern})
+    tokens, context = _tokens(40), Context("cache", 4)
+    _, _, runtime = _run(opened, context, tokens[:-2], tokens[1:-1])
+    tallies = runtime.new_tallies()
+    runtime.run(tokens[-2:-1], tokens[-1:], 1, tallies)
+    regions, law = opened.architecture.step_tally(opened, context)
+    assert np.array_equal(tallies.sum(axis=0), law)
+    multiplies = [r.count for r in rows_of(law, regions) if (r.region, r.kind) == ("layers.0.attention", "multiply")]
+    # Of 4 heads of 6 numbers, which are turned with those of 2 keys, and scaled: 6 positions' scores and mixtures.
+    assert multiplies == [4 * 3 * (4 + 2) + 24 + 2 * 6 * 24]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_transformer import POLICIES, _opened, _run, _tokens
 from tiny_transformer import transformer_parts
 
 from lm_meter import ConfigError, cli, write_checkpoint
@@ -70,3 +71,15 @@ def test_lengths_that_no_run_can_have(tmp_path, capsys):
     for length in ("0", "99999999999"):
         assert cli.main(["count", "--checkpoint", str(path), "--context", length]) == 2
         assert f"context is {length}; expected 1 to 16777216 tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("context", POLICIES, ids=str)
+@pytest.mark.parametrize("kind", ["continuous", "transformer-xl", "global", "mixtral"])
+def test_a_model_that_was_reset_begins_anew(kind, context, tmp_path):
+    opened, _ = _opened(kind, tmp_path)
+    tokens = _tokens(20)
+    reference, counted, runtime = _run(opened, context, tokens[:-1], tokens[1:])
+    runtime.reset()
+    tallies = runtime.new_tallies()
+    assert runtime.run(tokens[:-1], tokens[1:], 4, tallies).tobytes() == reference.tobytes()
+    assert np.array_equal(tallies.sum(axis=0), counted)
