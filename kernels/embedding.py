@@ -49,9 +49,12 @@ def _project(network, memory, step, token, team, tally):
 
 
 @inlined
-def _fill(network, memory, step, token, row, team, tally):
-    """Write a token's vector to ``row``, and return the columns written: this thread's, where it is shared."""
-    token, is_shared = token
+def _fill(network, memory, step, work, team, tally):
+    """Write a vector, and return the columns written: this thread's, where all threads are at it together.
+
+    ``work`` is (the token, whether all threads are, where its vector goes).
+    """
+    token, is_shared, row = work
     width, meter = network.options.embedding_width, Meter(tally, step.region)
     columns = share(width, team) if is_shared else (0, width)
     if network.embedding_bins.shape[0] == 0:
@@ -80,7 +83,7 @@ def embed_step(network, memory, step, chunk, team, tally):
     count, options = 0, network.options
     for t in range(first, last):
         row = target[t, step.to_column :]
-        columns = _fill(network, memory, step, (chunk.tokens[t], is_shared), row, team, tally)
+        columns = _fill(network, memory, step, (chunk.tokens[t], is_shared, row), team, tally)
         if options.embedding_scale != np.float32(1):
             for j in range(columns[0], columns[1]):
                 row[j] *= options.embedding_scale

@@ -110,6 +110,7 @@ class Memory(NamedTuple):
     places: Any  # (threads, capacity) int64, of the cache; without sparse patterns (threads, 0)
     frozen: Any  # (B, padded width) float32
     routes: Routes
+    state: Any  # (2,) int64: positions in the cache, and the position of the next token
 
 
 class Rows(NamedTuple):

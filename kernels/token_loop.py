@@ -59,18 +59,16 @@ def _loop(run_step: Any, name: str) -> Any:
     name_apart(enter, name)
     enter_chunk = inlined(enter)
 
-    def run(network, memory, buffers, state, team, text, tally):
+    def run(network, memory, buffers, team, text, tally):
         """Run one thread's share of a piece of text; every thread of the team calls this with the same arguments.
 
         Parameters
         ----------
         network : Network
         memory : Memory
-            The cache and a recurrent model's buffers live from call to call; all else is overwritten.
+            State, cache and a recurrent model's buffers live from call to call; all else is overwritten.
         buffers : Buffers
             Of the readout; overwritten.
-        state : (2,) int64
-            Positions in the cache, and the position of the next token. Modified in place.
         team : Team
             The only argument, with ``tally``, in which the threads differ.
         text : Text
@@ -81,7 +79,7 @@ def _loop(run_step: Any, name: str) -> Any:
         """
         chunks, targets, block = text.chunks.shape[0], text.predictions.targets.size, text.block
         readout = readout_of(network, buffers)
-        kept, position = state[0], state[1]
+        kept, position = memory.state[0], memory.state[1]
         start_clock(team.clock)
         for start in range(0, max(chunks, targets), block):
             for at in range(start, min(start + block, chunks)):
@@ -107,7 +105,7 @@ def _loop(run_step: Any, name: str) -> Any:
                     meet(team)
         meet(team)
         if team.thread == 0:
-            state[0], state[1] = kept, position
+            memory.state[0], memory.state[1] = kept, position
 
     name_apart(run, name)
     return entry(run)

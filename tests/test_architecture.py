@@ -14,6 +14,7 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 ERRORS = {"LmMeterError", "CheckpointError", "TextError", "ConfigError", "MeterError"}
 MAX_LINES = 300
+MAX_ARGUMENTS = 6
 
 
 def name_of(path):
@@ -164,3 +165,12 @@ def test_no_file_names_a_path_of_one_machine():
 @pytest.mark.parametrize("path", [path for path in TESTS if path.name.startswith("test_")], ids=name_of)
 def test_tests_say_what_they_test(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", [*RUNTIME, *KERNELS], ids=name_of)
+def test_functions_take_few_arguments(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            taken = [name for name in names if name not in ("self", "cls")]
+            assert len(taken) <= MAX_ARGUMENTS, f"{node.name} takes {', '.join(taken)}"

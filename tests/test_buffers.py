@@ -56,14 +56,14 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
         guards.append(Guarded(value.shape, value.dtype))
         return guards[-1].array
 
-    memory, buffers, state = guarded(runtime._memory), guarded(runtime._buffers), guarded(runtime._state)
+    memory, buffers = guarded(runtime._memory), guarded(runtime._buffers)
     log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, len(runtime._bins), 3)))
     predictions = Predictions(tokens, log_probs, normalisers, guarded(np.zeros(len(WORDS), np.float32)))
     text = loop.Text(*runtime._entering(tokens), predictions, block, guarded(runtime._continuous))
     tallies, team = runtime.new_tallies(), runtime.team
     team.run(
         lambda thread: runtime._loop(
-            runtime._network, memory, buffers, state, Team(team.sync, thread, threads, UNTIMED), text, tallies[thread]
+            runtime._network, memory, buffers, Team(team.sync, thread, threads, UNTIMED), text, tallies[thread]
         )
     )
 

@@ -63,7 +63,6 @@ class NetworkRuntime(Runtime):
         unread = sum(self._matrices[number].nbytes for number in plan.expert_matrices)
         self.step_bytes -= int((1 - expert_share) * unread)
         self._use_few_threads()
-        self._state = np.zeros(2, np.int64)
 
     def _set_network(self, network: Network, checkpoint: Checkpoint) -> None:
         """Put weights and the embedding's rows into a network that has everything else."""
@@ -89,6 +88,7 @@ class NetworkRuntime(Runtime):
             places=np.zeros((threads, cache.capacity if self._network.patterns.any() else 0), np.int64),
             frozen=zeros(0, 0),
             routes=_routes(self._network.experts, max(rows, threads), threads),
+            state=np.zeros(2, np.int64),
         )
         self.reserve(1)
 
@@ -105,7 +105,7 @@ class NetworkRuntime(Runtime):
 
     def reset(self) -> None:
         """Back to the state before any token."""
-        self._state[...] = 0
+        self._memory.state[...] = 0
         self._memory.buffers[...] = 0
         self._continuous.state[...] = 0
 
@@ -123,6 +123,5 @@ class NetworkRuntime(Runtime):
 
     def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Callable[[Team, Any], None]:
         text = loop.Text(*self._entering(inputs), predictions, block, self._continuous)
-        network, memory, buffers, state = self._network, self._memory, self._buffers, self._state
-        run = self._loop
-        return lambda team, tally: run(network, memory, buffers, state, team, text, tally)
+        network, memory, buffers, run = self._network, self._memory, self._buffers, self._loop
+        return lambda team, tally: run(network, memory, buffers, team, text, tally)
