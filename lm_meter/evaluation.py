@@ -75,8 +75,7 @@ def evaluate(
     if checkpoint is None:
         checkpoint = default_checkpoint()
     opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    if options.continuous_cache is not None:
-        opened = opened.with_continuous_cache(parse_continuous_cache(options.continuous_cache))
+    opened = as_run(opened, options)
     tokenizer = load_tokenizer(opened)
     source = text if isinstance(text, Text) else read_text(text)
     if options.limit is not None:
@@ -120,6 +119,13 @@ def evaluate(
             threads=runtime.threads,
         )
         return build_result(opened, measurement, chosen)
+
+
+def as_run(checkpoint: Checkpoint, options: RunOptions) -> Checkpoint:
+    """A checkpoint with the continuous cache that the options give it, if they do."""
+    if options.continuous_cache is None:
+        return checkpoint
+    return checkpoint.with_continuous_cache(parse_continuous_cache(options.continuous_cache))
 
 
 def _compile(runtime: Runtime, block: int) -> float:

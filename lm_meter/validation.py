@@ -10,10 +10,11 @@ from .checkpoint import Checkpoint
 from .corpora import corpus
 from .entry import Claim, Entry
 from .errors import ConfigError
-from .evaluation import evaluate
+from .evaluation import as_run, evaluate
 from .progress import Progress
 from .report import columns, number
 from .result import Result
+from .storage import tensors_of
 from .text import read_text
 
 SCHEMA = "lm-meter/validation/1"
@@ -54,6 +55,7 @@ def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) ->
     CheckpointError, TextError, ConfigError, MeterError
     """
     checkpoint = Checkpoint(entry.checkpoint)
+    _check_names(entry, as_run(checkpoint, entry.options))
     text = corpus(*entry.corpus) if entry.corpus else read_text(entry.text or "")
     result = evaluate(checkpoint, text=text, profile=entry.profile, options=entry.options, progress=progress)
     if result["partial"]:
@@ -83,18 +85,25 @@ def verdicts(entry: Entry, result: Result) -> dict[str, list[Verdict]]:
     tensors = {tensor["name"]: tensor["count"] for tensor in storage["tensors"]}
     return {
         "claims": [judge(claim, measured[claim.name]) for claim in entry.claims],
-        "regions": _verdicts_by_name(entry, "region", entry.regions, operations["by_region"]),
-        "tensors": _verdicts_by_name(entry, "tensor", entry.tensors, tensors),
+        "regions": _largest_first(entry.regions, operations["by_region"]),
+        "tensors": _largest_first(entry.tensors, tensors),
     }
 
 
-def _verdicts_by_name(entry: Entry, what: str, claims: Sequence[Claim], measured: Mapping[str, float]) -> list[Verdict]:
-    for claim in claims:
-        if claim.name not in measured:
-            raise ConfigError(
-                f"{entry.path}: claims.{what}s has {claim.name!r:.60}, which is no {what} of the model; expected one "
-                f"of {', '.join(measured)}"
-            )
+def _check_names(entry: Entry, checkpoint: Checkpoint) -> None:
+    """Refuse claims of regions and tensors that the model does not have, before it is run."""
+    regions = [region.name for region in checkpoint.architecture.regions(checkpoint)]
+    tensors = [tensor.name for tensor in tensors_of(checkpoint)]
+    for what, claims, known in (("region", entry.regions, regions), ("tensor", entry.tensors, tensors)):
+        for claim in claims:
+            if claim.name not in known:
+                raise ConfigError(
+                    f"{entry.path}: claims.{what}s has {claim.name!r:.60}, which is no {what} of the model; expected "
+                    f"one of {', '.join(known)}"
+                )
+
+
+def _largest_first(claims: Sequence[Claim], measured: Mapping[str, float]) -> list[Verdict]:
     found = [judge(claim, measured[claim.name]) for claim in claims]
     return sorted(found, key=lambda verdict: -abs(verdict.difference or 0.0))
 
@@ -109,7 +118,9 @@ def validation_table(found: dict[str, Any]) -> str:
             lines += ["", f"{title}, those that differ most first"]
             lines += _verdict_lines(name.removesuffix("s"), found[name])
     gate = {True: "met", False: "NOT MET", None: "not asked, not the whole test set as is"}[found["gate"]["meets"]]
-    lines += ["", f"gate, word perplexity of 35 or less: {gate}", "PASS" if found["passes"] else "FAIL"]
+    measured = _shown(found["gate"]["perplexity"], 5)
+    lines += ["", f"gate, word perplexity of 35 or less, measured {measured}: {gate}"]
+    lines += ["PASS" if found["passes"] else "FAIL"]
     return "\n".join(lines) + "\n"
 
 

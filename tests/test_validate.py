@@ -7,7 +7,7 @@ import pytest
 from tiny import TEXT, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
-from lm_meter import ConfigError, RunOptions, cli, evaluate, validation, write_checkpoint
+from lm_meter import Checkpoint, ConfigError, RunOptions, cli, evaluate, validation, write_checkpoint
 from lm_meter.defaults import sample_path
 from lm_meter.entry import CLAIMS, TEMPLATE, Claim, read_entry
 from lm_meter.validation import judge, validate
@@ -55,7 +55,8 @@ embedding = {{ value = {sizes["embedding"]}, tolerance = 0 }}
     printed = capsys.readouterr().out
     assert printed.count("PASS") == 7
     assert printed.rstrip().endswith("FAIL")
-    assert "gate, word perplexity of 35 or less: not asked, not the whole test set as is" in printed
+    shown = f"{reference.perplexity:,.5f}"
+    assert f"35 or less, measured {shown}: not asked, not the whole test set as is" in printed
     document = json.loads((folder / "v.json").read_text(encoding="utf-8"))
     assert [row["passes"] for row in document["claims"]] == [True] * 5
     # The largest difference comes first.
@@ -190,6 +191,36 @@ def test_entries_that_make_no_sense(content, message, folder, capsys):
     assert error.startswith(f"lm-meter: error: {path}: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "expected"),
+    [("regions", "continuous_cache", "embedding, lstm.0, "), ("tensors", "lstm.0", "embedding, lstm.0.weight, ")],
+)
+def test_names_are_checked_before_the_run(table, name, expected, folder, monkeypatch):
+    def run(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(validation, "evaluate", run)
+    with pytest.raises(ConfigError) as caught:
+        validate(read_entry(_entry(folder, FILES + f'[claims.{table}]\n"{name}" = 1')))
+    assert f"claims.{table} has '{name}', which is no {table[:-1]} of the model; expected one of " in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_a_continuous_cache_of_the_run_is_a_region(folder):
+    run = '[run]\ncontinuous_cache = "3,0.3,0.1"\n[claims.regions]\ncontinuous_cache = 1\n'
+    ((verdict,), result) = (validate(read_entry(_entry(folder, FILES + run)))[key] for key in ("regions", "result"))
+    assert verdict["measured"] == result["operations_per_token"]["by_region"]["continuous_cache"] > 1
+
+
+@pytest.mark.parametrize("kind", ["lstm", "continuous", "transformer-xl", "mixtral"])
+def test_regions_that_are_known_are_those_of_the_run(kind, folder):
+    if kind != "lstm":
+        write_checkpoint(folder / "model.npz", *transformer_parts(kind))
+    reference = [region["name"] for region in _measured(folder)["regions"]]
+    opened = Checkpoint(folder / "model.npz")
+    assert [region.name for region in opened.architecture.regions(opened)] == reference
 
 
 def test_without_an_entry(tmp_path, capsys):

@@ -43,6 +43,10 @@ class Architecture(ABC):
         """Pack the weights, for a context of ``context``'s, by default of the checkpoint's own."""
 
     @abstractmethod
+    def regions(self, checkpoint: Checkpoint) -> list[Region]:
+        """Regions that a run of the checkpoint is metered in; no weight is read."""
+
+    @abstractmethod
     def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations of one step and one prediction, from the cost laws alone; no weight is read.
 

@@ -63,6 +63,10 @@ class RecurrentArchitecture(Architecture):
         """Pack the weights."""
         return RecurrentRuntime(checkpoint, team)
 
+    def regions(self, checkpoint: Checkpoint) -> list[Region]:
+        """Regions that a run of the checkpoint is metered in; no weight is read."""
+        return plan_recurrent(checkpoint.model_config, checkpoint.formats).regions
+
     def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations of one step and one prediction, from the cost laws alone; no weight is read."""
         pairs = np.array([checkpoint.model_config.ends.continuous.size], np.int64)

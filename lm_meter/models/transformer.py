@@ -78,6 +78,10 @@ class TransformerArchitecture(Architecture):
                 "tokens; choose a smaller --context"
             ) from None
 
+    def regions(self, checkpoint: Checkpoint) -> list[Region]:
+        """Regions that a run of the checkpoint is metered in; no weight is read."""
+        return plan_transformer(checkpoint.model_config, checkpoint.formats).regions
+
     def step_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations of one prediction with a full context, from the cost laws alone; no weight is read."""
         config: TransformerConfig = checkpoint.model_config
