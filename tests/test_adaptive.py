@@ -38,6 +38,14 @@ def test_widths_of_another_number_of_bins(refused):
     assert message == "adaptive.softmax.widths is [12, 3, 1]; expected one for each of 2 bins"
 
 
+@pytest.mark.parametrize(
+    ("end", "expected"), [("embedding", ""), ("softmax", ", tail_bias, charged")], ids=["embedding", "softmax"]
+)
+def test_entries_that_bins_do_not_have(end, expected, refused):
+    message = refused(lambda config: config["adaptive"][end].update(cutofs=[30]))
+    assert message == f"adaptive.{end}.cutofs has no meaning; expected cutoffs, widths, project_first{expected}"
+
+
 def test_a_first_bin_that_would_need_a_projection(refused):
     message = refused(lambda config: config["adaptive"]["softmax"].update(widths=[11, 3]))
     assert message == (

@@ -247,6 +247,14 @@ def test_a_tied_softmax_of_another_width(parts, refused):
     )
 
 
+def test_entries_that_a_model_does_not_have(parts, refused):
+    config, arrays = parts
+    expected = "format, version, architecture, dimensions, tied, adaptive, continuous_cache, bias, formats, tokenizer"
+    assert refused({**config, "output_gate": True}, arrays) == (
+        f"output_gate has no meaning; expected {expected}, origin"
+    )
+
+
 @pytest.mark.parametrize("window", [[2], [2, 65]])
 def test_windows_of_a_qrnn_that_do_not_fit_its_layers(window, refused):
     config, arrays = tiny_parts(architecture="qrnn", hidden=(4, 4), window=(2, 1), output_gate=True)

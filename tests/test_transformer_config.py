@@ -45,6 +45,16 @@ def _refused(kind, *path_and_value):
             ("adaptive", {"soft_max": {}}),
             "adaptive.soft_max has no meaning; expected embedding, softmax, tied_projections",
         ),
+        (
+            ("continous_cache", None),
+            "continous_cache has no meaning; expected format, version, architecture, dimensions, tied, adaptive, "
+            "continuous_cache, bias, formats, tokenizer, origin, positions, norm, attention, feed_forward, embedding",
+        ),
+        (("positions", "first", 1), "positions.first has no meaning; expected kind, pairs, base, rotated"),
+        (
+            ("positions", {"kind": "relative", "perhead": True}),
+            "positions.perhead has no meaning; expected kind, per_head",
+        ),
         (("attention", "scale", True), "attention.scale is True; expected a number above 0, up to 1e+06"),
         (
             ("positions", "kind", "alibi"),

@@ -9,6 +9,11 @@ from ..errors import CheckpointError
 
 # More than any real model has; what is larger is a damaged file, refused before anything is allocated.
 MAX_SIZE = 1 << 24
+# Entries that the configuration of any model may have.
+COMMON = (
+    "format", "version", "architecture", "dimensions", "tied", "adaptive", "continuous_cache", "bias", "formats",
+    "tokenizer", "origin",
+)  # fmt: skip
 
 
 class Fields:

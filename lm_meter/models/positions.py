@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from ..errors import CheckpointError
 from .fields import Fields
 
-POSITIONS = ("none", "learned", "sinusoidal", "rotary", "relative", "transformer_xl")
+# Entries of each kind besides ``kind``.
+_ENTRIES: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "learned": ("count",),
+    "sinusoidal": ("base", "layout", "exponent", "first"),
+    "rotary": ("pairs", "base", "rotated"),
+    "relative": ("per_head",),
+    "transformer_xl": ("shared_biases",),
+}
 PAIRS = ("adjacent", "halves")
 LAYOUTS = ("interleaved", "halves")
 # Of the base, with half = width / 2 and i from 0: Vaswani et al. (2017), and tensor2tensor.
@@ -47,7 +55,8 @@ class Positions:
 
 def parse_positions(fields: Fields, width: int, head_width: int) -> Positions:
     """Check ``positions`` of a model of some width; CheckpointError names the entry."""
-    kind = fields.choice("kind", POSITIONS)
+    kind = fields.choice("kind", tuple(_ENTRIES))
+    fields.check_keys(("kind", *_ENTRIES[kind]))
     if kind == "learned":
         return Positions(kind, count=fields.size("count"))
     if kind == "rotary":

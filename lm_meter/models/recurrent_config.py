@@ -9,7 +9,7 @@ from typing import Any
 from ..checkpoint import Expected
 from ..errors import CheckpointError
 from ..tokenizers import tokenizer_arrays
-from .fields import Fields
+from .fields import COMMON, Fields
 from .vocabulary import Vocabulary, parse_vocabulary
 
 LSTM, GRU, QRNN = "lstm", "gru", "qrnn"
@@ -71,6 +71,7 @@ class RecurrentConfig:
 def parse_recurrent_config(kind: str, config: Mapping[str, Any], path: str) -> RecurrentConfig:
     """Check the ``dimensions``, ``tied`` and ``bias`` entries of a checkpoint's configuration."""
     top = Fields(config, "", path)
+    top.check_keys((*COMMON, "output_gate") if kind == QRNN else COMMON)
     dimensions, bias = top.section("dimensions"), top.section("bias")
     hidden = dimensions.sizes("hidden", _MAX_LAYERS)
     projection = None if dimensions.get("projection") is None else dimensions.size("projection")

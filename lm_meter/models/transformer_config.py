@@ -11,7 +11,7 @@ from ..errors import CheckpointError
 from ..kernels.activation import FUNCTIONS
 from ..tokenizers import tokenizer_arrays
 from .attention_pattern import AttentionPattern, parse_patterns
-from .fields import Fields
+from .fields import COMMON, Fields
 from .mixture import Mixture, parse_mixture
 from .positions import Positions, parse_positions
 from .projections import parse_groups, projection_sizes
@@ -79,6 +79,7 @@ class TransformerConfig:
 def parse_transformer_config(config: Mapping[str, Any], path: str) -> TransformerConfig:
     """Check the configuration of a transformer; CheckpointError names the entry."""
     top = Fields(config, "", path)
+    top.check_keys((*COMMON, "positions", "norm", "attention", "feed_forward", "embedding"))
     sizes, norm, feed, attention = (top.section(key) for key in ("dimensions", "norm", "feed_forward", "attention"))
     embedding, bias = top.section("embedding"), top.section("bias")
     # What may be left out: misspelt, it would be left out in silence.

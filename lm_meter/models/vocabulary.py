@@ -15,6 +15,7 @@ from .fields import Fields
 ALL, NEEDED = "all", "needed"
 # More bins than any real model has.
 _MAX_BINS = 16
+_BIN_ENTRIES = ("cutoffs", "widths", "project_first")  # of either end
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,17 @@ def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: s
         return result
     adaptive = top.section("adaptive")
     adaptive.check_keys(("embedding", "softmax", "tied_projections"))
-    softmax = adaptive.section("softmax") if adaptive.has("softmax") else None
+    embedding, softmax = (adaptive.section(end) if adaptive.has(end) else None for end in ("embedding", "softmax"))
+    if embedding:
+        embedding.check_keys(_BIN_ENTRIES)
+    if softmax:
+        softmax.check_keys((*_BIN_ENTRIES, "tail_bias", "charged"))
     result = Vocabulary(
         size,
         *widths,
         tied,
         bias.flag("softmax"),
-        _bins(adaptive.section("embedding"), size, widths[0]) if adaptive.has("embedding") else None,
+        _bins(embedding, size, widths[0]) if embedding else None,
         _bins(softmax, size, widths[1]) if softmax else None,
         tied_projections=adaptive.flag("tied_projections"),
         tail_bias=softmax.flag("tail_bias") if softmax else False,
