@@ -13,13 +13,14 @@ from .result import TASK, Result, price_result
 
 SCHEMA = "lm-meter/ranking/1"
 _BY = ("storage", "operations", "score")
+_DISTINCTIONS = (("storage", "highly_storage_efficient"), ("operations", "highly_compute_efficient"))
 
 
 def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, Any]:
     """Rank named results, the lowest score first.
 
-    Equal figures share a rank. The best tenth by storage and by operations, rounded up, are distinguished, as the
-    challenge did with its top 10 %.
+    Equal figures share a rank. Of those that do not fail the gate, the best tenth by storage and by operations,
+    rounded up, are distinguished, as the challenge did with its top 10 %.
 
     Raises
     ------
@@ -49,10 +50,12 @@ def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, A
         figures = sorted(row[key] for row in rows)
         for row in rows:
             row[f"{key}_rank"] = 1 + figures.index(row[key])
-    distinguished = math.ceil(len(rows) / 10)
-    for row in rows:
-        row["highly_storage_efficient"] = row["storage_rank"] <= distinguished
-        row["highly_compute_efficient"] = row["operations_rank"] <= distinguished
+    fails = [row["meets_gate"] is False for row in rows]
+    distinguished = math.ceil(fails.count(False) / 10)
+    for key, distinction in _DISTINCTIONS:
+        best = sorted(row[key] for row, failed in zip(rows, fails, strict=True) if not failed)[:distinguished]
+        for row, failed in zip(rows, fails, strict=True):
+            row[distinction] = not failed and row[key] in best
     rows.sort(key=lambda row: (row["score"], row["name"]))
     return {"schema": SCHEMA, "profile": profile.name, "distinguished": distinguished, "results": rows}
 
@@ -67,12 +70,13 @@ def ranking_table(found: dict[str, Any]) -> str:
         name = f"{row['name']} (partial)" if row["partial"] else row["name"]
         rows.append([name, perplexity, gates[row["meets_gate"]], *figures])
     lines = [f"{found['profile']}: lower is better", *columns(rows), ""]
-    for key, words in (
-        ("highly_storage_efficient", "highly storage-efficient"),
-        ("highly_compute_efficient", "highly compute-efficient"),
-    ):
-        names = ", ".join(row["name"] for row in found["results"] if row[key])
-        lines.append(f"{words} (the best tenth, here {found['distinguished']}): {names}")
+    for _, distinction in _DISTINCTIONS:
+        names = ", ".join(row["name"] for row in found["results"] if row[distinction])
+        words = distinction.replace("_", " ", 1).replace("_", "-")
+        lines.append(f"{words} (the best tenth, here {found['distinguished']}): {names or '-'}")
+    failed = [row["name"] for row in found["results"] if row["meets_gate"] is False]
+    if failed:
+        lines.append(f"not among these, as they do not meet the gate: {', '.join(failed)}")
     texts = sorted({f"{row['text']} ({row['word_tokens']:,} word tokens)" for row in found["results"]})
     if len(texts) > 1:
         lines.append(f"the results are of different texts: {', '.join(texts)}")

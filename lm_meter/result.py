@@ -30,6 +30,7 @@ from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of
 from .strict_json import parse_json
 
 SCHEMA = "lm-meter/result/1"
+VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
 TASK = "wikitext-103"
 
 
@@ -180,7 +181,7 @@ def _score_section(
 
 
 def load_result(path: str | Path) -> Result:
-    """Read a result document and check that it is one."""
+    """Read a result document, or the one in a document of ``lm-meter validate``, and check that it is one."""
     path = Path(path)
     try:
         document = parse_json(path.read_bytes())
@@ -188,7 +189,9 @@ def load_result(path: str | Path) -> Result:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a result written by --output") from None
     except ValueError as error:
         raise ConfigError(f"{path}: is not JSON ({error}); expected a result written by --output") from None
-    found = document.get("schema") if isinstance(document, dict) else None
+    if _schema(document) == VALIDATION_SCHEMA:
+        document = document.get("result")
+    found = _schema(document)
     if found != SCHEMA:
         raise ConfigError(f"{path}: schema is {found!r}; expected {SCHEMA!r}, written by lm-meter eval --output")
     check_document(document, path)
@@ -199,3 +202,7 @@ def load_result(path: str | Path) -> Result:
             f"{path}: contradicts itself ({type(error).__name__}: {error}); write it again with eval --output"
         ) from None
     return Result(document)
+
+
+def _schema(document: Any) -> Any:
+    return document.get("schema") if isinstance(document, dict) else None

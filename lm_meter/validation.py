@@ -13,11 +13,9 @@ from .errors import ConfigError
 from .evaluation import as_run, evaluate
 from .progress import Progress
 from .report import columns, number
-from .result import Result
+from .result import VALIDATION_SCHEMA, Result
 from .storage import tensors_of
 from .text import read_text
-
-SCHEMA = "lm-meter/validation/1"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) ->
     found = verdicts(entry, result)
     gate = {"perplexity": result.perplexity, "meets": result["score"]["meets_gate"]}
     return {
-        "schema": SCHEMA,
+        "schema": VALIDATION_SCHEMA,
         "entry": str(entry.path),
         "passes": all(verdict.passes for part in found.values() for verdict in part) and gate["meets"] is not False,
         **{name: [asdict(verdict) for verdict in part] for name, part in found.items()},

@@ -5,7 +5,9 @@ import json
 import pytest
 from tiny import TEXT, tiny_checkpoint
 
-from lm_meter import ConfigError, cli, evaluate
+from lm_meter import ConfigError, cli, evaluate, load_result
+from lm_meter.corpora import WIKITEXT_103
+from lm_meter.documents import save_document
 from lm_meter.profiles import PROFILES
 from lm_meter.ranking import rank, ranking_table
 from lm_meter.result import price_result
@@ -80,6 +82,44 @@ def test_a_result_of_an_interrupted_run_is_marked(results):
     found = rank([(name, result), ("cut", partial)], JUNE)
     assert [(row["name"], row["partial"]) for row in found["results"]] == [("cut", True), ("small", False)]
     assert "  cut (partial)  " in ranking_table(found)
+
+
+def test_what_fails_the_gate_is_ranked_and_not_distinguished(results):
+    """Only the whole test set asks it, which a test does not run over: as if it had been this text."""
+
+    def judged(meets, result):
+        text = {**result["text"], "sha256": WIKITEXT_103.splits["test"].sha256, "whole": True}
+        text |= {"first_token": "score", "replaced_by_unk": 0}
+        perplexity = {**result["perplexity"], "word": 35.0 if meets else 35.1}
+        return type(result)({**result.document, "text": text, "perplexity": perplexity})
+
+    (small, middle, large, _), gates = results, (False, True, True)
+    entered = [
+        (name, judged(meets, result)) for meets, (name, result) in zip(gates, (small, middle, large), strict=True)
+    ]
+    found = rank(entered, JUNE)
+    rows = {row["name"]: row for row in found["results"]}
+    assert [row["meets_gate"] for row in rows.values()] == [False, True, True]
+    assert [row["storage_rank"] for row in rows.values()] == [1, 2, 3]
+    for distinction in ("highly_storage_efficient", "highly_compute_efficient"):
+        assert [name for name, row in rows.items() if row[distinction]] == ["middle"]
+    table = ranking_table(found)
+    assert "highly storage-efficient (the best tenth, here 1): middle\n" in table
+    assert table.endswith("\nnot among these, as they do not meet the gate: small\n")
+    none = ranking_table(rank(entered[:1], JUNE))
+    assert "highly compute-efficient (the best tenth, here 0): -\n" in none
+
+
+def test_a_validation_is_ranked_by_the_result_in_it(results, tmp_path, capsys):
+    (_, result), path = results[0], tmp_path / "v.json"
+    save_document({"schema": "lm-meter/validation/1", "passes": True, "result": result.document}, path)
+    assert load_result(path).document == result.document
+    assert cli.main(["rank", str(path), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["results"]
+    assert row["score"] == result["score"]["total"]
+    save_document({"schema": "lm-meter/validation/1", "result": {"schema": "lm-meter/bench/1"}}, path)
+    with pytest.raises(ConfigError, match="schema is 'lm-meter/bench/1'; expected 'lm-meter/result/1'"):
+        load_result(path)
 
 
 def test_a_view_without_a_score(results):
