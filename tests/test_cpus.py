@@ -40,7 +40,7 @@ def _as_if(features, cache, *command):
     stated = {} if features is None else {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     environment = {**os.environ, **stated, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS)}
     done = subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=200
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=600
     )
     return json.loads(done.stdout)
 
