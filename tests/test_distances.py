@@ -101,7 +101,9 @@ def test_count_gives_them_beside_the_step(opened):
     counted = count_operations(opened, profile_named("flops"))
     regions, law = opened.architecture.once_tally(opened)
     assert counted["operations_once"]["total"] == law.sum()
-    assert counted["operations_once"]["by_region"]["distances"] == 9 * (12 + 24)
+    assert counted["operations_once"]["by_region"]["distances"] == 9 * (
+        12 + 24 + 24
+    )  # products, functions, conversions
     assert not _once(opened.architecture.step_tally(opened)[1], regions)
     table = count_table(counted)
     assert f"once, when a run begins, and not in the above: {law.sum():,} operations" in table
