@@ -15,14 +15,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .formats import FLOAT32, NAMES
+from .formats import FLOAT32, NAMES, is_integer
 from .jit import inlined, native_address
 from .lanes import LANES
 from .matrix import DENSE, EXACT, INTEGER_BITS, WRAP
 from .sparse import NARROW, SEGMENTS, TO_DATA, WIDE, read_word
 from .sparse_tile import SparseKind, SparseTile, make_sparse_tile
 from .tile import make_tile
-from .tile_shape import NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind
+from .tile_shape import INTEGER_VECTOR_BLOCKS, NO_ADDRESS, TILE_BLOCKS, TILE_TOKENS, VECTOR_BLOCKS, Tile, TileKind
 
 _I64 = ir.IntType(64)
 
@@ -61,8 +61,8 @@ def loop_of(matrix: Any) -> Loop:
 
 @inlined
 def ahead(block_bytes):
-    """How far ahead of its weights a tile for one vector asks for others, in bytes."""
-    tile = VECTOR_BLOCKS * block_bytes
+    """How far ahead of its weights a tile of integer weights for one vector asks for others, in bytes."""
+    tile = INTEGER_VECTOR_BLOCKS * block_bytes
     if tile > _FAR:
         return _NEAR
     return (_AHEAD + tile - 1) // tile * tile
@@ -150,7 +150,8 @@ def _make_multiply(loop: Loop) -> Any:
     def tile_of(blocks: int, tokens: int) -> Any:
         return make_tile(TileKind(blocks, tokens, loop.code, loop.integer_inputs, loop.overflow))
 
-    vector, vector_4, vector_2, vector_1 = (tile_of(blocks, 1) for blocks in (VECTOR_BLOCKS, 4, 2, 1))
+    most = INTEGER_VECTOR_BLOCKS if is_integer(loop.code) else VECTOR_BLOCKS
+    vector, vector_4, vector_2, vector_1 = (tile_of(blocks, 1) for blocks in (most, 4, 2, 1))
     tile, narrow_tile = tile_of(TILE_BLOCKS, TILE_TOKENS), tile_of(1, TILE_TOKENS)
 
     def multiply(work, blocks, tokens):
@@ -160,9 +161,9 @@ def _make_multiply(loop: Loop) -> Any:
             while block < blocks:
                 left = blocks - block
                 at = _moved(start, block, 0, start.ahead, 0)
-                if left >= VECTOR_BLOCKS:
+                if left >= most:
                     overflows += vector(at, 1)
-                    block += VECTOR_BLOCKS
+                    block += most
                 elif left >= 4:
                     overflows += vector_4(at, 1)
                     block += 4

@@ -15,7 +15,8 @@ with scales are summed so group by group of columns, and the sums put together i
 then multiplied by the inputs' own scale if these are 8-bit.
 
 Enough accumulators hide the latency of fma and reuse each loaded weight: where registers hold 16 lanes (AVX-512),
-24 for 3 row blocks and 8 tokens, and 8 row blocks at once for a single vector; elsewhere what fits, see TILE_BLOCKS.
+24 for 3 row blocks and 8 tokens, and up to 8 row blocks at once for a single vector; elsewhere what fits: see
+``tile_shape.py``.
 """
 
 from __future__ import annotations
