@@ -35,11 +35,15 @@ def bits():
 
 
 def main(wide):
-    """Print the shape of the tiles and the bits; ``wide`` says whether to take the CPU for one with AVX-512."""
-    from lm_meter.kernels import isa
+    """Print the shape of the tiles and the bits; ``wide`` says whether to take the CPU for one with AVX-512.
+
+    Only the tiles are another CPU's: ``decode``, which picks instructions, is imported before and keeps this one's.
+    """
+    from lm_meter.kernels import decode, isa
 
     has_feature = isa.has_feature
     if wide != "native":
+        assert decode.has_feature is has_feature
         isa.has_feature = lambda name: wide == "wide" if name == "avx512f" else has_feature(name)
     from lm_meter.kernels import tile_shape
 
