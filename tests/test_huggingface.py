@@ -68,6 +68,7 @@ def test_a_folder_is_taken_as_it_is(folder, tmp_path):
         ({"num_attention_heads": 0}, "/config.json: num_attention_heads is 0; expected a whole number from 1 to"),
         ({"rope_theta": "x"}, "/config.json: rope_theta is 'x'; expected a number"),
         ({"rope_theta": 10**400}, "/config.json: rope_theta is 1000000"),
+        ({"rope_parameters": {"rope_theta": None}}, "/config.json: rope_theta of rope_parameters is None; expected a"),
         ({"rope_parameters": [1]}, "/config.json: rope_parameters is [1]; expected a JSON object"),
         ({"hidden_act": []}, "/config.json: the activation is []; expected one of gelu_new"),
         ({"hidden_size": None}, "/config.json: has no hidden_size"),
@@ -104,11 +105,55 @@ def test_a_tensor_that_no_such_model_has(folder, tmp_path):
 
 
 def test_tensors_that_no_model_needs(folder, tmp_path):
-    unneeded = ("model.layers.0.self_attn.rotary_emb.inv_freq", "lm_head.weight")  # the latter is tied
-    tensors = {**_tensors(), **{name: np.ones(4, np.float32) for name in unneeded}}
+    tensors = {**_tensors(), "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]  # tied
     (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
     convert(folder, tmp_path / "m.npz")
     assert Checkpoint(tmp_path / "m.npz").model_config.ends.tied
+
+
+@pytest.mark.parametrize("change", [lambda head: head + np.float16(1), lambda head: head.astype(np.float32)])
+def test_a_softmax_that_is_said_to_be_tied_and_is_not(change, folder, tmp_path):
+    """Some versions of the library would take the one, some the other."""
+    tensors = _tensors()
+    tensors["lm_head.weight"] = change(tensors["model.embed_tokens.weight"])
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
+    with pytest.raises(CheckpointError) as caught:
+        convert(folder, tmp_path / "m.npz")
+    assert str(caught.value) == (
+        f"{folder}: is tied by its configuration, but lm_head.weight is not its embedding; expected "
+        "tie_word_embeddings to be false, or no such tensor"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "base"),
+    [
+        ({}, 10000),
+        ({"rope_theta": 7}, 7),
+        ({"rope_theta": 7, "rope_scaling": None, "rope_parameters": {}}, 7),
+        ({"rope_theta": 7, "rope_parameters": {"rope_theta": 8, "rope_type": "default"}}, 8),
+        ({"rope_parameters": {"rope_theta": 8}, "rope_scaling": {"rope_theta": 9, "type": "default"}}, 9),
+    ],
+)
+def test_the_base_of_rotary_positions_is_the_librarys(entries, base, folder, tmp_path):
+    (folder / "config.json").write_text(json.dumps({**LLAMA, **entries}), encoding="utf-8")
+    convert(folder, tmp_path / "m.npz")
+    assert Checkpoint(tmp_path / "m.npz").model_config.positions.base == base
+
+
+def test_what_a_mixtral_has_where_its_configuration_says_nothing(folder, tmp_path):
+    tensors, inside = _tensors(), "model.layers.0.block_sparse_moe."
+    gate, up, down = (tensors.pop(f"model.layers.0.mlp.{part}_proj.weight") for part in ("gate", "up", "down"))
+    for expert in range(2):
+        tensors |= {f"{inside}experts.{expert}.{n}.weight": m for n, m in (("w1", gate), ("w2", down), ("w3", up))}
+    tensors[f"{inside}gate.weight"] = np.ones((2, 8), np.float16)
+    (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
+    entries = {**LLAMA, "model_type": "mixtral", "num_local_experts": 2}
+    (folder / "config.json").write_text(json.dumps(entries), encoding="utf-8")
+    convert(folder, tmp_path / "m.npz")
+    config = Checkpoint(tmp_path / "m.npz").config
+    assert (config["positions"]["base"], config["norm"]["epsilon"]) == (1e6, 1e-5)
 
 
 @pytest.mark.parametrize("entries", [{"rope_scaling": {"rope_type": "default"}}, {"rope_parameters": {"factor": 1}}])
@@ -156,7 +201,8 @@ def test_a_gpt2_whose_softmax_has_weights_of_its_own(gpt2_folder, tmp_path):
 
 @pytest.mark.parametrize("entries", [{}, {"tie_word_embeddings": True}])
 def test_a_gpt2_is_tied_unless_it_says_otherwise(entries, gpt2_folder, tmp_path):
-    convert(gpt2_folder(entries, {"lm_head.weight": np.ones((128, 8), np.float32)}), tmp_path / "m.npz")
+    head = _gpt2_tensors(np.random.default_rng(4))["wte.weight"]
+    convert(gpt2_folder(entries, {"lm_head.weight": head}), tmp_path / "m.npz")
     opened = Checkpoint(tmp_path / "m.npz")
     assert opened.model_config.ends.tied
     assert "softmax.weight" not in opened.formats

@@ -23,6 +23,11 @@ _ACTIVATIONS = {
     "relu": "relu",
     "silu": "silu",
 }
+# What the library takes where a configuration says nothing.
+_DEFAULTS = {
+    "llama": {"rope_theta": 10000.0, "rms_norm_eps": 1e-6},
+    "mixtral": {"rope_theta": 1000000.0, "rms_norm_eps": 1e-5},
+}
 
 
 def is_huggingface(path: Path) -> bool:
@@ -81,12 +86,22 @@ class _Source:
         self.arrays[ours] = np.ascontiguousarray(array if change is None else change(array))
 
     def all_taken(self, tied: bool) -> None:
-        """Refuse tensors that nobody took: they belong to another model. A tied softmax is the embedding."""
+        """Refuse tensors that nobody took: they belong to another model. A tied softmax is the embedding again."""
         for name in self._left:
-            if not name.endswith(_UNNEEDED) and not (tied and name == "lm_head.weight"):
+            if tied and name == "lm_head.weight":
+                self._check_tied(self._tensors[name])
+            elif not name.endswith(_UNNEEDED):
                 raise CheckpointError(
                     f"{self.path}: has a tensor {name!r:.80}, which no model of its configuration has"
                 )
+
+    def _check_tied(self, softmax: Mapping[str, Any]) -> None:
+        declared = FLOATS.get(softmax["dtype"], ("",))[0]
+        if declared != self.formats["embedding"] or bytes(softmax["data"]) != self.arrays["embedding"].tobytes():
+            raise CheckpointError(
+                f"{self.path}: is tied by its configuration, but lm_head.weight is not its embedding; expected "
+                "tie_word_embeddings to be false, or no such tensor"
+            )
 
 
 def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
@@ -200,14 +215,21 @@ def _mixture(source: _Source, experts: int) -> dict[str, Any]:
 
 
 def _rotary_base(source: _Source) -> float:
-    """Of the angles by which positions are turned; CheckpointError where they are scaled as well."""
-    for key in ("rope_scaling", "rope_parameters"):
+    """Of the angles by which positions are turned; CheckpointError where they are scaled as well.
+
+    As in the library, what stands in ``rope_parameters`` goes before what stands beside it, and ``rope_scaling``, their
+    older name, before both.
+    """
+    base = source.number("rope_theta", _DEFAULTS[source.get("model_type")]["rope_theta"])
+    for key in ("rope_parameters", "rope_scaling"):
         found = source.get(key, {})
         if not isinstance(found, dict):
             raise CheckpointError(f"{source.path}/config.json: {key} is {found!r:.40}; expected a JSON object")
         if found.get("rope_type", found.get("type", "default")) != "default" or found.get("factor", 1) != 1:
             raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
-    return source.number("rope_theta", found.get("rope_theta", 10000.0))
+        if "rope_theta" in found:
+            base = real(found["rope_theta"], f"{source.path}/config.json: rope_theta of {key}")
+    return base
 
 
 def _read_llama(source: _Source) -> dict[str, Any]:
@@ -252,7 +274,7 @@ def _read_llama(source: _Source) -> dict[str, Any]:
         "positions": {
             "kind": "rotary", "pairs": "halves", "base": _rotary_base(source), "rotated": head,
         },
-        "norm": llama_norm(source.number("rms_norm_eps", 1e-6)),
+        "norm": llama_norm(source.number("rms_norm_eps", _DEFAULTS[source.get("model_type")]["rms_norm_eps"])),
         "feed_forward": {
             "activation": _activation(source, source.get("hidden_act", "silu")), "gated": True,
             **_mixture(source, experts),
