@@ -19,7 +19,7 @@ _DISTINCTIONS = (("storage", "highly_storage_efficient"), ("operations", "highly
 def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, Any]:
     """Rank named results, the lowest score first.
 
-    Equal figures share a rank. Of those that do not fail the gate, the best tenth by storage and by operations,
+    Equal figures share a rank. Of those that are complete and do not fail the gate, the best tenth by storage and by operations,
     rounded up, are distinguished, as the challenge did with its top 10 %.
 
     Raises
@@ -50,7 +50,7 @@ def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, A
         figures = sorted(row[key] for row in rows)
         for row in rows:
             row[f"{key}_rank"] = 1 + figures.index(row[key])
-    fails = [row["meets_gate"] is False for row in rows]
+    fails = [row["meets_gate"] is False or row["partial"] for row in rows]
     distinguished = math.ceil(fails.count(False) / 10)
     for key, distinction in _DISTINCTIONS:
         best = sorted(row[key] for row, failed in zip(rows, fails, strict=True) if not failed)[:distinguished]
@@ -74,9 +74,9 @@ def ranking_table(found: dict[str, Any]) -> str:
         names = ", ".join(row["name"] for row in found["results"] if row[distinction])
         words = distinction.replace("_", " ", 1).replace("_", "-")
         lines.append(f"{words} (the best tenth, here {found['distinguished']}): {names or '-'}")
-    failed = [row["name"] for row in found["results"] if row["meets_gate"] is False]
+    failed = [row["name"] for row in found["results"] if row["meets_gate"] is False or row["partial"]]
     if failed:
-        lines.append(f"not among these, as they do not meet the gate: {', '.join(failed)}")
+        lines.append(f"not among these, as they do not meet the gate or are partial: {', '.join(failed)}")
     texts = sorted({f"{row['text']} ({row['word_tokens']:,} word tokens)" for row in found["results"]})
     if len(texts) > 1:
         lines.append(f"the results are of different texts: {', '.join(texts)}")

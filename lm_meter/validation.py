@@ -51,13 +51,15 @@ def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) ->
     Raises
     ------
     CheckpointError, TextError, ConfigError, MeterError
+    KeyboardInterrupt
+        Where Ctrl-C came before the last prediction.
     """
     checkpoint = Checkpoint(entry.checkpoint)
     _check_names(entry, as_run(checkpoint, entry.options))
     text = corpus(*entry.corpus) if entry.corpus else read_text(entry.text or "")
     result = evaluate(checkpoint, text=text, profile=entry.profile, options=entry.options, progress=progress)
     if result["partial"]:
-        raise ConfigError(f"{entry.path}: the run was interrupted; nothing is validated")
+        raise KeyboardInterrupt
     found = verdicts(entry, result)
     gate = {"perplexity": result.perplexity, "meets": result["score"]["meets_gate"]}
     return {

@@ -156,7 +156,14 @@ def test_what_a_mixtral_has_where_its_configuration_says_nothing(folder, tmp_pat
     assert (config["positions"]["base"], config["norm"]["epsilon"]) == (1e6, 1e-5)
 
 
-@pytest.mark.parametrize("entries", [{"rope_scaling": {"rope_type": "default"}}, {"rope_parameters": {"factor": 1}}])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"rope_scaling": {"rope_type": "default"}},
+        {"rope_parameters": {"factor": 1}},
+        {"rope_parameters": {"rope_type": "linear", "factor": 1.0}, "hidden_act": "swish"},
+    ],
+)
 def test_positions_that_are_said_not_to_be_scaled(entries, folder, tmp_path):
     (folder / "config.json").write_text(json.dumps({**LLAMA, "head_dim": None, **entries}), encoding="utf-8")
     convert(folder, tmp_path / "m.npz")

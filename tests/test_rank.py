@@ -105,9 +105,16 @@ def test_what_fails_the_gate_is_ranked_and_not_distinguished(results):
         assert [name for name, row in rows.items() if row[distinction]] == ["middle"]
     table = ranking_table(found)
     assert "highly storage-efficient (the best tenth, here 1): middle\n" in table
-    assert table.endswith("\nnot among these, as they do not meet the gate: small\n")
+    assert table.endswith("\nnot among these, as they do not meet the gate or are partial: small\n")
     none = ranking_table(rank(entered[:1], JUNE))
     assert "highly compute-efficient (the best tenth, here 0): -\n" in none
+
+
+def test_what_was_interrupted_is_ranked_and_not_distinguished(results):
+    cut = [(name, type(result)({**result.document, "partial": name == "small"})) for name, result in results[:2]]
+    rows = {row["name"]: row for row in rank(cut, JUNE)["results"]}
+    assert [rows[name]["storage_rank"] for name in ("small", "middle")] == [1, 2]
+    assert [rows[name]["highly_storage_efficient"] for name in ("small", "middle")] == [False, True]
 
 
 def test_a_validation_is_ranked_by_the_result_in_it(results, tmp_path, capsys):

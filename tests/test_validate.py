@@ -238,5 +238,5 @@ def test_an_interrupted_run_validates_nothing(folder, monkeypatch):
             return key == "partial"
 
     monkeypatch.setattr(validation, "evaluate", lambda *_, **__: Interrupted())
-    with pytest.raises(ConfigError, match="the run was interrupted; nothing is validated"):
+    with pytest.raises(KeyboardInterrupt):
         validate(read_entry(_entry(folder, FILES + "[claims]\nscore = 1")))

@@ -42,7 +42,7 @@ _IDLE = (
     "llama.rope.scaling.finetuned",
 )
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "llama.rope.scaling.type": ("none",),
+    "llama.rope.scaling.type": ("none", "linear"),
     "llama.rope.scaling.factor": (0.0, 1.0),
     "llama.rope.scaling.attn_factor": (0.0, 1.0),
     "llama.rope.scale_linear": (0.0, 1.0),

@@ -22,7 +22,9 @@ _ACTIVATIONS = {
     "gelu": "gelu",
     "relu": "relu",
     "silu": "silu",
+    "swish": "silu",
 }
+_UNSCALED = ("default", "linear")  # with a factor of 1
 # What the library takes where a configuration says nothing.
 _DEFAULTS = {
     "llama": {"rope_theta": 10000.0, "rms_norm_eps": 1e-6},
@@ -225,7 +227,7 @@ def _rotary_base(source: _Source) -> float:
         found = source.get(key, {})
         if not isinstance(found, dict):
             raise CheckpointError(f"{source.path}/config.json: {key} is {found!r:.40}; expected a JSON object")
-        if found.get("rope_type", found.get("type", "default")) != "default" or found.get("factor", 1) != 1:
+        if found.get("rope_type", found.get("type", "default")) not in _UNSCALED or found.get("factor", 1) != 1:
             raise CheckpointError(f"{source.path}/config.json: scales its rotary positions, which is not known here")
         if "rope_theta" in found:
             base = real(found["rope_theta"], f"{source.path}/config.json: rope_theta of {key}")
