@@ -19,8 +19,8 @@ _DISTINCTIONS = (("storage", "highly_storage_efficient"), ("operations", "highly
 def rank(results: Sequence[tuple[str, Result]], profile: Profile) -> dict[str, Any]:
     """Rank named results, the lowest score first.
 
-    Equal figures share a rank. Of those that are complete and do not fail the gate, the best tenth by storage and by operations,
-    rounded up, are distinguished, as the challenge did with its top 10 %.
+    Equal figures share a rank. Of those that are complete and do not fail the gate, the best tenth by storage and by
+    operations, rounded up, are distinguished, as the challenge did with its top 10 %.
 
     Raises
     ------
