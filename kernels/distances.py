@@ -20,7 +20,8 @@ from .network import ALWAYS, PRODUCT, SINUSOID, Chunk, buffer_of, step_at
 from .product import product_cost
 from .product_step import multiply_step
 from .sinusoid import sinusoid_cost, sinusoid_step
-from .tile_shape import TILE_TOKENS
+
+TOGETHER = 64  # distances whose vectors are made together
 
 
 @inlined
@@ -44,7 +45,7 @@ def make_distances(network, memory, team, distances, tally):
     network : Network
         The vectors of ``network.relative`` are written.
     memory : Memory
-        Overwritten; buffers have TILE_TOKENS rows more than distances that enter together.
+        Overwritten; buffers have TILE_TOKENS rows more than the TOGETHER distances that enter together.
     team : Team
         The only argument, with ``tally``, in which the threads differ.
     distances : (n,) int64
@@ -53,9 +54,8 @@ def make_distances(network, memory, team, distances, tally):
         This thread's tally, modified in place.
     """
     start_clock(team.clock)
-    together = network.buffers[0, 3] - TILE_TOKENS
-    for first in range(0, distances.size, together):
-        chunk = Chunk(distances[first : min(first + together, distances.size)], 0, first, 0)
+    for first in range(0, distances.size, TOGETHER):
+        chunk = Chunk(distances[first : min(first + TOGETHER, distances.size)], 0, first, 0)
         for number in range(network.once.shape[0]):
             step = step_at(network.once, number)
             if step.kind == SINUSOID:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .charge import ADD, BITWISE, COMPARE, CONVERT, DIVIDE, MULTIPLY, UNARY, charge
 from .formats import FIELD_BIAS, UNIT_COLUMNS
-from .jit import kernel
+from .jit import entry, kernel
 from .lanes import LANES, broadcast, fma, load, store
 from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS
 from .rounding import ROUNDER, larger_magnitude, largest_magnitude, round_to_half, store_rounded
@@ -199,6 +199,26 @@ def prepare_cost(meter, matrix, tokens):
         charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, (k - groups) * tokens)
         if matrix.input_bits == INTEGER_BITS:
             charge(meter, CONVERT, FLOAT_BITS, FLOAT_BITS, groups * tokens)
+
+
+@entry
+def prepared_size(matrix):
+    """Numbers that ``prepare`` leaves behind for a vector, and their bits at declared widths: (int, int)."""
+    if not must_prepare(matrix):
+        return 0, 0
+    k, groups = inputs_of(matrix), input_groups(matrix)
+    numbers, bits = 0, 0
+    if matrix.input_bits != FLOAT_BITS or is_spread(matrix):
+        numbers += k
+        bits += k * matrix.input_bits
+    others = 0  # the step, sums of groups, and what sums over nested integers begin with
+    if matrix.input_bits == INTEGER_BITS:
+        others += 1
+    if matrix.has_offsets:
+        others += groups
+    if is_nested(matrix):
+        others += groups
+    return numbers + others, bits + others * FLOAT_BITS
 
 
 @kernel

@@ -11,8 +11,12 @@ import numpy as np
 from ..checkpoint import Checkpoint, Expected
 from ..context import Context
 from ..kernels.charge import new_tally
+from ..kernels.network import Network
 from ..regions import Region
 from ..threads import ThreadTeam
+from .chunk_kinds import full_chunk_kinds
+from .moments import Moment, moments
+from .plan import Plan
 from .runtime import Runtime
 
 
@@ -57,6 +61,16 @@ class Architecture(ABC):
     def once_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations that are done once, when a run begins; none, unless an architecture says otherwise."""
         return [], new_tally(0)
+
+    @abstractmethod
+    def described(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[Plan, Network]:
+        """The plan and its network as cost laws and sizes want them: no weight is read."""
+
+    def full_moments(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], list[Moment]]:
+        """What is alive at each moment where the context is full, and a continuous cache too; no weight is read."""
+        plan, network = self.described(checkpoint, context)
+        chunks = full_chunk_kinds(network, context, checkpoint.model_config.ends.continuous.size)
+        return plan.regions, list(moments(plan, network, chunks))
 
     def assumed(self, config: Any, context: Context | None) -> list[str]:
         """What ``step_tally`` assumes of a text, in words."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..arena import pack_weights
 from ..checkpoint import Checkpoint
+from ..context import Context
 from ..kernels import token_loop as loop
 from ..kernels.attention import FRONT, Cache
 from ..kernels.barrier import Team
@@ -21,6 +22,8 @@ from ..kernels.network import Memory, Network
 from ..kernels.readout import Predictions
 from ..tables import lookup_table
 from ..threads import ThreadTeam
+from .chunk_kinds import chunk_kinds
+from .moments import Moment, moments
 from .plan import Plan
 from .readout_memory import continuous_memory, readout_buffers, readout_rows
 from .runtime import Runtime, most_groups, narrow_inputs, padded, widest_inputs, zeros
@@ -46,6 +49,7 @@ class NetworkRuntime(Runtime):
         Bytes of weights that one step, and one readout of a block, walk through.
     """
 
+    context: Context | None = None  # None: a state
     _network: Network
     _memory: Memory
     _loop: Callable[..., None]
@@ -102,6 +106,11 @@ class NetworkRuntime(Runtime):
     def weight_bytes(self, block: int) -> float:
         """Bytes of weights read for a token where ``block`` of them are read out together."""
         return self.step_bytes + self.readout_bytes / block
+
+    def moments(self, inputs: np.ndarray, targets: np.ndarray) -> Iterator[Moment]:
+        """What is alive at each moment of a run over these tokens."""
+        chunks = chunk_kinds(self._network, self.context, self.config.ends.continuous.size, inputs, targets)
+        return moments(self._plan, self._network, chunks)
 
     def reset(self) -> None:
         """Back to the state before any token."""

@@ -58,6 +58,7 @@ class Plan:
     matrices: list[MatrixSource] = field(default_factory=list)  # the readout's behind the others
     norms: list[tuple[str, str | None]] = field(default_factory=list)  # names of weights and biases
     widths: list[int] = field(default_factory=list)  # of the buffers
+    numbers: list[int] = field(default_factory=list)  # of a row that are no padding between its parts
     own: list[int] = field(default_factory=list)  # when each thread has a row of its own
     items: list[bool] = field(default_factory=list)  # whether they have a row for each token in an expert
     experts: Experts = NO_EXPERTS
@@ -80,9 +81,14 @@ class Planner:
     def __init__(self, formats: Mapping[str, WeightFormat]) -> None:
         self.formats, self.plan = formats, Plan()
 
-    def buffer(self, width: int, own: int = SHARED, items: bool = False) -> int:
-        """Number of a new buffer; ``own``: when each thread has a row of its own; ``items``: rows of experts."""
+    def buffer(self, width: int, own: int = SHARED, items: bool = False, numbers: int | None = None) -> int:
+        """Number of a new buffer.
+
+        ``own``: when each thread has a row of its own; ``items``: rows of experts; ``numbers``: of a row that are no
+        padding, by default all.
+        """
         self.plan.widths.append(width)
+        self.plan.numbers.append(width if numbers is None else numbers)
         self.plan.own.append(own)
         self.plan.items.append(items)
         return len(self.plan.widths) - 1

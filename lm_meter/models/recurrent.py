@@ -79,15 +79,20 @@ class RecurrentArchitecture(Architecture):
 
         ``pairs``: what each prediction sees of a continuous cache. All are (n,) int64.
         """
+        plan, network = self.described(checkpoint)
+        tally = new_tally(len(plan.regions))
+        chunks = np.stack([np.ones_like(inputs), np.zeros_like(inputs), pairs], axis=1)
+        step_costs.chunks_cost(network, chunks, inputs, targets, tally)
+        return plan.regions, tally
+
+    def described(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[Plan, Network]:
+        """The plan and its network as cost laws and sizes want them: no weight is read."""
         plan = plan_recurrent(checkpoint.model_config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
         network = _network(plan, matrices, checkpoint.model_config, 1)
         if not plan.embedding_bins:
             network = network._replace(table=described_table(checkpoint, "embedding"))
-        tally = new_tally(len(plan.regions))
-        chunks = np.stack([np.ones_like(inputs), np.zeros_like(inputs), pairs], axis=1)
-        step_costs.chunks_cost(network, chunks, inputs, targets, tally)
-        return plan.regions, tally
+        return plan, network
 
 
 def _network(plan: Plan, matrices: list[Matrix], config: RecurrentConfig, rows: int) -> Network:

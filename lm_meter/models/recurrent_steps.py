@@ -46,13 +46,14 @@ class _Planner(Planner):
     def layer(self, layer: int) -> None:
         """Products, cell and copies."""
         config, units, source = self.config, self.config.hidden[layer], self.inputs[layer]
-        gate_width = config.gates * padded(units)
+        gate_width, gate_numbers = config.gates * padded(units), config.gates * units
         fields = {"parts": config.gates, "meets": NEVER}
-        gates, state, hidden, kept = self.buffer(gate_width), NO_BUFFER, self.buffer(units), NO_BUFFER
+        gates, state = self.buffer(gate_width, numbers=gate_numbers), NO_BUFFER
+        hidden, kept = self.buffer(units), NO_BUFFER
         names = list(config.layer_matrices(layer))
         self.product(names[0], config.layer_bias, source, gates, **fields)
         if config.kind == GRU:
-            kept, state = self.buffer(units), self.buffer(gate_width)
+            kept, state = self.buffer(units), self.buffer(gate_width, numbers=gate_numbers)
             self.product(names[1], config.layer_bias, kept, state, **fields)
         else:
             state = self.buffer(units)

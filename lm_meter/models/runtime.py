@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,10 @@ class Runtime(ABC):
     @abstractmethod
     def weight_bytes(self, block: int) -> float:
         """Bytes of weights read for a token where ``block`` of them are read out together."""
+
+    @abstractmethod
+    def moments(self, inputs: np.ndarray, targets: np.ndarray) -> Iterator[Any]:
+        """What is alive at each moment of a run over these tokens: ``Moment`` of ``moments.py``."""
 
     @abstractmethod
     def reset(self) -> None:

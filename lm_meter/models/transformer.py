@@ -119,7 +119,7 @@ class TransformerArchitecture(Architecture):
             Where the operations depend on which experts the tokens pass, and that was not said.
         """
         config: TransformerConfig = checkpoint.model_config
-        plan, network = self._described(checkpoint, context)
+        plan, network = self.described(checkpoint, context)
         tally = new_tally(len(plan.regions))
         tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
         chunks_cost(network, chunks, tokens, targets, tally)
@@ -133,15 +133,16 @@ class TransformerArchitecture(Architecture):
 
     def once_tally(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], np.ndarray]:
         """Operations done once, when a run begins: the vectors of distances, from the cost laws alone."""
-        plan, network = self._described(checkpoint, context or self.context(checkpoint.model_config))
+        plan, network = self.described(checkpoint, context)
         tally = new_tally(len(plan.regions))
         if plan.once:
             distances_cost(network, network.options.window + 1, tally)
         return plan.regions, tally
 
-    def _described(self, checkpoint: Checkpoint, context: Context) -> tuple[Plan, Network]:
-        """The network as the cost laws want it: no weight is read."""
+    def described(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[Plan, Network]:
+        """The plan and its network as cost laws and sizes want them: no weight is read."""
         config: TransformerConfig = checkpoint.model_config
+        context = context or self.context(config)
         plan = plan_transformer(config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
         norms = [

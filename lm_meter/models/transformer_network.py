@@ -8,6 +8,7 @@ import numpy as np
 
 from ..context import Context
 from ..kernels import sinusoid
+from ..kernels.distances import TOGETHER
 from ..kernels.matrix import NONE, Matrix
 from ..kernels.network import Network
 from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
@@ -17,9 +18,6 @@ from ..kernels.tile_shape import TILE_TOKENS
 from .plan import PLAIN_OPTIONS, Plan, network_of
 from .runtime import padded, zeros
 from .transformer_config import TransformerConfig
-
-# Distances whose vectors are made together, when a run begins.
-_DISTANCES = 64
 
 
 def norm_of(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int, int] | None) -> Norm:
@@ -81,5 +79,5 @@ def transformer_network(
 
 def buffer_rows(config: TransformerConfig, context: Context, threads: int) -> int:
     """Rows of the buffers: a tile more than tokens, or distances, that enter together, and one for each thread."""
-    longest = max(context.longest_chunk, _DISTANCES if config.positions.kind == "transformer_xl" else 1)
+    longest = max(context.longest_chunk, TOGETHER if config.positions.kind == "transformer_xl" else 1)
     return max(threads, 1 if longest == 1 else longest + TILE_TOKENS)
