@@ -43,7 +43,10 @@ class Activations:
             "by_region": [
                 {
                     "region": region,
-                    **{v: {"elements": found[region].elements, "bits": found[region].bits} for v, found in views.items()},
+                    **{
+                        v: {"elements": found[region].elements, "bits": found[region].bits}
+                        for v, found in views.items()
+                    },
                 }
                 for region in self.with_state
             ],

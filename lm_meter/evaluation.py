@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .activations import activations_of
 from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
 from .continuous_cache import parse_continuous_cache
@@ -107,6 +108,7 @@ def evaluate(
             rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
             overflows=overflows_of(run.tallies.sum(axis=0), runtime.regions),
             regions=runtime.regions,
+            activations=activations_of(runtime.regions, runtime.moments(inputs[: run.done], targets[: run.done])),
             speed=Speed(
                 tokens_per_second=run.done / run.seconds if run.seconds else 0.0,
                 seconds=run.seconds,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .activations import full_activations
 from .checkpoint import Checkpoint
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
 from .levels import levels_used
 from .profiles import PROFILES, Profile
-from .report import columns, number, operations_table
+from .report import activation_lines, columns, number, operations_table
 from .score import price
 from .storage import is_narrow, priced_parameters, tensors_of, tensors_to_json, total_bits
 from .weight_values import check_values
@@ -82,12 +83,13 @@ def count_operations(
 ) -> dict[str, Any]:
     """Operations of one step and one prediction, and those done once when a run begins, from the cost laws.
 
-    In a context, where there is a choice of one.
+    And the activations that are alive at once, in a context where there is a choice of one.
     """
     context = checkpoint.architecture.context(checkpoint.model_config, policy, length)
     with deferred_interrupt() as interruption:
         regions, tally = checkpoint.architecture.step_tally(checkpoint, context)
         _, once_tally = checkpoint.architecture.once_tally(checkpoint, context)
+        activations = full_activations(checkpoint, context)
     interruption.obey()
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))
@@ -111,6 +113,7 @@ def count_operations(
         },
         "operations_once": {"total": float(once.total), "by_region": as_float(once.by_region)},
         "by_region_and_kind": {region: as_float(cells) for region, cells in priced.by_region_and_kind.items()},
+        "activations": activations.to_json(),
         "moves": [{"region": region.name, "what": move} for region in regions for move in region.moves],
         "histogram": rows_to_json(rows),
     }
@@ -126,6 +129,7 @@ def count_table(counted: dict[str, Any]) -> str:
     if counted["operations_once"]["total"]:
         once = number(counted["operations_once"]["total"])
         lines.append(f"  once, when a run begins, and not in the above: {once} operations")
+    lines += ["", "activations alive at once", *activation_lines(counted["activations"])]
     lines += ["", "not priced"]
     lines += [f"  {move['region']}: {move['what']}" for move in counted["moves"]]
     return "\n".join(lines) + "\n"

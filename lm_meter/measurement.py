@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .activations import Activations
 from .context import Context
 from .continuous_cache import ContinuousCache
 from .histogram import Overflow, Row
@@ -55,6 +56,7 @@ class Measurement:
     rows: Sequence[Row]
     overflows: Sequence[Overflow]
     regions: Sequence[Region]
+    activations: Activations
     speed: Speed
     online: Online
     threads: int

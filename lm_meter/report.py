@@ -139,6 +139,8 @@ def result_table(result: Result) -> str:
             *_bits_by_role(d["storage"]["tensors"]),
         ]
     )
+    if d["activations"]:
+        lines += ["", "activations alive at once", *activation_lines(d["activations"])]
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
     return "\n".join(lines) + "\n"
 
@@ -150,6 +152,19 @@ def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         role = tensor.get("role", "values")
         bits[role] = bits.get(role, 0) + tensor["count"] * tensor["width"]
     return [(f"  {role}", number(count)) for role, count in bits.items()] if len(bits) > 1 else []
+
+
+def activation_lines(activations: dict[str, Any]) -> list[str]:
+    """The most that is alive at any moment, and where that is, with and without what lives from token to token."""
+    rows = []
+    for view in ("with_state", "without_state"):
+        most = activations[view]
+        where = most["elements_in"]
+        if most["bits_in"] != where:
+            where += f" (bits: {most['bits_in']})"
+        shown = f"{number(most['elements'])} numbers, {number(most['bits'])} bits, in {where}"
+        rows.append((view.replace("_", " "), shown))
+    return pairs(rows)
 
 
 def _ppl(value: float | None) -> str:

@@ -101,6 +101,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
         "histogram": rows_to_json(measured.rows),
         "overflows": [asdict(overflow) for overflow in measured.overflows],
         "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
+        "activations": measured.activations.to_json(),
         "storage": {"bits": total_bits(tensors), "tensors": tensors_to_json(tensors)},
         "speed": {
             "tokens_per_second": speed.tokens_per_second,

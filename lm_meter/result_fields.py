@@ -66,6 +66,13 @@ _FIELDS: dict[str, Any] = {
 }
 # Of integer accumulators; results of versions that had none do not say it.
 _OVERFLOWS = [{"region": str, "accumulator": int, "count": int}]
+# None in results of versions that did not measure it.
+_MOST = {"elements": int, "bits": int}
+_ACTIVATIONS = {
+    "with_state": {**_MOST, "elements_in": str, "bits_in": str},
+    "without_state": {**_MOST, "elements_in": str, "bits_in": str},
+    "by_region": [{"region": str, "with_state": _MOST, "without_state": _MOST}],
+}
 _MAX_COUNT = 2**63 - 1  # tallies are int64
 
 
@@ -78,6 +85,8 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     _check_fields(document, _FIELDS, "", path)
     document.setdefault("overflows", [])
     _check_fields(document["overflows"], _OVERFLOWS, "overflows.", path)
+    document.setdefault("activations", None)
+    _check_fields(document["activations"], (_ACTIVATIONS, None), "activations.", path)
     for where, found, allowed in _limited(document):
         if found not in allowed:
             raise ConfigError(
@@ -102,6 +111,9 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
     for number, row in enumerate(document["overflows"]):
         yield f"overflows.{number}.region", row["region"], names
         yield f"overflows.{number}.accumulator", row["accumulator"], range(1, MAX_BITS + 1)
+    activations = document["activations"] or {"by_region": []}
+    for number, row in enumerate(activations["by_region"]):
+        yield f"activations.by_region.{number}.region", row["region"], names
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
         yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ROLES_OF_TENSORS
@@ -128,6 +140,7 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         ("overflows", [(row["region"], row["accumulator"]) for row in document["overflows"]]),
     ):
         yield f"number of {name}", len(keys), len(set(keys))
+    yield from _most_of_regions(document["activations"])
     text, perplexity, nats = document["text"], document["perplexity"], document["nll_nats"]
     yield "text.pieces", text["pieces"], text["scored"] + (text["first_token"] == "skip")
     for key, count in (("word", text["word_tokens"]), ("piece", text["scored"])):
@@ -139,6 +152,20 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     read = float(speed["weight_bytes_per_token"]) * float(speed["tokens_per_second"])
     limit = float(speed["stream_bytes_per_second"])
     yield "speed.bandwidth_fraction", speed["bandwidth_fraction"], read / limit if limit else None
+
+
+def _most_of_regions(activations: dict[str, Any] | None) -> Iterator[tuple[str, Any, Any]]:
+    """The most that is alive is that of a region, which is named."""
+    if activations is None:
+        return
+    regions = {row["region"]: row for row in activations["by_region"]}
+    yield "number of activations.by_region", len(activations["by_region"]), len(regions)
+    for view in ("with_state", "without_state"):
+        for unit in ("elements", "bits"):
+            found = activations[view]
+            most = {name: row[view][unit] for name, row in regions.items()}
+            yield f"activations.{view}.{unit}", found[unit], max(most.values(), default=0)
+            yield f"activations.{view}.{unit}_in", most.get(found[f"{unit}_in"]), found[unit]
 
 
 def _product(sizes: Sequence[int]) -> int:

@@ -43,6 +43,7 @@ class Access(NamedTuple):
     columns: range | None  # of a buffer; None: all
     reads: bool
     writes: bool
+    every: bool = False  # of all tokens, where the step else works on the last one alone
 
 
 def reads(memory: int | str, columns: range | None = None) -> Access:
@@ -72,9 +73,13 @@ def _of_product(step: Step) -> list[Access]:
 
 
 def _of_keep(step: Step, attention: Step) -> list[Access]:
-    """``attention``: the step behind it reads the queries that meet distances."""
+    """Keys of all tokens come, though queries be of the last one alone.
+
+    ``attention``: the step behind it reads the queries that meet distances.
+    """
     keys, values, far = step.other, step.other + 1, attention.other
-    found = [reads(ANGLES), changes(keys), reads(values), writes(CACHE), changes(step.source)]
+    found = [access._replace(every=True) for access in (reads(ANGLES), changes(keys), reads(values), writes(CACHE))]
+    found.append(changes(step.source))
     return found if far == step.source else [*found, writes(far)]
 
 

@@ -119,7 +119,8 @@ def _kinds(
     evaluated = bins_of(network.softmax_bins, targets) | {0}
     if not network.options.needed:
         evaluated = frozenset(range(len(network.softmax_bins)))
-    return ChunkKinds(*rows, size > 0, bins_of(network.embedding_bins, inputs), evaluated)
+    tokens, positions, ends, pairs = rows
+    return ChunkKinds(tokens, positions, ends, pairs, size > 0, bins_of(network.embedding_bins, inputs), evaluated)
 
 
 def _largest(rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ A sparse pattern lets go of positions that a window still spans: of blocks that 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,15 @@ ENDLESS = 1 << 62  # of a context that is never forgotten
 
 
 class Held(NamedTuple):
-    """Positions that are alive in a layer's cache, and how many of them live from token to token."""
+    """Positions alive in a layer's cache, and how many of them live from token to token: int, or int64 arrays."""
 
-    before: int  # the chunk's keys are there
-    arriving: int  # when they come
-    attending: int
-    behind: int  # the queries have seen them
-    kept_arriving: int  # of ``arriving``: from an earlier token, or for a later one
-    kept_attending: int
-    seen: int  # by the query that sees most
+    before: Any  # the chunk's keys are there
+    arriving: Any  # when they come
+    attending: Any
+    behind: Any  # the queries have seen them
+    kept_arriving: Any  # of ``arriving``: from an earlier token, or for a later one
+    kept_attending: Any
+    seen: Any  # by the query that sees most
 
 
 def is_seen(pattern: Pattern, positions: np.ndarray, query: int, window: int) -> np.ndarray:
@@ -85,4 +85,4 @@ def held_positions(pattern: Pattern, window: int, chunk: tuple[int, int, int], o
         most = max(_seen_by(pattern, query, window) for query in range(first, last + 1))
     attending, kept = seen | stays, came | stays
     counts = (came, came | is_own, attending, stays, kept, attending & kept)
-    return Held(*(int(which.sum()) for which in counts), most)
+    return Held._make([int(which.sum()) for which in counts] + [most])

@@ -34,7 +34,7 @@ class Liveness:
 
     Attributes
     ----------
-    during : list of sets of Piece
+    during : sequence of sets of Piece
         For each step: what it reads and writes, and what lies there for later ones.
     behind : set of Piece
         Behind the last step: what the readout and the next token read.
@@ -42,7 +42,7 @@ class Liveness:
         What the next token reads.
     """
 
-    during: list[Set[Piece]]
+    during: Sequence[Set[Piece]]
     behind: Set[Piece]
     state: Set[Piece]
 
@@ -64,7 +64,7 @@ def _pieces(access: Access, is_last: bool, cuts: dict[int | str, list[int]]) -> 
             for first, last in itertools.pairwise(cuts[access.memory])
             if access.columns is None or access.columns.start <= first < access.columns.stop
         ]
-    rows = (True,) if is_last or access.memory in _OF_ONE else (False, True)
+    rows = (True,) if (is_last and not access.every) or access.memory in _OF_ONE else (False, True)
     return {Piece(access.memory, span, row) for span in spans for row in rows}
 
 

@@ -51,7 +51,7 @@ class _Cache:
         if (pattern, only_last) not in self._found:
             kinds = np.stack([chunks.positions, chunks.tokens, chunks.ends], axis=1).tolist()
             rows = [held_positions(pattern, self._network.options.window, tuple(k), only_last) for k in kinds]
-            self._found[pattern, only_last] = Held(*np.array(rows, np.int64).T)
+            self._found[pattern, only_last] = Held._make(np.array(rows, np.int64).T)
         return self._found[pattern, only_last]
 
     def begin(self, step: Step) -> None:

@@ -160,6 +160,7 @@ class TransformerArchitecture(Architecture):
 class TransformerRuntime(NetworkRuntime):
     """A loaded transformer."""
 
+    context: Context
     _loop = staticmethod(run_transformer)
 
     def __init__(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context) -> None:
