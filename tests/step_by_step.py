@@ -83,15 +83,21 @@ class StepByStep:
 
     def array(self, piece):
         """The numbers of a piece, padding left out; None where nothing is."""
-        if isinstance(piece.memory, str):
-            return self._named(piece)
+        found = self._named(piece) if isinstance(piece.memory, str) else self._of_buffer(piece)
+        return found if found is not None and found.size else None
+
+    def has_items(self, piece):
+        """Whether a piece has rows of experts."""
+        return isinstance(piece.memory, int) and self.plan.items[piece.memory]
+
+    def _of_buffer(self, piece):
         offset, width, _, rows = map(int, self.network.buffers[piece.memory])
         table = self.memory.buffers[offset : offset + rows * width].reshape(rows, width)
-        if self.plan.items[piece.memory]:  # rows of experts: they lie anywhere, so that all are of the last token
+        if self.has_items(piece):  # rows of experts: they lie anywhere, so that all are of the last token
             return table[:, : self.plan.widths[piece.memory]] if piece.is_last else None
         chosen = slice(self.count - 1, self.count) if piece.is_last else slice(0, self.count - 1)
         first, last = piece.columns or (0, self.plan.widths[piece.memory])
-        return table[chosen, first:last] if table[chosen].size else None
+        return table[chosen, first:last]
 
     def _named(self, piece):
         rotation, routes, width = self.network.rotation, self.memory.routes, self.network.options.output_width
