@@ -36,7 +36,7 @@ def commit() -> str | None:
 
 
 def peak_resident_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """Largest resident size of this process so far, weights included: activations alone are ``activations.py``."""
     with contextlib.suppress(OSError, ValueError):
         # ru_maxrss may be that of the process that started this one, from before it became Python.
         for line in Path("/proc/self/status").read_text().splitlines():

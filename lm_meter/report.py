@@ -140,7 +140,7 @@ def result_table(result: Result) -> str:
         ]
     )
     if d["activations"]:
-        lines += ["", "activations alive at once", *activation_lines(d["activations"])]
+        lines += ["", "numbers alive at once, weights excluded (MTAS)", *activation_lines(d["activations"])]
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
     return "\n".join(lines) + "\n"
 
@@ -155,14 +155,11 @@ def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def activation_lines(activations: dict[str, Any]) -> list[str]:
-    """The most that is alive at any moment, and where that is, with and without what lives from token to token."""
+    """The most numbers that are alive at any moment, with and without those that live from token to token."""
     rows = []
     for view in ("with_state", "without_state"):
         most = activations[view]
-        where = most["elements_in"]
-        if most["bits_in"] != where:
-            where += f" (bits: {most['bits_in']})"
-        shown = f"{number(most['elements'])} numbers, {number(most['bits'])} bits, in {where}"
+        shown = f"{number(most['elements'])} ({number(most['bits'])} bits), in {most['elements_in']}"
         rows.append((view.replace("_", " "), shown))
     return pairs(rows)
 

@@ -269,9 +269,9 @@ def test_what_is_printed(tmp_path, capsys):
     _written(tmp_path / "m.npz", parts)
     assert cli.main(["count", "--checkpoint", str(tmp_path / "m.npz")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("activations alive at once")
+    at = lines.index("numbers alive at once, weights excluded (MTAS)")
     # The output, a segment, two maxima and sums, the target's logit; and the state of 12 units.
     assert lines[at + 1 : at + 3] == [
-        "  with state     425 numbers, 13,600 bits, in logits",
-        "  without state  401 numbers, 12,832 bits, in logits",
+        "  with state     425 (13,600 bits), in logits",
+        "  without state  401 (12,832 bits), in logits",
     ]

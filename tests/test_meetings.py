@@ -1,7 +1,8 @@
 """Threads meet wherever one of them touches what another has written: the plans of all models, step by step.
 
-A race shows in few runs. So the plans are held against what each kind of step reads and writes and how that is shared
-among the threads (``kernels/steps.py`` and what it imports), as if every product had to prepare its inputs.
+A race shows in few runs. So the plans are held against what each kind of step reads and writes (``models/accesses.py``)
+and how that is shared among the threads (``kernels/steps.py`` and what it imports), as if every product had to prepare
+its inputs.
 """
 
 import itertools
@@ -16,10 +17,26 @@ from tiny_transformer import GROUPED, KINDS, MIXTRAL, transformer_parts
 import lm_meter
 from lm_meter.arena import describe_matrix
 from lm_meter.kernels import network as kinds
+from lm_meter.models.accesses import (
+    ANGLES,
+    CACHE,
+    CHOSEN,
+    DISTANCES,
+    FROZEN,
+    ITEMS,
+    MIXTURE,
+    NARROW,
+    SHARES,
+    accesses,
+    reads,
+    writes,
+)
 from lm_meter.models.recurrent_steps import plan_recurrent
 from lm_meter.models.transformer_steps import plan_transformer
 
-EVERY, MEET = "every thread", None
+# How threads share memory: each touches all of it, or has some for itself; all read what was written before they met.
+EVERY, OWN, READ_BY_EVERY = "every thread", "its own", "read by every thread"
+MEET = None
 
 
 class Planned(NamedTuple):
@@ -31,7 +48,7 @@ class Planned(NamedTuple):
 
 
 class Access(NamedTuple):
-    """A step's access to a buffer (its number) or to other memory (its name)."""
+    """A step's access to a buffer (its number) or to other memory (its name), and how threads share it."""
 
     memory: Any
     columns: range
@@ -39,12 +56,9 @@ class Access(NamedTuple):
     writes: bool
 
 
-def _reads(memory, share, columns=range(1 << 24)):
-    return Access(memory, columns, share, False)
-
-
-def _writes(memory, share, columns=range(1 << 24)):
-    return Access(memory, columns, share, True)
+def _shared(access, share):
+    """An access of a step, shared among the threads."""
+    return Access(access.memory, access.columns or range(1 << 24), share, access.writes)
 
 
 def _row_share(matrix, parts):
@@ -59,34 +73,31 @@ def _row_share(matrix, parts):
 
 def _product(step, matrix, has_own, is_one):
     share, is_experts = _row_share(matrix, step.parts), step.kind == kinds.EXPERTS
-    tokens = "items" if is_experts else "tokens"
+    shares = {step.target: share, step.other: share, SHARES: OWN}
     if is_one:
-        found = [_writes("narrow", "own rows")] + ([] if has_own else [_reads(step.source, EVERY)])
-    else:
-        found = [_reads(step.source, tokens), _writes("narrow", tokens), MEET, _reads("narrow", EVERY)]
-        found += [_reads(step.source, EVERY)]
-    found.append(_writes(step.target, share))
-    if step.action == kinds.ADD_TO:
-        found.append(_writes(step.other, share))
-    if step.action == kinds.GATE:
-        found.append(_reads(step.other, share))
-    return found
+        return [], shares | {step.source: OWN if has_own else EVERY, NARROW: OWN}
+    tokens = "items" if is_experts else "tokens"
+    prepared = [_shared(reads(step.source), tokens), _shared(writes(NARROW), tokens), MEET]
+    return prepared, shares | {step.source: EVERY, NARROW: READ_BY_EVERY}
 
 
 def _route(step, has_own, is_one):
     if is_one:
-        return [_reads(step.source, EVERY)] + ([] if has_own else [_reads(step.other, EVERY)])
-    found = [_reads(step.source, "tokens"), _writes("chosen", "tokens"), MEET, _reads("chosen", EVERY)]
-    return [*found, _writes("items", "tokens"), _reads(step.other, "tokens"), _writes(step.target, "items of tokens")]
+        own = dict.fromkeys((CHOSEN, MIXTURE, ITEMS, SHARES, step.target), OWN)
+        return [], own | {step.source: EVERY, step.other: OWN if has_own else EVERY}
+    chosen = [_shared(reads(step.source), "tokens"), _shared(writes(CHOSEN), "tokens"), MEET]
+    by_tokens = dict.fromkeys((MIXTURE, ITEMS, step.other, step.source), "tokens")
+    return chosen, by_tokens | {CHOSEN: READ_BY_EVERY, SHARES: OWN, step.target: "items of tokens"}
 
 
-def _copy(step):
-    ends = ((_reads, step.source, step.from_column), (_writes, step.target, step.to_column))
-    return [access(memory, ("units", step.width, at), range(at, at + step.width)) for access, memory, at in ends]
+def _mix(step, is_one):
+    if is_one:
+        return dict.fromkeys((step.source, step.target), "column blocks") | {MIXTURE: OWN, ITEMS: OWN}
+    return {ITEMS: "tokens", MIXTURE: "tokens", step.source: EVERY, step.target: "tokens"}
 
 
-def _accesses(model, number, several):
-    """What a step reads and writes in its order, and where the threads meet inside it."""
+def _shares(model, number, several):
+    """What is done before all threads meet inside a step; and how the threads share the memory of the step."""
     plan, step = model.plan, model.plan.steps[number]
     is_one = not several or bool(step.last)
 
@@ -94,44 +105,44 @@ def _accesses(model, number, several):
         own = plan.own[buffer]
         return (own == kinds.OWN_ALONE and not several) or (own == kinds.OWN_LAST and is_one)
 
-    rows = ("last",) if step.last else "tokens"
     if step.kind in (kinds.PRODUCT, kinds.EXPERTS):
         return _product(step, model.matrices[step.matrix], has_own(step.source), is_one)
-    if step.kind == kinds.EMBED:
-        columns = range(step.to_column, step.to_column + model.embedding)
-        return [_writes(step.target, "tokens" if several else "columns", columns)]
-    if step.kind == kinds.POSITION:
-        return [_writes("angles", "tokens")]
-    if step.kind == kinds.SINUSOID:
-        return [_writes(step.target, "pairs")]
-    if step.kind == kinds.NORMALISE:
-        return [_reads(step.source, EVERY)] if has_own(step.target) else [
-            _reads(step.source, rows), _writes(step.target, rows)
-        ]  # fmt: skip
-    if step.kind == kinds.KEEP:
-        far = plan.steps[number + 1].other  # what the step behind it reads where queries meet distances
-        return [
-            _reads("angles", EVERY), _writes(step.other, "keys"), _reads(step.other + 1, "keys"),
-            _writes("cache", "keys"), _writes(step.source, "queries"), _writes(far, "queries"),
-        ]  # fmt: skip
-    if step.kind == kinds.ATTEND:
-        heads = "every n-th head"
-        return [
-            _reads(step.source, heads), _reads(step.other, heads), _reads("cache", EVERY), _writes(step.target, heads)
-        ]  # fmt: skip
     if step.kind == kinds.ROUTE:
         return _route(step, has_own(step.other), is_one)
-    if step.kind == kinds.MIX:
-        if is_one:
-            return [_reads(step.source, "column blocks"), _writes(step.target, "column blocks")]
-        return [_reads("items", "tokens"), _reads(step.source, EVERY), _writes(step.target, "tokens")]
-    if step.kind == kinds.CELL:
-        units = ("units", step.width, 0)
-        return [_reads(step.source, units), _writes(step.other, units), _writes(step.target, units)]
-    if step.kind == kinds.COPY:
-        return _copy(step)
-    assert step.kind == kinds.FREEZE
-    return [_reads(step.source, "thread 0"), _writes("frozen", "thread 0")]
+    rows = ("last",) if step.last else "tokens"
+    normalised = {step.source: rows, step.target: rows}
+    if step.kind == kinds.NORMALISE and has_own(step.target):
+        normalised = {step.source: EVERY, step.target: OWN}
+    return [], {
+        kinds.EMBED: {step.target: "tokens" if several else "columns"},
+        kinds.POSITION: {ANGLES: "tokens"},
+        kinds.SINUSOID: {step.target: "pairs"},
+        kinds.NORMALISE: normalised,
+        kinds.KEEP: {
+            ANGLES: EVERY, step.other: "keys", step.other + 1: "keys", CACHE: "keys", step.source: "queries",
+            plan.steps[min(number + 1, len(plan.steps) - 1)].other: "queries",
+        },
+        kinds.ATTEND: {CACHE: EVERY, DISTANCES: EVERY}
+        | dict.fromkeys((step.source, step.other, step.target), "every n-th head"),
+        kinds.MIX: _mix(step, is_one),
+        kinds.CELL: dict.fromkeys((step.source, step.other, step.target), ("units", step.width, 0)),
+        kinds.COPY: {step.source: "units from here", step.target: "units from here"},
+        kinds.FREEZE: {step.source: "thread 0", FROZEN: "thread 0"},
+    }[step.kind]  # fmt: skip
+
+
+def _accesses(model, number, several):
+    """What a step reads and writes in its order, and where the threads meet inside it."""
+    found, shares = _shares(model, number, several)
+    for access in accesses(model.plan.steps, number, model.embedding):
+        share = shares[access.memory]
+        if share == READ_BY_EVERY:
+            found.append(_shared(reads(access.memory), EVERY))
+        elif share == "units from here":
+            found.append(_shared(access, ("units", len(access.columns), access.columns.start)))
+        elif share != OWN:
+            found.append(_shared(access, share))
+    return found
 
 
 def _conflicts(a, b):

@@ -38,8 +38,9 @@ def document(result):
 
 
 FIELDS = {
-    "": "schema partial checkpoint text nll_nats perplexity operations_per_token histogram storage score speed online"
-    " environment",
+    "": "schema partial checkpoint text nll_nats perplexity operations_per_token histogram activations storage score"
+    " speed online environment",
+    "activations": "with_state without_state by_region",
     "checkpoint": "path sha256 architecture",
     "text": "name sha256 word_tokens pieces scored",
     "perplexity": "word piece bits_per_byte",
@@ -189,6 +190,14 @@ def test_saving_where_it_cannot_be_written(result, tmp_path):
         result.save(path)
 
     assert str(caught.value) == f"{path}: cannot be written (No such file or directory); choose another place"
+
+
+def test_a_result_of_a_version_without_activations(document, tmp_path):
+    del document["activations"]
+    (tmp_path / "r.json").write_text(json.dumps(document), encoding="utf-8")
+    loaded = load_result(tmp_path / "r.json")
+    assert loaded["activations"] is None
+    assert "alive" not in result_table(price_result(loaded, PROFILES["flops"]))
 
 
 @pytest.fixture
@@ -341,6 +350,26 @@ def test_a_shape_without_end(document, refusal):
 def test_a_value_that_does_not_exist(path, value, allowed, document, refusal):
     _set(document, path, value)
     assert refusal(document).startswith(f"{path} is {value!r}; expected one of {allowed}")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("with_state", "elements"), 1, "activations.with_state.elements is 1, but the rest of the document gives "),
+        (("without_state", "bits"), 7, "activations.without_state.bits is 7, but the rest of the document gives "),
+        (("with_state", "bits_in"), "embedding", "activations.with_state.bits_in is "),
+        (("by_region", 0, "region"), "lstm.7", "activations.by_region.0.region is 'lstm.7'; expected one of "),
+        (("by_region", 0, "with_state"), 3, "activations.by_region.0.with_state is 3; write it again"),
+        (("by_region", 1, "region"), "embedding", "number of activations.by_region is "),
+        (("without_state",), None, "activations.without_state is None; write it again"),
+    ],
+)
+def test_activations_that_contradict_each_other(place, value, message, document, refusal):
+    entry = document["activations"]
+    for key in place[:-1]:
+        entry = entry[key]
+    entry[place[-1]] = value
+    assert refusal(document).startswith(message)
 
 
 def test_numpy_numbers_as_options_can_be_saved(folder, tmp_path):
