@@ -4,14 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_transformer import WORDS
-from tiny import ADAPTIVE, integer_parts, tiny_parts
-from tiny_transformer import transformer_config, transformer_parts
+from test_transformer import NARROW_GROUPS, WORDS
+from tiny import ADAPTIVE, integer_parts, narrowed, tiny_parts
+from tiny_transformer import KINDS, transformer_config, transformer_parts
 
 import lm_meter
 from lm_meter import cli
-from lm_meter.activations import full_activations
+from lm_meter.activations import activations_of, full_activations
 from lm_meter.context import Context
+from lm_meter.models import chunk_kinds
+from lm_meter.models.moments import moments
 from lm_meter.models.recurrent import RecurrentArchitecture
 from lm_meter.models.recurrent_config import RecurrentConfig
 from lm_meter.models.transformer import TransformerArchitecture
@@ -191,6 +193,21 @@ def test_prepared_inputs_have_their_declared_width(tmp_path):
     assert _bits(found)["lstm.0"] == _bits(plain)["lstm.0"] + 24 * 8 + 32 + 3 * 32 + 3 * 32
 
 
+def test_prepared_inputs_of_sections_by_hand(tmp_path):
+    """Of a width of 34, 4 heads of 6 and half as many for keys, in two sections: one token with a cache."""
+    parts = narrowed(*transformer_parts("grouped", WORDS), NARROW_GROUPS)
+    found = full_activations(_written(tmp_path / "m.npz", parts), Context("cache", 9))
+
+    # Halves of 16 bits; the 6 rows of a section, which are no whole block of 16, are made elsewhere.
+    key = 34 + 34 + 24 + 12 + 6 + 6
+    assert _elements(found, "without_state")["layers.0.attention.key"] == key + 34
+    assert _bits(found, "without_state")["layers.0.attention.key"] == 32 * key + 16 * 34
+    # Sections of 12 float32 numbers are copied to whole lanes; two sums; of 17 rows one is in the last block.
+    output = 24 + 34 + 34 + 6 + 24 + 2 + 1
+    assert _elements(found, "without_state")["layers.0.attention.output"] == output
+    assert _bits(found, "without_state")["layers.0.attention.output"] == 32 * output
+
+
 def test_experts_by_hand():
     """Each token passes 2 of 5 experts; a context of 3 tokens."""
     found = full_activations(_transformer("mixtral"), Context("recompute", 3))
@@ -262,6 +279,27 @@ def test_a_long_run_has_what_a_full_context_has(policy, name, tmp_path):
     assert measured(long, threads=3, block=7) == full
     longest, short = (_of_region(found, "layers.0.attention") for found in (full, measured("w1\n")))
     assert short < longest
+
+
+@pytest.mark.parametrize("name", ["llama", "global", "gpt"])
+@pytest.mark.parametrize("policy", RUNS)
+@pytest.mark.parametrize("predictions", [3, 5, 40])
+def test_chunks_that_are_left_out_have_no_more_alive(predictions, policy, name, monkeypatch):
+    """Beside one that has as many tokens, positions and pairs; also before a continuous cache is full."""
+    opened = _transformer("continuous", **KINDS[name]) if name != "gpt" else _transformer("gpt")
+    context = Context(policy, RUNS[policy].context, 2 if policy == "segment" else 0)
+    plan, network = opened.architecture.described(opened, context)
+    tokens = np.zeros(predictions, np.int64)
+
+    def found():
+        chunks = chunk_kinds.chunk_kinds(network, context, 6, tokens, tokens)
+        return chunks.tokens.size, activations_of(plan.regions, moments(plan, network, chunks))
+
+    few, actual = found()
+    monkeypatch.setattr(chunk_kinds, "_largest", lambda rows: rows)
+    all_of_them, reference = found()
+    assert actual == reference
+    assert few < all_of_them
 
 
 def test_what_is_printed(tmp_path, capsys):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..kernels.network import FREEZE, Step
-from .accesses import CACHE, DISTANCES, FROZEN, NARROW, Access, accesses
+from .accesses import CACHE, DISTANCES, FROZEN, NARROW, SHARES, Access, accesses
 
 # How much of these is alive depends on where the chunk stands in its context, or they are scratch of a single step.
 _APART = (CACHE, DISTANCES, NARROW)
 # Of these there is one, whatever the number of tokens.
-_OF_ONE = (FROZEN, "shares")
+_OF_ONE = (FROZEN, SHARES)
 
 
 class Piece(NamedTuple):
