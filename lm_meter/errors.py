@@ -4,6 +4,7 @@
     +-- CheckpointError   a checkpoint file, or what it declares, is not as the specification says
     +-- TextError         a text cannot be read, tokenized or found
     +-- ConfigError       an option or argument is out of range, or does not fit the others
+    +-- StateError        the saved state of a pass is damaged, or belongs to another run
     +-- MeterError        a run contradicts what it must satisfy (a loss that is not finite, bits that differ)
 
 Each message is one line: what was found where, what was expected, what to do. Anything else that is raised is a bug.
@@ -26,6 +27,10 @@ class TextError(LmMeterError):
 
 class ConfigError(LmMeterError):
     """An argument is out of range or does not fit the checkpoint."""
+
+
+class StateError(LmMeterError):
+    """A saved state is damaged, hostile, or of another run."""
 
 
 class MeterError(LmMeterError):
