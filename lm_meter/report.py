@@ -122,6 +122,7 @@ def result_table(result: Result) -> str:
             ("bits per byte", _ppl(perplexity["bits_per_byte"])),
         ]
     )
+    lines += _interval_lines(d["uncertainty"])
     token = "word token" if text["word_tokens"] else "piece"
     lines += ["", f"operations per {token} ({operations['profile']}: {operations['unit']})"]
     lines += operations_table(operations, region_by_kind(d))
@@ -164,6 +165,15 @@ def activation_lines(activations: dict[str, Any]) -> list[str]:
     return pairs(rows)
 
 
+def _interval_lines(uncertainty: dict[str, Any] | None) -> list[str]:
+    """The interval of the perplexity per word token, and what was resampled for it."""
+    if uncertainty is None:
+        return []
+    low, high, level = _ppl(uncertainty["word_low"]), _ppl(uncertainty["word_high"]), uncertainty["level"]
+    how = f"{uncertainty['method']}, {uncertainty['blocks']:,} {uncertainty['block']}s"
+    return [f"  {level:.0%} interval per word token: {low} to {high} ({how})"]
+
+
 def _ppl(value: float | None) -> str:
     return "overflow" if value is None else f"{value:.3f}"
 
@@ -172,6 +182,10 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
     if score["total"] is None:
         return [f"score: none; {score['profile']} is a general view"]
     gate = {True: "met", False: "not met", None: "not asked, not the whole test set as is"}[score["meets_gate"]]
+    if score["gate_verdict"]:
+        margin = score["gate_margin"]
+        side = "below" if margin >= 0 else "above"
+        gate += f", {abs(margin):.3f} {side} it; by its interval: {score['gate_verdict']}"
     return [
         "score (159M parameters and 318M operations are 1 each; lower is better)",
         *pairs(

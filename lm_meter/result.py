@@ -28,10 +28,14 @@ from .result_fields import check_document
 from .score import price, score
 from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
 from .strict_json import parse_json
+from .text_blocks import block_of_pieces
+from .uncertainty import mean_loss_interval
 
 SCHEMA = "lm-meter/result/1"
 VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
 TASK = "wikitext-103"
+# What the interval of the perplexity says of the gate.
+PASSES, FAILS, TOO_CLOSE = "passes", "fails", "too close to call"
 
 
 class Result:
@@ -98,6 +102,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "piece": _exp(nll / scored),
             "bits_per_byte": nll / math.log(2) / size if size else None,
         },
+        "uncertainty": _uncertainty(measured, here),
         "histogram": rows_to_json(measured.rows),
         "overflows": [asdict(overflow) for overflow in measured.overflows],
         "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
@@ -125,6 +130,15 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
         "environment": describe(measured.threads),
     }
     return price_result(Result(document, measured.log_probs), profile)
+
+
+def _uncertainty(measured: Measurement, here: slice) -> dict[str, Any] | None:
+    """The interval of the perplexity per word token; None of a text with too few blocks."""
+    unit, blocks = block_of_pieces(measured.text, measured.encoded)
+    nats = np.bincount(blocks[here], -measured.log_probs)
+    words = np.bincount(blocks[here], measured.encoded.words[here].astype(np.float64))
+    found = mean_loss_interval(nats, words, unit)
+    return found.to_json() if found else None
 
 
 def _exp(nats: float) -> float | None:
@@ -166,7 +180,9 @@ def _score_section(
     """Ratios to the baseline, and the gate: a statement about the whole test set as it is, null for any other run."""
     section: dict[str, Any] = {"profile": profile.name, "task": TASK}
     if TASK not in profile.tasks:
-        return section | {"storage_ratio": None, "operations_ratio": None, "total": None, "meets_gate": None}
+        return section | dict.fromkeys(
+            ("storage_ratio", "operations_ratio", "total", "meets_gate", "gate_margin", "gate_verdict")
+        )
     task = profile.tasks[TASK]
     value = score(task, parameters, operations)
     word, text = document["perplexity"]["word"], document["text"]
@@ -178,7 +194,22 @@ def _score_section(
         "operations_ratio": float(value.operations_ratio),
         "total": float(value.total),
         "meets_gate": (word is not None and word <= task.max_perplexity) if applies else None,
+        **_margin(document, task.max_perplexity if applies else None),
     }
+
+
+def _margin(document: Mapping[str, Any], gate: float | None) -> dict[str, Any]:
+    """How far below the gate the perplexity is, and what its interval says of that; the gate itself is the point's."""
+    word, interval = document["perplexity"]["word"], document["uncertainty"]
+    if gate is None or word is None:
+        return {"gate_margin": None, "gate_verdict": None}
+    if interval is None or interval["word_low"] is None:
+        verdict = None
+    elif interval["word_high"] is not None and interval["word_high"] <= gate:
+        verdict = PASSES
+    else:
+        verdict = FAILS if interval["word_low"] > gate else TOO_CLOSE
+    return {"gate_margin": gate - word, "gate_verdict": verdict}
 
 
 def load_result(path: str | Path) -> Result:

@@ -15,7 +15,9 @@ from .models.vocabulary import ALL, NEEDED
 from .regions import ROLES
 from .run_options import FIRST_TOKEN
 from .storage import ROLES as ROLES_OF_TENSORS
+from .text_blocks import BLOCKS
 from .threads import MAX_THREADS
+from .uncertainty import METHOD
 
 # For each field: a type, (type, None) where it may be null, the fields
 # of an object, or the one kind of entry of a list. No number is negative.
@@ -67,6 +69,16 @@ _FIELDS: dict[str, Any] = {
 # Of integer accumulators; results of versions that had none do not say it.
 _OVERFLOWS = [{"region": str, "accumulator": int, "count": int}]
 # None in results of versions that did not measure it.
+_UNCERTAINTY = {
+    "method": str,
+    "level": float,
+    "block": str,
+    "blocks": int,
+    "resamples": int,
+    "seed": int,
+    "word_low": (float, None),
+    "word_high": (float, None),
+}
 _MOST = {"elements": int, "bits": int}
 _ACTIVATIONS = {
     "with_state": {**_MOST, "elements_in": str, "bits_in": str},
@@ -85,6 +97,8 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     _check_fields(document, _FIELDS, "", path)
     document.setdefault("overflows", [])
     _check_fields(document["overflows"], _OVERFLOWS, "overflows.", path)
+    document.setdefault("uncertainty", None)
+    _check_fields(document["uncertainty"], (_UNCERTAINTY, None), "uncertainty.", path)
     document.setdefault("activations", None)
     _check_fields(document["activations"], (_ACTIVATIONS, None), "activations.", path)
     for where, found, allowed in _limited(document):
@@ -121,6 +135,9 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"regions.{number}.role", region["role"], ROLES
     yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN
     yield "online.softmax_bins", document["online"]["softmax_bins"], (None, ALL, NEEDED)
+    if document["uncertainty"] is not None:
+        yield "uncertainty.method", document["uncertainty"]["method"], (METHOD,)
+        yield "uncertainty.block", document["uncertainty"]["block"], BLOCKS
     yield "online.block", document["online"]["block"], range(1, _MAX_COUNT)
     yield "environment.threads", document["environment"]["threads"], range(1, MAX_THREADS + 1)
     yield "text.whole", document["text"]["whole"], (False,) if document["partial"] else (False, True)

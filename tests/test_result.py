@@ -38,15 +38,15 @@ def document(result):
 
 
 FIELDS = {
-    "": "schema partial checkpoint text nll_nats perplexity operations_per_token histogram activations storage score"
-    " speed online environment",
+    "": "schema partial checkpoint text nll_nats perplexity uncertainty operations_per_token histogram activations"
+    " storage score speed online environment",
     "activations": "with_state without_state by_region",
     "checkpoint": "path sha256 architecture",
     "text": "name sha256 word_tokens pieces scored",
     "perplexity": "word piece bits_per_byte",
     "operations_per_token": "total matrix_vector by_kind by_region",
     "storage": "parameters bits tensors",
-    "score": "profile storage_ratio operations_ratio total meets_gate",
+    "score": "profile storage_ratio operations_ratio total meets_gate gate_margin gate_verdict",
     "speed": "tokens_per_second seconds compile_seconds weight_bytes_per_token stream_bytes_per_second"
     " bandwidth_fraction",
     "online": "block positions_rechecked bits_equal policy context",
@@ -132,6 +132,39 @@ def test_the_gate_is_never_rounded(perplexity, meets, profile, document):
     document["text"].update(sha256=TEST_SHA256, whole=True, replaced_by_unk=0)
 
     assert price_result(Result(document), PROFILES[profile])["score"]["meets_gate"] is meets
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "perplexity", "verdict"),
+    [
+        (33.0, 34.9, 34.0, "passes"),
+        (33.0, 35.0, 34.0, "passes"),
+        (34.9, 35.1, 34.999, "too close to call"),
+        (34.9, 35.1, 35.001, "too close to call"),
+        (35.1, 35.9, 35.5, "fails"),
+        (34.0, None, 34.5, "too close to call"),
+        (None, None, 34.5, None),
+    ],
+)
+def test_what_the_interval_says_of_the_gate(low, high, perplexity, verdict, document):
+    document["perplexity"]["word"] = perplexity
+    document["text"].update(sha256=TEST_SHA256, whole=True, replaced_by_unk=0)
+    document["uncertainty"] = {"level": 0.95, "method": "bootstrap-t", "block": "article", "blocks": 60}
+    document["uncertainty"] |= {"resamples": 2000, "seed": 1, "word_low": low, "word_high": high}
+
+    priced = price_result(Result(document), PROFILES["micronet-2019-06"])
+
+    assert priced["score"]["meets_gate"] is (perplexity <= 35)
+    assert priced["score"]["gate_margin"] == 35 - perplexity
+    assert priced["score"]["gate_verdict"] == verdict
+    assert (f"; by its interval: {verdict}" in result_table(priced)) == (verdict is not None)
+
+
+def test_a_short_text_has_no_interval_and_asks_no_gate(document):
+    document["uncertainty"] = None
+    priced = price_result(Result(document), PROFILES["micronet-2019-06"])
+    assert (priced["score"]["gate_margin"], priced["score"]["gate_verdict"]) == (None, None)
+    assert "interval" not in result_table(priced)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

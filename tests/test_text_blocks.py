@@ -1,0 +1,61 @@
+"""Lines and articles of the pieces of a text."""
+
+import numpy as np
+
+from lm_meter.checkpoint import Checkpoint
+from lm_meter.defaults import default_checkpoint, sample_text
+from lm_meter.text import text_from_bytes
+from lm_meter.text_blocks import articles_of_lines, block_of_pieces, lines_of_pieces
+from lm_meter.tokenizers import load_tokenizer
+from lm_meter.tokenizers.encoding import encoded
+
+
+def _text(*lines):
+    return text_from_bytes("".join(f"{line}\n" for line in lines).encode(), "t")
+
+
+def _words(text):
+    """Each word and line end a piece of its own."""
+    count = text.word_tokens
+    return encoded(range(count), [1] * count, [1] * count, [0] * count)
+
+
+def test_pieces_stand_in_the_line_of_the_word_that_begins_in_them():
+    text = _text("a b", "", "c", "d e f")
+    assert lines_of_pieces(text, _words(text)).tolist() == [0, 0, 0, 1, 2, 2, 3, 3, 3, 3]
+
+
+def test_pieces_inside_a_word_stand_with_it():
+    text = _text("a b", "c")
+    # a, b1, b2, end, c1, c2, end
+    found = lines_of_pieces(text, encoded(range(7), [1, 1, 0, 1, 1, 0, 1], [1] * 7, [0] * 7))
+    assert found.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_a_piece_before_the_first_word_stands_in_the_first_line():
+    text = _text("a")
+    assert lines_of_pieces(text, encoded(range(3), [0, 1, 1], [1] * 3, [0] * 3)).tolist() == [0, 0, 0]
+
+
+def test_articles_begin_with_titles_of_level_one_alone():
+    part, formula = " = = Part = = ", " = a formula = "
+    text = _text("before", "", " = One = ", "", "x", "", part, "", formula, "y", "", " = Two = ", "")
+    assert articles_of_lines(text).tolist() == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2]
+
+
+def test_blocks_are_articles_where_there_are_enough_of_these():
+    articles = [line for n in range(20) for line in ("", f" = Title {n} = ", "", "word")]
+    few, many = _text(*articles[:72]), _text(*articles)  # what stands before the first title is a block as well
+    unit, blocks = block_of_pieces(few, _words(few))
+    assert (unit, blocks.max()) == ("line", 71)
+    unit, blocks = block_of_pieces(many, _words(many))
+    assert (unit, np.unique(blocks).size) == ("article", 21)
+
+
+def test_the_shipped_text_has_an_interval():
+    """The sample's 107 lines, by the tokenizer of the shipped model."""
+    text = sample_text()
+    tokens = load_tokenizer(Checkpoint(default_checkpoint())).encode(text, "error")
+    unit, blocks = block_of_pieces(text, tokens)
+    assert unit == "line"
+    assert np.array_equal(np.unique(blocks), np.arange(107))
