@@ -58,8 +58,9 @@ def save_state(state: SavedState, path: Path) -> None:
     header = json.dumps({"run": state.run, "progress": state.progress, "arrays": table}, allow_nan=False).encode()
     with atomic_file(path, _keep) as file:
         digest = hashlib.sha256()
-        contents = (memoryview(array.reshape(-1).view(np.uint8)) for array in arrays.values())
-        for part in (MAGIC, len(header).to_bytes(8, "little"), header, *contents):
+        parts: list[Any] = [MAGIC, len(header).to_bytes(8, "little"), header]
+        parts += [array.reshape(-1).view(np.uint8) for array in arrays.values()]
+        for part in parts:
             digest.update(part)
             file.write(part)
         file.write(digest.digest())
