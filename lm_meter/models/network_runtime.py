@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from .moments import Moment, moments
 from .plan import Plan
 from .readout_memory import continuous_memory, readout_buffers, readout_rows
 from .runtime import Runtime, most_groups, narrow_inputs, padded, widest_inputs, zeros
+from .snapshot import continuous_snapshot, put, restore_continuous, state_buffers
 
 
 def _routes(experts: Experts, rows: int, threads: int) -> Routes:
@@ -117,6 +118,27 @@ class NetworkRuntime(Runtime):
         self._memory.state[...] = 0
         self._memory.buffers[...] = 0
         self._continuous.state[...] = 0
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Copies of all that is kept from token to token, between two calls."""
+        memory = self._memory
+        found = {
+            "position": memory.state.copy(),
+            "keys": memory.cache.keys.copy(),
+            "values": memory.cache.values.copy(),
+        }
+        found |= {name: rows[0].copy() for name, rows in state_buffers(self._plan, self._network, memory)}
+        return found | continuous_snapshot(self._continuous)
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot of the same model in the same context."""
+        memory = self._memory
+        for name, place in (("position", memory.state), ("keys", memory.cache.keys), ("values", memory.cache.values)):
+            put(name, place, arrays)
+        for name, rows in state_buffers(self._plan, self._network, memory):
+            put(name, rows[0], arrays)
+            rows[1:] = rows[0]  # threads that have a row of their own
+        restore_continuous(self._continuous, arrays)
 
     @property
     def _bins(self) -> list[Bin]:

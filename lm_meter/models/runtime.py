@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,14 @@ class Runtime(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Back to the state before any token."""
+
+    @abstractmethod
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Copies of all that is kept from token to token, between two calls: see ``snapshot.py``."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot of the same model in the same context; StateError where it is of another one."""
 
     @property
     @abstractmethod

@@ -33,6 +33,7 @@ from .network_runtime import NetworkRuntime
 from .plan import Plan
 from .relative import relative_of
 from .runtime import padded, zeros
+from .snapshot import put
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
 from .transformer_network import buffer_rows, norm_of, transformer_network
 from .transformer_steps import plan_transformer
@@ -191,6 +192,22 @@ class TransformerRuntime(NetworkRuntime):
         """Back to the state before any token."""
         super().reset()
         self._seen, self._history, self._has_begun = 0, np.zeros(0, np.int64), False
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Copies of all that is kept from token to token, between two calls."""
+        found = super().snapshot() | {"seen": np.array([self._seen, self._has_begun]), "history": self._history}
+        return found | ({"distances": self._network.relative.vectors.copy()} if self._plan.once else {})
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot of the same model in the same context."""
+        super().restore(arrays)
+        seen = np.zeros(2, np.int64)
+        put("seen", seen, arrays)
+        history = np.zeros(max(0, min(int(seen[0]), self.context.longest_chunk - 1)), np.int64)
+        put("history", history, arrays)
+        if self._plan.once:
+            put("distances", self._network.relative.vectors, arrays)
+        self._seen, self._has_begun, self._history = int(seen[0]), bool(seen[1]), history
 
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._check_positions(inputs.size)

@@ -1,0 +1,77 @@
+"""A run that is taken up from a snapshot, with other threads and another block, goes on bit for bit."""
+
+import numpy as np
+import pytest
+from test_buffers import RECURRENT
+from test_transformer import NARROWED, WORDS
+from tiny import narrowed, tiny_parts
+from tiny_transformer import KINDS, transformer_parts
+
+import lm_meter
+from lm_meter.context import Context
+from lm_meter.errors import StateError
+from lm_meter.threads import ThreadTeam
+
+CONTINUOUS = {"continuous_cache": {"size": 5, "theta": 0.7, "lambda": 0.2}}
+POLICIES = [Context("cache", 5), Context("recompute", 5), Context("segment", 5, 2)]
+
+
+def _parts(name):
+    if name in NARROWED:
+        kind, formats = NARROWED[name]
+        return narrowed(*transformer_parts(kind, WORDS), formats)
+    if name == "llama, continuous":
+        config, arrays = transformer_parts("llama", WORDS)
+        return {**config, **CONTINUOUS}, arrays
+    return tiny_parts(words=WORDS, **RECURRENT[name]) if name in RECURRENT else transformer_parts(name, WORDS)
+
+
+def _load(folder, name, context, threads, block):
+    path = folder / "model.npz"
+    if not path.exists():
+        lm_meter.write_checkpoint(path, *_parts(name))
+    opened = lm_meter.Checkpoint(path)
+    learned = opened.config.get("positions", {}).get("kind") == "learned"
+    policy = Context("segment", 5) if learned and context and context.policy == "cache" else context
+    runtime = opened.architecture.load(opened, ThreadTeam(threads), policy)
+    runtime.reserve(block)
+    return runtime
+
+
+CASES = [(name, None) for name in RECURRENT]
+CASES += [(name, policy) for name in (*KINDS, *NARROWED, "llama, continuous") for policy in POLICIES]
+
+
+@pytest.mark.parametrize(("name", "context"), CASES, ids=lambda value: str(value))
+def test_it_goes_on_bit_for_bit(name, context, tmp_path):
+    tokens = np.random.default_rng(5).integers(0, len(WORDS), 61)
+    inputs, targets = tokens[:-1], tokens[1:]
+    whole = _load(tmp_path, name, context, 1, 4)
+    counted = whole.new_tallies()
+    reference = whole.run(inputs, targets, 4, counted)
+    for cut in (0, 40) if name == "lstm" else (7,):
+        first, second = _load(tmp_path, name, context, 2, 4), _load(tmp_path, name, context, 1, 3)
+        tallies, later = first.new_tallies(), second.new_tallies()
+        before = first.run(inputs[:cut], targets[:cut], 4, tallies)
+        second.run(inputs[:9], targets[:9], 3, second.new_tallies())  # what it knew is forgotten
+        second.restore(first.snapshot())
+        after = second.run(inputs[cut:], targets[cut:], 3, later)
+        assert np.concatenate([before, after]).tobytes() == reference.tobytes()
+        assert np.array_equal(tallies.sum(axis=0) + later.sum(axis=0), counted.sum(axis=0))
+
+
+def test_a_snapshot_of_another_model_is_refused(tmp_path):
+    runtime = _load(tmp_path, "lstm", None, 1, 1)
+    found = runtime.snapshot()
+    name = next(key for key in found if key.startswith("buffer"))
+    with pytest.raises(StateError, match=rf"array {name} of the state is float32 \[3\]; expected float32 \["):
+        runtime.restore({**found, name: np.zeros(3, np.float32)})
+    with pytest.raises(StateError, match=f"array {name} of the state is missing; expected float32"):
+        runtime.restore({key: value for key, value in found.items() if key != name})
+
+
+def test_a_snapshot_with_more_pairs_than_there_is_room_for_is_refused(tmp_path):
+    runtime = _load(tmp_path, "continuous", None, 1, 1)
+    found = runtime.snapshot()
+    with pytest.raises(StateError, match="says that 1000000 pairs are held; write the state again with eval --state"):
+        runtime.restore({**found, "continuous.state": np.array([10**6, 0, 0])})
