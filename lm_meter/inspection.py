@@ -129,7 +129,7 @@ def count_table(counted: dict[str, Any]) -> str:
     if counted["operations_once"]["total"]:
         once = number(counted["operations_once"]["total"])
         lines.append(f"  once, when a run begins, and not in the above: {once} operations")
-    lines += ["", "numbers alive at once, weights excluded (MTAS)", *activation_lines(counted["activations"])]
+    lines += ["", *activation_lines(counted["activations"])]
     lines += ["", "not priced"]
     lines += [f"  {move['region']}: {move['what']}" for move in counted["moves"]]
     return "\n".join(lines) + "\n"

@@ -141,7 +141,7 @@ def result_table(result: Result) -> str:
         ]
     )
     if d["activations"]:
-        lines += ["", "numbers alive at once, weights excluded (MTAS)", *activation_lines(d["activations"])]
+        lines += ["", *activation_lines(d["activations"])]
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
     return "\n".join(lines) + "\n"
 
@@ -156,13 +156,13 @@ def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def activation_lines(activations: dict[str, Any]) -> list[str]:
-    """The most numbers that are alive at any moment, with and without those that live from token to token."""
+    """The section on the most numbers alive at any moment, with and without those that live from token to token."""
     rows = []
     for view in ("with_state", "without_state"):
         most = activations[view]
         shown = f"{number(most['elements'])} ({number(most['bits'])} bits), in {most['elements_in']}"
         rows.append((view.replace("_", " "), shown))
-    return pairs(rows)
+    return ["numbers alive at once, weights excluded (MTAS)", *pairs(rows)]
 
 
 def _interval_lines(uncertainty: dict[str, Any] | None) -> list[str]:

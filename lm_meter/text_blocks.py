@@ -36,7 +36,7 @@ def articles_of_lines(text: Text) -> np.ndarray:
         _TITLE.match(line) is not None and not before.strip() and not after.strip()
         for before, line, after in zip(padded, lines, padded[2:], strict=False)
     ]
-    return np.cumsum(np.array(titles[: len(text.lines())], np.int64))
+    return np.cumsum(np.array(titles[: len(lines) - (lines[-1] == "")], np.int64))
 
 
 def block_of_pieces(text: Text, encoded: Encoded) -> tuple[str, np.ndarray]:
