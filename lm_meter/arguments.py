@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from . import __version__, commands
+from . import __version__, commands, eval_command
 from .checkpoint_arguments import add_convert, add_quantize
 from .shared_arguments import add_context, add_format, add_profile, command, file_name
 
@@ -83,9 +83,18 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         help="mix the predictions with a cache of past outputs, or 'off' (default: the checkpoint's own)",
     )
     parser.add_argument("--output", type=file_name, metavar="FILE.json", help="also write the result document")
+    parser.add_argument(
+        "--state",
+        type=file_name,
+        metavar="FILE",
+        help="save the pass here now and then, on Ctrl-C and SIGTERM; the same command goes on from it",
+    )
+    parser.add_argument(
+        "--save-every", type=float, default=30.0, metavar="SECONDS", help="between two savings (default: 30)"
+    )
     add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
-    parser.set_defaults(command=commands.run_eval)
+    parser.set_defaults(command=eval_command.run_eval)
 
 
 def _add_validate(group: argparse._SubParsersAction) -> None:

@@ -7,13 +7,16 @@ progress and notes to standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from . import commands
 from .arguments import parser
-from .errors import LmMeterError
+from .errors import LmMeterError, StateWarning
 from .streams import prepare_streams, silence
 
 
@@ -28,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        status = command(options)
+        with _warnings_in_one_line():
+            status = command(options)
         sys.stdout.flush()  # a reader that has gone is noticed here, not in the interpreter's last moments
         return status
     except LmMeterError as error:
@@ -49,6 +53,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lm-meter: interrupted, no result", file=sys.stderr)
         return commands.INTERRUPTED
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Our own warnings, each time they come, like errors; those of others as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StateWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, StateWarning):
+                print(f"lm-meter: warning: {' '.join(str(message).splitlines())}", file=sys.stderr)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _refuse(message: str) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .kernels.jit import sources_hash
 
 
 def cpu_name() -> str:
@@ -44,6 +45,11 @@ def peak_resident_bytes() -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def versions() -> dict[str, str]:
+    """What the bits of a pass depend on beside its inputs: the version, and the hash of the kernels' sources."""
+    return {"lm_meter": __version__, "kernels": sources_hash()}
 
 
 def describe(threads: int) -> dict[str, Any]:

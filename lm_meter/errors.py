@@ -33,5 +33,13 @@ class StateError(LmMeterError):
     """A saved state is damaged, hostile, or of another run."""
 
 
+class ForeignStateError(StateError):
+    """A saved state is whole, but of another run: another checkpoint, text, option or version."""
+
+
+class StateWarning(UserWarning):
+    """A saved state was damaged, or could not be written; the pass goes on."""
+
+
 class MeterError(LmMeterError):
     """A run broke one of its own promises; its numbers must not be used."""

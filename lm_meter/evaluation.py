@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from .activations import activations_of
 from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
-from .continuous_cache import parse_continuous_cache
-from .defaults import default_checkpoint
-from .errors import ConfigError
 from .histogram import overflows_of, rows_of
 from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
-from .models.runtime import Runtime
 from .online import OnlinePass
-from .profiles import DEFAULT_PROFILE, profile_named
+from .pass_files import PassFiles
+from .preparation import Prepared, load, prepare
+from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
 from .result import Result, build_result
 from .run_options import RunOptions
-from .text import Text, first_words, read_text
-from .threads import ThreadTeam, check_threads
-from .tokenizers import Encoded, load_tokenizer
+from .state_keeper import state_keeper
+from .text import Text
 
 
 def evaluate(
@@ -34,6 +28,7 @@ def evaluate(
     text: str | Path | Text,
     profile: str = DEFAULT_PROFILE,
     options: RunOptions | None = None,
+    files: PassFiles | None = None,
     progress: Callable[[int], Progress] | None = None,
 ) -> Result:
     """Run a checkpoint over a text, one token at a time, and meter it.
@@ -56,98 +51,72 @@ def evaluate(
     profile : str
         Price list of the report; the histogram in the result can be priced again.
     options : RunOptions, optional
+    files : PassFiles, optional
+        Where the pass is saved, so that the same call goes on from there.
     progress : callable, optional
         Makes a ``Progress`` from the number of predictions to come.
 
     Returns
     -------
     Result
-        Partial, and marked so, where the pass was interrupted by Ctrl-C. One that comes after the last prediction,
-        while the result is put together, is not obeyed: the result is complete.
+        Partial, and marked so, where the pass was interrupted by Ctrl-C or SIGTERM. One that comes after the last
+        prediction, while the result is put together, is not obeyed: the result is complete.
 
     Raises
     ------
-    CheckpointError, TextError, ConfigError, MeterError
+    CheckpointError, TextError, ConfigError, StateError, MeterError
     KeyboardInterrupt
         Where Ctrl-C came before the first prediction.
     """
-    options = options or RunOptions()
     chosen = profile_named(profile)
-    if checkpoint is None:
-        checkpoint = default_checkpoint()
-    opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    opened = as_run(opened, options)
-    tokenizer = load_tokenizer(opened)
-    source = text if isinstance(text, Text) else read_text(text)
-    if options.limit is not None:
-        source = first_words(source, options.limit)
-    encoded = tokenizer.encode(source, options.oov)
-    context = opened.architecture.context(opened.model_config, options.policy, options.context)
-    inputs, targets = _inputs_and_targets(encoded, tokenizer.specials.start, options)
-    ends = opened.model_config.ends
+    return run_prepared(prepare(checkpoint, text, options or RunOptions()), chosen, files or PassFiles(), progress)
+
+
+def run_prepared(
+    prepared: Prepared, profile: Profile, files: PassFiles, progress: Callable[[int], Progress] | None = None
+) -> Result:
+    """The pass over a text that is prepared, and its result: see ``evaluate``."""
+    options, targets = prepared.options, prepared.targets
+    keeper = state_keeper(prepared, files)
     with deferred_interrupt() as interruption:
-        started = time.perf_counter()
-        team = ThreadTeam(check_threads(options.threads))
-        runtime = opened.architecture.load(opened, team, context)
-        runtime.reserve(options.block)
-        load_seconds = time.perf_counter() - started
-        interruption.obey()
-        compile_seconds = _compile(runtime, options.block)
-        run = OnlinePass(runtime, inputs, targets, options.block)
+        loaded = load(prepared, interruption)
+        runtime = loaded.runtime
+        run = OnlinePass(runtime, prepared.inputs, targets, options.block)
+        if keeper:
+            keeper.take_up(run)
         meter = progress(targets.size) if progress else Silent()
         try:
-            run.go(meter, interruption)
+            run.go(meter, interruption, keeper.keep if keeper else None)
         finally:
             meter.close()
+        if keeper:
+            keeper.save(run)
+        tally, done = run.tallies.sum(axis=0), slice(run.done)
         measurement = Measurement(
-            text=source,
-            encoded=encoded,
-            first_token=options.first_token,
-            log_probs=run.log_probs[: run.done],
-            partial=run.done < targets.size,
-            rows=rows_of(run.tallies.sum(axis=0), runtime.regions),
-            overflows=overflows_of(run.tallies.sum(axis=0), runtime.regions),
+            text=prepared.text,
+            encoded=prepared.encoded,
+            options=options,
+            sittings=run.sittings,
+            log_probs=run.log_probs[done],
+            partial=prepared.cut or run.done < targets.size,
+            rows=rows_of(tally, runtime.regions),
+            overflows=overflows_of(tally, runtime.regions),
             regions=runtime.regions,
-            activations=activations_of(runtime.regions, runtime.moments(inputs[: run.done], targets[: run.done])),
+            activations=activations_of(runtime.regions, runtime.moments(prepared.inputs[done], targets[done])),
             speed=Speed(
                 tokens_per_second=run.done / run.seconds if run.seconds else 0.0,
                 seconds=run.seconds,
-                load_seconds=load_seconds,
-                compile_seconds=compile_seconds,
+                load_seconds=loaded.load_seconds,
+                compile_seconds=loaded.compile_seconds,
                 weight_bytes_per_token=runtime.weight_bytes(options.block),
-                stream_bytes_per_second=stream_bytes_per_second(runtime.weights, team, runtime.threads),
+                stream_bytes_per_second=stream_bytes_per_second(runtime.weights, runtime.team, runtime.threads),
             ),
-            online=Online(options.block, run.rechecked, True, context, ends.softmax_evaluated, ends.continuous),
+            online=_online(prepared, run),
             threads=runtime.threads,
         )
-        return build_result(opened, measurement, chosen)
+        return build_result(prepared.checkpoint, measurement, profile)
 
 
-def as_run(checkpoint: Checkpoint, options: RunOptions) -> Checkpoint:
-    """A checkpoint with the continuous cache that the options give it, if they do."""
-    if options.continuous_cache is None:
-        return checkpoint
-    return checkpoint.with_continuous_cache(parse_continuous_cache(options.continuous_cache))
-
-
-def _compile(runtime: Runtime, block: int) -> float:
-    """Seconds until the loop over tokens is there, compiled or read from the cache: it runs over no token."""
-    nothing = np.zeros(0, np.int64)
-    started = time.perf_counter()
-    runtime.run(nothing, nothing, block, runtime.new_tallies())
-    return time.perf_counter() - started
-
-
-def _inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions) -> tuple[np.ndarray, np.ndarray]:
-    """Token that enters at each step, and the one predicted after it."""
-    if options.first_token == "skip":
-        inputs, targets = encoded.tokens[:-1], encoded.tokens[1:]
-    elif start is None:
-        raise ConfigError(
-            "the checkpoint has no start token, so the first token of the text has no context; use --first-token skip"
-        )
-    else:
-        inputs, targets = np.concatenate([[start], encoded.tokens[:-1]]), encoded.tokens
-    if targets.size == 0:
-        raise ConfigError("nothing is left to predict; the text needs at least two tokens with --first-token skip")
-    return np.ascontiguousarray(inputs, np.int64), np.ascontiguousarray(targets, np.int64)
+def _online(prepared: Prepared, run: OnlinePass) -> Online:
+    ends = prepared.checkpoint.model_config.ends
+    return Online(run.block, run.rechecked, True, prepared.context, ends.softmax_evaluated, ends.continuous)

@@ -1,4 +1,4 @@
-"""Ctrl-C during a pass: noted at once, obeyed between two calls of compiled code, so that no count is half-made."""
+"""Ctrl-C or SIGTERM during a pass: noted at once, obeyed between two compiled calls, so that no count is half-made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Interruption:
-    """``requested`` is True once Ctrl-C was pressed; a second one raises KeyboardInterrupt as usual."""
+    """``requested`` is True once Ctrl-C was pressed or SIGTERM came; a second one raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -28,7 +28,7 @@ class Interruption:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interruption]:
-    """Collect Ctrl-C inside the block. Only the main thread receives signals; elsewhere nothing is changed.
+    """Collect Ctrl-C and SIGTERM inside the block. Only the main thread receives signals; elsewhere nothing is changed.
 
     Compiled code needs it too: Numba, interrupted while it compiles, prints a traceback and goes on.
     """
@@ -36,8 +36,9 @@ def deferred_interrupt() -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    before = signal.signal(signal.SIGINT, interruption._note)
+    before = {number: signal.signal(number, interruption._note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interruption
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,6 +12,7 @@ from .context import Context
 from .continuous_cache import ContinuousCache
 from .histogram import Overflow, Row
 from .regions import Region
+from .run_options import RunOptions
 from .text import Text
 from .tokenizers import Encoded
 
@@ -46,11 +47,15 @@ class Online:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The record of one pass. ``log_probs`` is (predictions,) float64 in nats."""
+    """The record of one pass. ``log_probs`` is (predictions,) float64 in nats.
+
+    ``sittings``: in how many the pass was made, more than one where it went on from a saved state.
+    """
 
     text: Text
     encoded: Encoded
-    first_token: str
+    options: RunOptions
+    sittings: int
     log_probs: np.ndarray
     partial: bool
     rows: Sequence[Row]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from .progress import Progress
 
 # A compiled call works for about this long before Python sees the progress and a Ctrl-C.
 _CALL_SECONDS = 0.2
-_SEED = 20190601
+RECHECK_SEED = 20190601
 # After the first call and after each doubling of their number, one position is recomputed alone.
 _FIRST_RECHECK = 1
 
@@ -28,13 +30,21 @@ class OnlinePass:
         self.done = 0
         self.seconds = 0.0
         self.rechecked = 0
-        self._random = np.random.default_rng(_SEED)
+        self.sittings = 1
+        self._random = np.random.default_rng(RECHECK_SEED)
 
-    def go(self, progress: Progress, interruption: Interruption) -> None:
-        """Predict every target; stop early on Ctrl-C, which raises KeyboardInterrupt before the first call."""
+    def go(
+        self, progress: Progress, interruption: Interruption, keep: Callable[[OnlinePass], None] | None = None
+    ) -> None:
+        """Predict every target; stop early on Ctrl-C, which raises KeyboardInterrupt before the first call.
+
+        ``keep`` is called after each call of compiled code.
+        """
         size, calls, next_recheck = self.block, 0, _FIRST_RECHECK
-        nll = 0.0
+        nll = -float(self.log_probs[: self.done].sum())
         interruption.obey()
+        if self.done:
+            progress.begin(self.done, nll)
         while self.done < self.targets.size and not interruption.requested:
             first, last = self.done, min(self.done + size, self.targets.size)
             seconds = self._call(first, last)
@@ -44,8 +54,40 @@ class OnlinePass:
             if calls == next_recheck:
                 self._recheck(first, last)
                 next_recheck *= 2
+            if keep:
+                keep(self)
             blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
             size = self.block * min(blocks, 2 * size // self.block)
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All that is needed to go on, between two calls: plain numbers, and arrays."""
+        tally = self.tallies.sum(axis=0)
+        cells = np.argwhere(tally)
+        numbers = {
+            "done": self.done,
+            "seconds": self.seconds,
+            "rechecked": self.rechecked,
+            "sittings": self.sittings,
+        }
+        arrays = {"log_probs": self.log_probs[: self.done], "cells": cells, "counts": tally[tuple(cells.T)]}
+        return numbers, arrays | {f"runtime.{name}": array for name, array in self.runtime.snapshot().items()}
+
+    def take_up(self, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what ``saved`` gave, before the first call; StateError or ValueError where it cannot be."""
+        done = int(numbers["done"])
+        log_probs, cells, counts = (arrays[name] for name in ("log_probs", "cells", "counts"))
+        if not 0 <= done <= self.targets.size or log_probs.shape != (done,) or not np.isfinite(log_probs).all():
+            raise ValueError(f"it has {log_probs.size} log-probabilities of {done} predictions")
+        shape = self.tallies.shape[1:]
+        if cells.shape != (counts.size, 4) or (cells < 0).any() or (cells >= shape).any() or (counts < 0).any():
+            raise ValueError("its counts are of no region or kind of operation")
+        prefix = "runtime."
+        found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        self.runtime.restore(found)
+        self.log_probs[:done] = log_probs
+        np.add.at(self.tallies[0], tuple(cells.T), counts)
+        self.done, self.seconds, self.rechecked = done, float(numbers["seconds"]), int(numbers["rechecked"])
+        self.sittings = int(numbers["sittings"]) + 1
 
     def _call(self, first: int, last: int) -> float:
         started = time.perf_counter()

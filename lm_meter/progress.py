@@ -13,6 +13,9 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Progress(Protocol):
     """What a pass tells about itself."""
 
+    def begin(self, done: int, nll_nats: float) -> None:
+        """The pass goes on from a saved state, behind ``done`` predictions."""
+
     def update(self, done: int, nll_nats: float) -> None:
         """``done`` predictions so far, with this sum of negative log-likelihoods."""
 
@@ -22,6 +25,9 @@ class Progress(Protocol):
 
 class Silent:
     """No progress."""
+
+    def begin(self, done: int, nll_nats: float) -> None:
+        """Say nothing."""
 
     def update(self, done: int, nll_nats: float) -> None:
         """Say nothing."""
@@ -36,6 +42,11 @@ def piece_perplexity(nll_nats: float, predictions: int) -> float:
     return math.exp(mean) if mean < 700 else math.inf
 
 
+def _going_on(done: int, total: int, nll_nats: float) -> str:
+    perplexity = piece_perplexity(nll_nats, done)
+    return f"going on from the saved state: {done}/{total} tokens, perplexity per piece {perplexity:.4g}"
+
+
 class Bar:
     """A bar with running perplexity, predictions a second and time left."""
 
@@ -43,6 +54,11 @@ class Bar:
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, unit="tok", dynamic_ncols=True, file=sys.stderr, smoothing=0.1)
+
+    def begin(self, done: int, nll_nats: float) -> None:
+        """Start the bar there: its rate is that of the predictions to come."""
+        self._bar.initial = self._bar.n = self._bar.last_print_n = done
+        self._bar.write(_going_on(done, self._bar.total, nll_nats), file=sys.stderr)
 
     def update(self, done: int, nll_nats: float) -> None:
         """Move the bar."""
@@ -60,6 +76,12 @@ class Lines:
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self._total, self._stream = total, stream or sys.stderr
         self._started = self._last = time.monotonic()
+        self._begun = 0
+
+    def begin(self, done: int, nll_nats: float) -> None:
+        """Print where; the rate is that of the predictions to come."""
+        self._begun = done
+        print(_going_on(done, self._total, nll_nats), file=self._stream, flush=True)
 
     def update(self, done: int, nll_nats: float) -> None:
         """Print a line if the last one is long ago."""
@@ -67,7 +89,7 @@ class Lines:
         if now - self._last < _SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        rate = done / (now - self._started)
+        rate = (done - self._begun) / (now - self._started)
         left = (self._total - done) / rate
         print(
             f"{done}/{self._total} tokens, perplexity per piece {piece_perplexity(nll_nats, done):.4g}, "

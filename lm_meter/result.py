@@ -21,10 +21,13 @@ from .corpora import WIKITEXT_103
 from .documents import document_json, save_document
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
+from .hash_chain import TOKENS_PER_LINK, HashChain
 from .histogram import rows_from_json, rows_to_json
 from .measurement import Measurement
+from .online import RECHECK_SEED
 from .profiles import Profile, profile_named
 from .result_fields import check_document
+from .run_identity import document_identity, identity_bytes
 from .score import price, score
 from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
 from .strict_json import parse_json
@@ -69,7 +72,7 @@ class Result:
 def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile) -> Result:
     """Put a document together from what a pass measured."""
     scored = measured.log_probs.size
-    skipped = int(measured.first_token == "skip")
+    skipped = int(measured.options.first_token == "skip")
     here = slice(skipped, skipped + scored)
     words = int(measured.encoded.words[here].sum())
     size = int(measured.encoded.sizes[here].sum())
@@ -92,10 +95,11 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "pieces": scored + skipped,
             "scored": scored,
             "bytes": size,
-            "first_token": measured.first_token,
+            "first_token": measured.options.first_token,
             "whole": not measured.partial and measured.text.is_whole(),
             "replaced_by_unk": int(measured.encoded.replaced[here].sum()),
         },
+        "run": {"options": asdict(measured.options), "seed": RECHECK_SEED, "sittings": measured.sittings},
         "nll_nats": nll,
         "perplexity": {
             "word": _exp(nll / words) if words else None,
@@ -129,6 +133,9 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),
     }
+    chain = HashChain(identity_bytes(document_identity(document)))
+    chain.add(measured.log_probs)
+    document["chain"] = {"tokens_per_link": TOKENS_PER_LINK, "links": chain.links()}
     return price_result(Result(document, measured.log_probs), profile)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 
 from .context import STATE
 from .errors import ConfigError
+from .hash_chain import TOKENS_PER_LINK, HashChain
 from .kernels.charge import KINDS, MAX_BITS
 from .models.vocabulary import ALL, NEEDED
 from .regions import ROLES
+from .run_identity import document_identity, identity_bytes
 from .run_options import FIRST_TOKEN
 from .storage import ROLES as ROLES_OF_TENSORS
 from .text_blocks import BLOCKS
@@ -66,9 +70,8 @@ _FIELDS: dict[str, Any] = {
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
 }
-# Of integer accumulators; results of versions that had none do not say it.
+# Of integer accumulators.
 _OVERFLOWS = [{"region": str, "accumulator": int, "count": int}]
-# None in results of versions that did not measure it.
 _UNCERTAINTY = {
     "method": str,
     "level": float,
@@ -85,7 +88,31 @@ _ACTIVATIONS = {
     "without_state": {**_MOST, "elements_in": str, "bits_in": str},
     "by_region": [{"region": str, "with_state": _MOST, "without_state": _MOST}],
 }
+_RUN = {
+    "options": {
+        "block": int,
+        "threads": (int, None),
+        "first_token": str,
+        "limit": (int, None),
+        "oov": str,
+        "policy": (str, None),
+        "context": (int, None),
+        "continuous_cache": (str, None),
+    },
+    "seed": int,
+    "sittings": int,
+}
+_CHAIN = {"tokens_per_link": int, "links": [str]}
+# Sections that results of earlier versions do not have: what those get, and the fields.
+_LATER: dict[str, tuple[Any, Any]] = {
+    "overflows": ([], _OVERFLOWS),
+    "uncertainty": (None, (_UNCERTAINTY, None)),
+    "activations": (None, (_ACTIVATIONS, None)),
+    "run": (None, (_RUN, None)),
+    "chain": (None, (_CHAIN, None)),
+}
 _MAX_COUNT = 2**63 - 1  # tallies are int64
+_LINK = re.compile("[0-9a-f]{64}")
 
 
 def check_document(document: dict[str, Any], path: Path) -> None:
@@ -95,12 +122,16 @@ def check_document(document: dict[str, Any], path: Path) -> None:
         for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None), ("continuous_cache", None)):
             online.setdefault(key, value)
     _check_fields(document, _FIELDS, "", path)
-    document.setdefault("overflows", [])
-    _check_fields(document["overflows"], _OVERFLOWS, "overflows.", path)
-    document.setdefault("uncertainty", None)
-    _check_fields(document["uncertainty"], (_UNCERTAINTY, None), "uncertainty.", path)
-    document.setdefault("activations", None)
-    _check_fields(document["activations"], (_ACTIVATIONS, None), "activations.", path)
+    for name, (without, fields) in _LATER.items():
+        if document.get(name) is None:
+            document[name] = copy.copy(without)
+        _check_fields(document[name], fields, f"{name}.", path)
+    for number, link in enumerate((document["chain"] or {"links": []})["links"]):
+        if not _LINK.fullmatch(link):
+            raise ConfigError(
+                f"{path}: chain.links.{number} is {link!r:.80}; expected 64 hexadecimal digits; write it again with "
+                "eval --output"
+            )
     for where, found, allowed in _limited(document):
         if found not in allowed:
             raise ConfigError(
@@ -138,6 +169,8 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
     if document["uncertainty"] is not None:
         yield "uncertainty.method", document["uncertainty"]["method"], (METHOD,)
         yield "uncertainty.block", document["uncertainty"]["block"], BLOCKS
+    if document["chain"] is not None:
+        yield "chain.tokens_per_link", document["chain"]["tokens_per_link"], (TOKENS_PER_LINK,)
     yield "online.block", document["online"]["block"], range(1, _MAX_COUNT)
     yield "environment.threads", document["environment"]["threads"], range(1, MAX_THREADS + 1)
     yield "text.whole", document["text"]["whole"], (False,) if document["partial"] else (False, True)
@@ -158,6 +191,7 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     ):
         yield f"number of {name}", len(keys), len(set(keys))
     yield from _most_of_regions(document["activations"])
+    yield from _run_and_chain(document)
     text, perplexity, nats = document["text"], document["perplexity"], document["nll_nats"]
     yield "text.pieces", text["pieces"], text["scored"] + (text["first_token"] == "skip")
     for key, count in (("word", text["word_tokens"]), ("piece", text["scored"])):
@@ -169,6 +203,19 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     read = float(speed["weight_bytes_per_token"]) * float(speed["tokens_per_second"])
     limit = float(speed["stream_bytes_per_second"])
     yield "speed.bandwidth_fraction", speed["bandwidth_fraction"], read / limit if limit else None
+
+
+def _run_and_chain(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Options agree with what was run; the chain begins with the run and has a link for each 1,024 tokens."""
+    run, chain = document["run"], document["chain"]
+    if run is not None:
+        yield "run.options.first_token", run["options"]["first_token"], document["text"]["first_token"]
+        yield "run.options.block", run["options"]["block"], document["online"]["block"]
+    if chain is not None:
+        yield "number of chain.links", len(chain["links"]), 1 + -(-document["text"]["scored"] // TOKENS_PER_LINK)
+        if run is not None:
+            start = HashChain(identity_bytes(document_identity(document))).links()[0]
+            yield "chain.links.0", chain["links"][0], start
 
 
 def _most_of_regions(activations: dict[str, Any] | None) -> Iterator[tuple[str, Any, Any]]:

@@ -10,7 +10,8 @@ from .checkpoint import Checkpoint
 from .corpora import corpus
 from .entry import Claim, Entry
 from .errors import ConfigError
-from .evaluation import as_run, evaluate
+from .evaluation import evaluate
+from .preparation import as_run
 from .progress import Progress
 from .report import columns, number
 from .result import VALIDATION_SCHEMA, Result

@@ -429,6 +429,48 @@ def test_a_disk_that_fills_up_during_the_run_does_not_lose_the_table(run, model,
     assert list(tmp_path.iterdir()) == []
 
 
+# --state
+
+
+def test_a_state_is_written_and_gone_on_from(run, model, text, tmp_path):
+    state = tmp_path / "state"
+    command = ("eval", "--checkpoint", model, "--text", text, "--state", state, "--save-every", "1", "--format", "json")
+    first, again = (run(*command) for _ in range(2))
+    assert state.is_file()
+    assert first[0] == again[0] == 0
+    documents = [json.loads(out) for _, out, _ in (first, again)]
+    scored = documents[0]["text"]["scored"]
+    assert f"going on from the saved state: {scored}/{scored} tokens, perplexity per piece" in again[2]
+    assert documents[0]["chain"] == documents[1]["chain"]
+    assert [document["run"]["sittings"] for document in documents] == [1, 2]
+
+
+def test_a_state_that_would_replace_something(refused, model, text, tmp_path):
+    command = ("eval", "--checkpoint", model, "--text", text)
+    assert refused(*command, "--state", model) == f"--state {model}: is an input of this run; choose another name"
+    assert refused(*command, "--state", text) == f"--state {text}: is an input of this run; choose another name"
+    both = ("--state", tmp_path / "r.json", "--output", tmp_path / "." / "r.json")
+    assert refused(*command, *both).endswith("r.json: is also that of --state; expected two names")
+    assert refused(*command, "--state", tmp_path) == f"--state {tmp_path}: is a folder; expected the name of a file"
+    (tmp_path / "other").write_text("some text that is no state of anything, and long enough to be one")
+    assert refused(*command, "--state", tmp_path / "other").endswith(
+        "other: is no state of lm-meter; expected a file written by eval --state; there is no other.previous to go on "
+        "from; delete it to start anew"
+    )
+    message = refused(*command, "--state", tmp_path / "s", "--save-every", "0")
+    assert message == "save_every is 0.0; expected a number of seconds above 0"
+
+
+def test_what_a_state_warns_of_is_one_line(run, model, text, tmp_path):
+    state = tmp_path / "state"
+    command = ("eval", "--checkpoint", model, "--text", text, "--state", state, "--quiet")
+    run(*command)
+    state.rename(tmp_path / "state.previous")
+    status, _, err = run(*command)
+    assert status == 0
+    assert err == f"lm-meter: warning: state {state}: is not there; going on from the one before, state.previous\n"
+
+
 # Ctrl-C
 
 
@@ -479,7 +521,7 @@ def test_ctrl_c_before_the_first_prediction(run, model, text, monkeypatch):
 def test_ctrl_c_before_and_after_the_pass(moment, run, model, text, tmp_path, monkeypatch):
     """Before the first prediction there is no result; a pass that is complete is not lost to a late Ctrl-C."""
     names = {
-        "load": "lm_meter.evaluation._compile",
+        "load": "lm_meter.preparation._compile",
         "stream": "lm_meter.evaluation.stream_bytes_per_second",
         "save": "lm_meter.result.Result.save",
     }

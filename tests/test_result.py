@@ -1,8 +1,10 @@
 """The result document: every field, gate, pricing again, and documents that are refused."""
 
 import copy
+import hashlib
 import json
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def document(result):
 
 FIELDS = {
     "": "schema partial checkpoint text nll_nats perplexity uncertainty operations_per_token histogram activations"
-    " storage score speed online environment",
+    " storage score speed online environment run chain",
     "activations": "with_state without_state by_region",
     "checkpoint": "path sha256 architecture",
     "text": "name sha256 word_tokens pieces scored",
@@ -50,6 +52,8 @@ FIELDS = {
     "speed": "tokens_per_second seconds compile_seconds weight_bytes_per_token stream_bytes_per_second"
     " bandwidth_fraction",
     "online": "block positions_rechecked bits_equal policy context",
+    "run": "options seed sittings",
+    "chain": "tokens_per_link links",
     "environment": "lm_meter python numpy numba cpu threads commit",
 }
 
@@ -308,6 +312,7 @@ def test_a_histogram_of_another_model(document, refusal):
 def test_a_result_over_nothing(document, refusal):
     document["text"] |= {"scored": 0, "pieces": 0, "word_tokens": 0}
     document["perplexity"].update(word=None, piece=None)
+    document["chain"] = None
     assert refusal(document).startswith("contradicts itself (ZeroDivisionError")
 
 
@@ -328,6 +333,9 @@ def _set(document, path, value):
         ("perplexity.piece", None),
         ("perplexity.bits_per_byte", 0.5),
         ("speed.bandwidth_fraction", 2.0),
+        ("run.options.first_token", "skip"),
+        ("run.options.block", 63),
+        ("chain.links.0", "0" * 64),
     ],
 )
 def test_a_document_that_contradicts_itself(path, value, document, refusal):
@@ -335,6 +343,43 @@ def test_a_document_that_contradicts_itself(path, value, document, refusal):
     message = refusal(document)
     assert message.startswith(f"{path} is {value!r}, but the rest of the document gives ")
     assert message.endswith("; write it again with eval --output")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("checkpoint.sha256", "0" * 64), ("text.sha256", "1" * 64), ("run.options.limit", 7), ("online.context", 9)],
+)
+def test_a_run_that_is_not_the_chains(path, value, document, refusal):
+    _set(document, path, value)
+    assert refusal(document).startswith(f"chain.links.0 is '{document['chain']['links'][0][:38]}")
+
+
+def test_links_that_are_missing_or_no_hashes(document, refusal):
+    links = document["chain"]["links"]
+    links[-1] = "g" * 64
+    assert refusal(document).startswith(f"chain.links.{len(links) - 1} is 'ggg")
+    assert "'; expected 64 hexadecimal digits; write it again" in refusal(document)
+    links.pop()
+    n = len(links)
+    assert refusal(document).startswith(f"number of chain.links is {n}, but the rest of the document gives {n + 1}")
+
+
+def test_the_chain_is_that_of_the_readme(folder):
+    model, text = folder / "model.npz", folder / "text"
+    result = lm_meter.evaluate(model, text=text, options=lm_meter.RunOptions(limit=9))
+    identity = {
+        "checkpoint": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "context": None,
+        "continuous_cache": None,
+        "first_token": "score",
+        "limit": 9,
+        "oov": "error",
+        "policy": "state",
+        "text": hashlib.sha256(text.read_bytes()).hexdigest(),
+    }
+    first = hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).digest()
+    second = hashlib.sha256(first + b"".join(struct.pack("<d", value) for value in result.log_probs)).digest()
+    assert result["chain"] == {"tokens_per_link": 1024, "links": [first.hex(), second.hex()]}
 
 
 def test_a_partial_run_is_not_a_whole_one(document, refusal):

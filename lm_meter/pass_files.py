@@ -1,0 +1,31 @@
+"""Files that a pass keeps beside its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConfigError
+
+DEFAULT_SAVE_EVERY = 30.0
+
+
+@dataclass(frozen=True)
+class PassFiles:
+    """Where a pass keeps what.
+
+    Parameters
+    ----------
+    state : path, optional
+        The pass is saved here, so that the same call goes on from it: see ``state_keeper.py``.
+    save_every : float
+        Seconds between two savings, above 0.
+    """
+
+    state: str | Path | None = None
+    save_every: float = DEFAULT_SAVE_EVERY
+
+    def __post_init__(self) -> None:
+        number = self.save_every
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
+            raise ConfigError(f"save_every is {number!r:.40}; expected a number of seconds above 0")

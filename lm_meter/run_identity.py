@@ -1,0 +1,48 @@
+"""What the bits of a pass depend on: checkpoint, text and those options that are not a matter of speed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .context import STATE, Context
+from .continuous_cache import ContinuousCache
+from .run_options import RunOptions
+
+
+def run_identity(
+    hashes: tuple[str, str], options: RunOptions, context: Context | None, continuous: ContinuousCache
+) -> dict[str, Any]:
+    """The identity of a pass before it is made; two passes that share it give the same log-probabilities.
+
+    ``hashes``: SHA-256 of the checkpoint's and of the text's file. ``context`` and ``continuous``: as they are run.
+    """
+    return {
+        "checkpoint": hashes[0],
+        "text": hashes[1],
+        "first_token": options.first_token,
+        "limit": options.limit,
+        "oov": options.oov,
+        "policy": str(context) if context else STATE,
+        "context": context.length if context else None,
+        "continuous_cache": continuous.to_json() if continuous.size else None,
+    }
+
+
+def document_identity(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same from a result."""
+    options, online = document["run"]["options"], document["online"]
+    return {
+        "checkpoint": document["checkpoint"]["sha256"],
+        "text": document["text"]["sha256"],
+        "first_token": document["text"]["first_token"],
+        "limit": options["limit"],
+        "oov": options["oov"],
+        **{name: online[name] for name in ("policy", "context", "continuous_cache")},
+    }
+
+
+def identity_bytes(identity: Mapping[str, Any]) -> bytes:
+    """An identity as a hash chain starts with it: JSON with sorted keys and no blanks, in ASCII."""
+    return json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
