@@ -341,7 +341,7 @@ def _set(document, path, value):
 def test_a_document_that_contradicts_itself(path, value, document, refusal):
     _set(document, path, value)
     message = refusal(document)
-    assert message.startswith(f"{path} is {value!r}, but the rest of the document gives ")
+    assert message.startswith(f"{path} is {value!r:.40}, but the rest of the document gives ")
     assert message.endswith("; write it again with eval --output")
 
 
