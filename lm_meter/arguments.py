@@ -8,6 +8,7 @@ from typing import NoReturn
 from . import __version__, commands, eval_command
 from .checkpoint_arguments import add_convert, add_quantize
 from .shared_arguments import add_context, add_format, add_profile, command, file_name
+from .verify_command import add_verify
 
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
 ENTRY_NAMES = ("lstm-baseline", "transformer-small")
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         _add_score,
         _add_rescore,
         _add_rank,
+        add_verify,
         _add_selftest,
     ):
         add(group)

@@ -26,6 +26,14 @@ class HashChain:
     def _next(self) -> hashlib._Hash:
         return hashlib.sha256(bytes.fromhex(self._links[-1]))
 
+    @classmethod
+    def behind(cls, link: str) -> HashChain:
+        """The chain that goes on behind a link, in hexadecimal."""
+        chain = cls(b"")
+        chain._links = [link]
+        chain._begun = chain._next()
+        return chain
+
     def add(self, log_probs: np.ndarray) -> None:
         """Append log-probabilities, (n,) float64, in the order of the text."""
         values = np.ascontiguousarray(log_probs, "<f8")

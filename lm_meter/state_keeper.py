@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class StateKeeper:
     save_every : float
         Seconds between two savings.
     identity : dict
-        Of ``run_identity``, and versions: a state of another one is refused.
+        Of ``state_identity``: a state of another one is refused.
     """
 
     def __init__(self, path: Path, save_every: float, identity: dict[str, Any]) -> None:
@@ -76,18 +77,18 @@ class StateKeeper:
     def _found(self) -> SavedState | None:
         before = previous_path(self.path)
         try:
-            found = self._read(self.path)
+            found = run_state(self.path, self.identity)
         except ForeignStateError:
             raise
         except StateError as error:
             if not before.exists():
                 raise StateError(f"{error}; there is no {before.name} to go on from; delete it to start anew") from None
-            found = self._read(before)
+            found = run_state(before, self.identity)
             _warn(f"state {error}; going on from the one before, {before.name}")
             self._drop_damaged(before)
             return found
         if found is None and before.exists():
-            found = self._read(before)
+            found = run_state(before, self.identity)
             _warn(f"state {self.path}: is not there; going on from the one before, {before.name}")
         return found
 
@@ -98,32 +99,39 @@ class StateKeeper:
         except OSError as error:
             _warn(f"state {self.path}: cannot be replaced ({error.strerror})")
 
-    def _read(self, path: Path) -> SavedState | None:
-        try:
-            found = read_state(path)
-        except FileNotFoundError:
-            return None
-        differences = [
-            f"{name} is {found.run.get(name)!r:.20} in it, {value!r:.20} now"
-            for name, value in self.identity.items()
-            if found.run.get(name) != value
-        ]
-        if differences or set(found.run) - set(self.identity):
-            what = "; ".join(differences) or "it has other entries"
-            raise ForeignStateError(
-                f"{path}: is the state of another run ({what}); choose another file, or delete it to start anew"
-            )
-        return found
+
+def run_state(path: Path, identity: Mapping[str, Any]) -> SavedState | None:
+    """The state in a file, None where there is none; ForeignStateError where it is of another run than ``identity``."""
+    try:
+        found = read_state(path)
+    except FileNotFoundError:
+        return None
+    differences = [
+        f"{name} is {found.run.get(name)!r:.20} in it, {value!r:.20} now"
+        for name, value in identity.items()
+        if found.run.get(name) != value
+    ]
+    if differences or set(found.run) - set(identity):
+        what = "; ".join(differences) or "it has other entries"
+        raise ForeignStateError(
+            f"{path}: is the state of another run ({what}); choose another file, or delete it to start anew"
+        )
+    return found
+
+
+def state_identity(prepared: Prepared) -> dict[str, Any]:
+    """What the state of a pass belongs to: the run, and the version that makes it."""
+    opened = prepared.checkpoint
+    hashes = opened.sha256(), prepared.text.sha256
+    continuous = opened.model_config.ends.continuous
+    return run_identity(hashes, prepared.options, prepared.context, continuous) | versions()
 
 
 def state_keeper(prepared: Prepared, files: PassFiles) -> StateKeeper | None:
     """The keeper of a pass that is to be saved."""
     if files.state is None:
         return None
-    opened = prepared.checkpoint
-    hashes = opened.sha256(), prepared.text.sha256
-    identity = run_identity(hashes, prepared.options, prepared.context, opened.model_config.ends.continuous)
-    return StateKeeper(Path(files.state), files.save_every, identity | versions())
+    return StateKeeper(Path(files.state), files.save_every, state_identity(prepared))
 
 
 def _warn(message: str) -> None:

@@ -2,11 +2,11 @@
 
     python scripts/check_resume.py --kills 50
 
-For each of four runs (an LSTM and a transformer, without and with a continuous cache) a child process evaluates a text
-and saves its state after every call. It is sent SIGKILL at a random moment, wherever that falls: while it loads, between
-two calls, while a state is written. The next child goes on. When one comes to the end, its log-probabilities, histogram
-and hash chain are compared, bit for bit, with those of a run that nothing interrupted. Then the text begins anew, until
-there were as many kills as were asked for.
+For each of four runs (an LSTM and a transformer, without and with a continuous cache) a child process evaluates a
+text and saves its state after every call. It is sent SIGKILL at a random moment, wherever that falls: while it loads,
+or writes a state, or between two calls. The next child goes on. When one comes to the end, its log-probabilities,
+histogram and hash chain are compared, bit for bit, with those of a run that nothing interrupted. Then the text begins
+anew, until there were as many kills as were asked for.
 """
 
 from __future__ import annotations

@@ -1,0 +1,72 @@
+"""What two results of the same run must have in common, and where they do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# All that does not depend on the machine, the moment, the number of threads, or the block.
+SAME = (
+    "partial",
+    "checkpoint.sha256",
+    "checkpoint.architecture",
+    "text",
+    "nll_nats",
+    "perplexity",
+    "uncertainty",
+    "overflows",
+    "regions",
+    "activations",
+    "storage",
+    "operations_per_token",
+    "score",
+    "online.policy",
+    "online.context",
+    "online.softmax_bins",
+    "online.continuous_cache",
+)
+_NAMES = ("text.name",)  # of a file that may have moved
+_ROUNDING = 1e-9  # of another machine's exponential function and square root
+_EXACT = ("nll_nats",)
+
+
+def differences(found: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[str]:
+    """A message for each figure that differs between a result and the same run, made again."""
+    yield from _counts(found["histogram"], again["histogram"])
+    for name in SAME:
+        section, _, key = name.partition(".")
+        one, other = (document[section][key] if key else document[section] for document in (found, again))
+        for path, first, second in _leaves(name, one, other):
+            if path not in _NAMES and not _agree(path, first, second):
+                yield f"{path} is {first!r:.60} in the result, {second!r:.60} run again"
+
+
+def _counts(found: list[dict[str, Any]], again: list[dict[str, Any]]) -> Iterator[str]:
+    """Rows of the histograms that differ."""
+    one, other = ({_row_name(row): row["count"] for row in rows} for rows in (found, again))
+    for name in dict.fromkeys((*one, *other)):
+        if one.get(name, 0) != other.get(name, 0):
+            yield f"{name}: {one.get(name, 0):,} operations in the result, {other.get(name, 0):,} run again"
+
+
+def _row_name(row: Mapping[str, Any]) -> str:
+    return f"{row['region']}, {row['kind']} of {row['bits_a']} and {row['bits_b']} bits"
+
+
+def _leaves(path: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Plain values at the same place of two documents; a part that only one has is a value."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys((*one, *other)):
+            yield from _leaves(f"{path}.{key}", one.get(key), other.get(key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (first, second) in enumerate(zip(one, other, strict=True)):
+            yield from _leaves(f"{path}.{number}", first, second)
+    else:
+        yield path, one, other
+
+
+def _agree(path: str, one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float) and path not in _EXACT:
+        return math.isclose(one, other, rel_tol=_ROUNDING)
+    return type(one) is type(other) and bool(one == other)

@@ -1,0 +1,67 @@
+"""A run over a part of a text: what lies before it enters without a prediction, or is taken from a saved state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .interrupt import Interruption, deferred_interrupt
+from .models.runtime import Runtime
+from .online import OnlinePass
+from .preparation import Prepared, load
+from .progress import Progress, Silent
+from .saved_state import SavedState
+
+_CALL_SECONDS = 0.2
+_NO_TARGETS = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Predictions ``first`` to ``last`` - 1 of a run."""
+
+    first: int
+    last: int
+
+
+def run_slice(
+    prepared: Prepared, part: Slice, state: SavedState | None, progress: Callable[[int], Progress] | None
+) -> np.ndarray:
+    """Log-probabilities of a part, (last - first,) float64 in nats.
+
+    ``state``: of this run, with at most ``part.first`` predictions. Raises KeyboardInterrupt on Ctrl-C.
+    """
+    inputs, targets = prepared.inputs, prepared.targets
+    with deferred_interrupt() as interruption:
+        runtime = load(prepared, interruption).runtime
+        begun = 0
+        if state is not None:
+            before = OnlinePass(runtime, inputs, targets, prepared.options.block)
+            before.take_up(state.progress, state.arrays)
+            begun = before.done
+        _enter(runtime, inputs[begun : part.first], prepared.options.block, interruption)
+        run = OnlinePass(
+            runtime, inputs[part.first : part.last], targets[part.first : part.last], prepared.options.block
+        )
+        meter = progress(run.targets.size) if progress else Silent()
+        try:
+            run.go(meter, interruption)
+        finally:
+            meter.close()
+        interruption.obey()
+        return run.log_probs
+
+
+def _enter(runtime: Runtime, inputs: np.ndarray, block: int, interruption: Interruption) -> None:
+    """Let tokens enter, in calls that leave room for a Ctrl-C."""
+    size, done, tallies = block, 0, runtime.new_tallies()
+    while done < inputs.size:
+        interruption.obey()
+        started = time.perf_counter()
+        runtime.run(inputs[done : done + size], _NO_TARGETS, block, tallies)
+        done += size
+        seconds = time.perf_counter() - started
+        size = max(block, min(2 * size, int(size * _CALL_SECONDS / max(seconds, 1e-9))))

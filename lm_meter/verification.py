@@ -1,0 +1,113 @@
+"""Verifying a saved result: it is run again, whole or in part, and every bit that it promises is compared.
+
+Of the log-probabilities a result has a chain of hashes, and perhaps a file of records. A link that differs names 1,024
+positions, records name the first one. A part is run from the nearest saved state that is given, or from the start of the
+text; what lies before it only enters, and is not predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .document_differences import differences
+from .errors import ConfigError
+from .evaluation import run_prepared
+from .hash_chain import TOKENS_PER_LINK, HashChain
+from .pass_files import PassFiles
+from .preparation import Prepared
+from .profiles import profile_named
+from .progress import Progress
+from .result import Result
+from .slice_run import Slice, run_slice
+
+VERIFICATION_SCHEMA = "lm-meter/verification/1"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that differs.
+
+    ``what``: chain, log_prob, count, figure or state; ``position``: the first one, null of the last three.
+    """
+
+    what: str
+    message: str
+    position: int | None = None
+
+
+def slice_of(scored: int, fraction: float, seed: int) -> Slice:
+    """Neighbouring links that hold at least this fraction of the predictions, at a random place.
+
+    ``seed``: the place depends on it and the number of links alone.
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"fraction is {fraction:g}; expected a number above 0, at most 1")
+    links = -(-scored // TOKENS_PER_LINK)
+    count = max(1, int(np.ceil(fraction * links)))
+    first = int(np.random.default_rng(seed).integers(0, links - count + 1))
+    return Slice(first * TOKENS_PER_LINK, min(scored, (first + count) * TOKENS_PER_LINK))
+
+
+def verify_whole(
+    result: Result, prepared: Prepared, progress: Callable[[int], Progress] | None = None
+) -> list[Finding]:
+    """Run all of it again and compare every figure that does not depend on the machine."""
+    profile = profile_named(result["operations_per_token"]["profile"])
+    again = run_prepared(prepared, profile, PassFiles(), progress)
+    if again["text"]["scored"] < result["text"]["scored"]:
+        raise KeyboardInterrupt
+    log_probs = again.log_probs
+    assert log_probs is not None
+    found = compare_links(result["chain"]["links"], Slice(0, log_probs.size), log_probs, _skipped(result.document))
+    return found + [_figure(message) for message in differences(result.document, again.document)]
+
+
+def verify_slice(
+    result: Result,
+    prepared: Prepared,
+    part: Slice,
+    state: Any = None,
+    progress: Callable[[int], Progress] | None = None,
+) -> list[Finding]:
+    """Run a part of it again and compare its links."""
+    links = result["chain"]["links"]
+    if state is not None:
+        own = np.asarray(state.arrays["log_probs"])
+        found = compare_links(links, Slice(0, own.size // TOKENS_PER_LINK * TOKENS_PER_LINK), own, 0)
+        if found:
+            return [Finding("state", f"the state is of another run: {found[0].message}")]
+    log_probs = run_slice(prepared, part, state, progress)
+    return compare_links(links, part, log_probs, _skipped(result.document))
+
+
+def compare_links(links: list[str], part: Slice, log_probs: np.ndarray, skipped: int) -> list[Finding]:
+    """What of a chain a part's log-probabilities do not give; ``skipped``: positions of the text before the first."""
+    first = part.first // TOKENS_PER_LINK
+    chain = HashChain.behind(links[first])
+    chain.add(log_probs[: part.last - part.first])
+    made = chain.links()[1:]
+    given = links[first + 1 : first + 1 + len(made)]
+    wrong = [number for number, (one, other) in enumerate(zip(given, made, strict=True)) if one != other]
+    if not wrong:
+        return []
+    number = wrong[0]
+    start = part.first + number * TOKENS_PER_LINK
+    places = f"positions {start + skipped} to {min(part.last, start + TOKENS_PER_LINK) - 1 + skipped}"
+    link = f"chain.links.{first + 1 + number}"
+    if len(wrong) < len(made) - number:
+        message = f"{link} is not the hash of {places}, but later links are as the run gives them: it was altered alone"
+    else:
+        message = f"{link} is not the run's: log-probabilities at {places} are other ones"
+    return [Finding("chain", message, start + skipped)]
+
+
+def _skipped(document: Mapping[str, Any]) -> int:
+    return int(document["text"]["first_token"] == "skip")
+
+
+def _figure(message: str) -> Finding:
+    return Finding("count" if " operations in the result" in message else "figure", message)

@@ -1,0 +1,155 @@
+"""``lm-meter verify``: a saved result is run again, and what differs is said."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .commands import print_document
+from .errors import ConfigError
+from .shared_arguments import add_format, command, file_name
+
+if TYPE_CHECKING:
+    from .preparation import Prepared
+    from .saved_state import SavedState
+    from .slice_run import Slice
+
+_SEEDS = 1 << 31
+
+
+def add_verify(group: argparse._SubParsersAction) -> None:
+    """The arguments of ``verify``."""
+    parser = command(
+        group,
+        "verify",
+        "run a saved result again, whole or in part, and compare every bit; exit status 0 only if all are identical",
+        "lm-meter verify result.json\n  lm-meter verify result.json --fraction 0.05 --checkpoint model.npz",
+    )
+    parser.add_argument("result", type=file_name, metavar="RESULT.json")
+    parser.add_argument(
+        "--checkpoint", type=file_name, metavar="CKPT.npz", help="where it lies now (default: as the result says)"
+    )
+    parser.add_argument(
+        "--text", type=file_name, metavar="FILE", help="where it lies now (default: as the result says)"
+    )
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--fraction", type=float, metavar="F", help="only so much of it, at a random place")
+    part.add_argument("--positions", metavar="FIRST:LAST", help="only the links that these positions are in")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the random place, to choose it again")
+    parser.add_argument("--state", type=file_name, metavar="FILE", help="of eval --state: a part is run from there")
+    parser.add_argument("--block", type=int, metavar="N", help="default: the result's")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
+    add_format(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=run_verify)
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """Verify, print what was found; 1 where anything differs."""
+    from .preparation import prepare
+    from .progress import on_stderr
+    from .repetition import checkpoint_of, options_of, text_of
+    from .result import load_result
+    from .verification import VERIFICATION_SCHEMA, verify_slice, verify_whole
+
+    result, folder = load_result(options.result), Path(options.result).parent
+    document = result.document
+    run = options_of(document, options.block, options.threads)
+    checkpoint = checkpoint_of(document, folder, options.checkpoint)
+    prepared = prepare(checkpoint, text_of(document, folder, options.text), run)
+    scored = document["text"]["scored"]
+    if prepared.targets.size < scored:
+        raise ConfigError(
+            f"{options.result}: text.scored is {scored}, but the text has {prepared.targets.size} predictions; write "
+            "the result again with eval --output"
+        )
+    prepared, progress = prepared.first(scored), None if options.quiet else on_stderr
+    part, seed = _part(options, document)
+    if part is None:
+        state = None
+        findings = verify_whole(result, prepared, progress)
+    else:
+        state = _state(options.state, prepared, part)
+        findings = verify_slice(result, prepared, part, state, progress)
+    done = {
+        "schema": VERIFICATION_SCHEMA,
+        "result": options.result,
+        "identical": not findings,
+        "whole": part is None,
+        "first": part.first if part else 0,
+        "last": part.last if part else scored,
+        "scored": scored,
+        "seed": seed,
+        "from_state": state.progress["done"] if state else None,
+        "findings": [asdict(finding) for finding in findings],
+    }
+    print_document(done, _table(done), options.format)
+    return 0 if done["identical"] else 1
+
+
+def _part(options: argparse.Namespace, document: dict[str, Any]) -> tuple[Slice | None, int | None]:
+    """The part that is wanted, None for all, and the seed of its place."""
+    from .hash_chain import TOKENS_PER_LINK
+    from .slice_run import Slice
+    from .verification import slice_of
+
+    scored = document["text"]["scored"]
+    if options.fraction is not None:
+        seed = random.randrange(_SEEDS) if options.seed is None else options.seed
+        if not 0 <= seed < _SEEDS:
+            raise ConfigError(f"seed is {seed}; expected 0 to {_SEEDS - 1}")
+        return slice_of(scored, options.fraction, seed), seed
+    if options.seed is not None:
+        raise ConfigError("--seed chooses the place of a part; expected --fraction beside it")
+    if options.positions is None:
+        if options.state is not None:
+            raise ConfigError("--state is where a part is run from; expected --fraction or --positions beside it")
+        return None, None
+    skipped = int(document["text"]["first_token"] == "skip")
+    numbers = re.fullmatch(r"([0-9]{1,12}):([0-9]{1,12})", options.positions)
+    first, last = (int(number) - skipped for number in numbers.groups()) if numbers else (1, 0)
+    if not 0 <= first < last <= scored:
+        raise ConfigError(
+            f"--positions is {options.positions!r:.40}; expected FIRST:LAST, the second not included, inside "
+            f"{skipped}:{scored + skipped}"
+        )
+    start = first // TOKENS_PER_LINK * TOKENS_PER_LINK
+    return Slice(start, min(scored, -(-last // TOKENS_PER_LINK) * TOKENS_PER_LINK)), None
+
+
+def _state(name: str | None, prepared: Prepared, part: Slice) -> SavedState | None:
+    """The last state before a part, of the file and the one before it; None where both come later."""
+    from .saved_state import previous_path
+    from .state_keeper import run_state, state_identity
+
+    if name is None:
+        return None
+    identity = state_identity(prepared)
+    found = [run_state(path, identity) for path in (Path(name), previous_path(Path(name)))]
+    if found == [None, None]:
+        raise ConfigError(f"--state {name}: is not there; expected a file written by eval --state")
+    usable = [state for state in found if state and state.progress["done"] <= part.first]
+    return max(usable, key=lambda state: state.progress["done"], default=None)
+
+
+def _table(done: dict[str, Any]) -> str:
+    """A verification for a terminal."""
+    if done["whole"]:
+        lines = [f"{done['result']}: all of its {done['scored']:,} predictions run again"]
+    else:
+        count = done["last"] - done["first"]
+        place = f"{count:,} of its {done['scored']:,} predictions, from number {done['first']:,} on"
+        start = "the start of the text" if done["from_state"] is None else f"a state behind {done['from_state']:,}"
+        lines = [f"{done['result']}: {place}, run again from {start}"]
+        if done["seed"] is not None:
+            lines.append(f"the place is that of --seed {done['seed']}")
+    lines += [f"  {finding['message']}" for finding in done["findings"]]
+    if done["identical"]:
+        lines.append("IDENTICAL: every bit of the log-probabilities" + (", every count" if done["whole"] else ""))
+    else:
+        lines.append("DIFFERENT")
+    return "\n".join(lines) + "\n"
