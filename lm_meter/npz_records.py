@@ -1,0 +1,189 @@
+"""Records as NumPy's ``.npz``: a member for each column, stored as it is, without pickles."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ConfigError
+from .record_table import (
+    COLUMNS,
+    FORMAT,
+    WORD_COLUMNS,
+    Records,
+    RecordSource,
+    Words,
+    row_chunks,
+    word_chunks,
+)
+
+_WORD = "word."
+# In UTF-8, one text behind the other, and the byte behind each: one long word must not make all of them wide.
+_TEXT, _TEXT_ENDS = f"{_WORD}text", f"{_WORD}text_ends"
+_HASHES = ("text_sha256", "checkpoint_sha256")
+_NAMES = {
+    *COLUMNS,
+    "token_id",
+    "token_text",
+    *_HASHES,
+    "format",
+    *(_WORD + name for name in WORD_COLUMNS),
+    _TEXT,
+    _TEXT_ENDS,
+}
+_LAST_CHARACTER, _SURROGATES = 0x10FFFF, np.array([0xD800, 0xDFFF], np.uint32)
+_MAX_HEADER = 4096  # bytes of an array's header
+# What the parser of archives raises of a file that is none.
+_DAMAGED = (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError, EOFError)
+_WRITTEN_BY = "expected records written by lm-meter eval --records"
+
+
+def write_npz_records(source: RecordSource, file: Any) -> None:
+    """Write all columns to a binary file, some rows at a time; the same records give the same bytes."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, dtype in COLUMNS.items():
+            parts = (source.column(name, first, last) for first, last in row_chunks(source))
+            _write(archive, name, dtype, (source.size,), parts)
+        for name in ("token_id", "token_text"):
+            array = getattr(source, name)
+            _write(archive, name, array.dtype, array.shape, [array])
+        for name, text in (("format", FORMAT), *((name, getattr(source, name) or "") for name in _HASHES)):
+            array = np.array(text or " ")  # NumPy stores no empty text
+            _write(archive, name, array.dtype, (), [array])
+        if source.word_texts() is not None:
+            _write_words(source, archive)
+
+
+def _write_words(source: RecordSource, archive: zipfile.ZipFile) -> None:
+    words = size = 0
+    for chunk in word_chunks(source):
+        words, size = words + chunk.word.size, size + sum(map(len, _encoded(chunk)))
+    for name, dtype in WORD_COLUMNS.items():
+        _write(archive, _WORD + name, dtype, (words,), map(attrgetter(name), word_chunks(source)))
+    _write(
+        archive, _TEXT, "uint8", (size,), (np.frombuffer(b"".join(_encoded(c)), np.uint8) for c in word_chunks(source))
+    )
+    _write(archive, _TEXT_ENDS, "int64", (words,), _ends(source))
+
+
+def _encoded(words: Words) -> list[bytes]:
+    return [text.encode() for text in words.text or ()]
+
+
+def _ends(source: RecordSource) -> Iterator[np.ndarray]:
+    before = 0
+    for chunk in word_chunks(source):
+        ends = before + np.cumsum([len(text) for text in _encoded(chunk)], dtype=np.int64)
+        before = int(ends[-1])
+        yield ends
+
+
+def _write(
+    archive: zipfile.ZipFile, name: str, dtype: Any, shape: tuple[int, ...], parts: Iterable[np.ndarray]
+) -> None:
+    dtype = np.dtype(dtype).newbyteorder("<")
+    head = io.BytesIO()
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, header)
+    info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+    with archive.open(info, "w", force_zip64=True) as member:
+        member.write(head.getvalue())
+        for part in parts:
+            member.write(np.ascontiguousarray(part, dtype).tobytes())
+
+
+class _Members:
+    """The arrays of a file, each read and checked when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._size = path.stat().st_size
+            self._archive = zipfile.ZipFile(path)
+            infos = self._archive.infolist()
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror}); {_WRITTEN_BY}") from None
+        except _DAMAGED as error:
+            raise ConfigError(f"{path}: is not a zip archive, or is truncated ({error}); {_WRITTEN_BY}") from None
+        self._infos = {info.filename.removesuffix(".npy"): info for info in infos}
+        surplus = sorted(set(self._infos) - _NAMES)
+        if surplus or len(self._infos) != len(infos):
+            what = f"a surplus member {surplus[0]!r:.60}" if surplus else "a member twice"
+            raise ConfigError(f"{path}: has {what}; {_WRITTEN_BY}")
+
+    def array(self, name: str, dtype: str | None, dimensions: int = 1) -> np.ndarray:
+        """An array of some type; None: NumPy unicode."""
+        info, where = self._infos.get(name), f"{self.path}: array {name}"
+        if info is None:
+            raise ConfigError(f"{where} is missing; {_WRITTEN_BY}")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > self._size:
+            raise ConfigError(f"{where} is compressed; expected stored data, as lm-meter eval --records writes them")
+        try:
+            raw = self._archive.read(info)
+            head = io.BytesIO(raw[:_MAX_HEADER])
+            if np.lib.format.read_magic(head) != (1, 0):
+                raise ValueError("another version of .npy")
+            shape, _, found = np.lib.format.read_array_header_1_0(head, max_header_size=_MAX_HEADER)
+            if found != np.dtype(dtype or f"<U{found.itemsize // 4}"):
+                raise ValueError(f"type {found}")
+            if len(shape) != dimensions or min(shape, default=0) < 0 or found.itemsize == 0:
+                raise ValueError(f"shape {shape}")
+            if math.prod(shape) * found.itemsize != len(raw) - head.tell():
+                raise ValueError(f"{len(raw) - head.tell()} bytes for shape {shape}")
+            array = np.frombuffer(raw, found, offset=head.tell()).reshape(shape)
+            if found.kind == "U" and _has_no_character(array):
+                raise ValueError("no Unicode")
+            return array
+        except Exception as error:  # NumPy's parser of hostile text raises what its parts do
+            reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+            raise ConfigError(f"{where} cannot be read ({reason}); {_WRITTEN_BY}") from None
+
+    def text(self, name: str) -> str:
+        """One string."""
+        return str(self.array(name, None, 0)[()])
+
+
+def _has_no_character(array: np.ndarray) -> bool:
+    """Whether NumPy unicode holds numbers that are no characters, which NumPy itself does not look at."""
+    codes = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
+    return bool(((codes > _LAST_CHARACTER) | (codes - _SURROGATES[0] <= _SURROGATES[1] - _SURROGATES[0])).any())
+
+
+def _opened(path: Path) -> _Members:
+    members = _Members(path)
+    found = members.text("format")
+    if found != FORMAT:
+        raise ConfigError(f"{path}: format is {found!r:.60}; expected {FORMAT!r}, written by eval --records")
+    return members
+
+
+def read_npz_records(path: Path) -> Records:
+    """Read the rows."""
+    members = _opened(path)
+    columns: dict[str, Any] = {name: members.array(name, dtype) for name, dtype in COLUMNS.items()}
+    columns |= {"token_id": members.array("token_id", "int64"), "token_text": members.array("token_text", None)}
+    columns |= {name: members.text(name).strip() or None for name in _HASHES}
+    return Records(**columns)
+
+
+def read_npz_words(path: Path) -> Words:
+    """Read the word tokens."""
+    members = _opened(path)
+    columns = {name: members.array(_WORD + name, dtype) for name, dtype in WORD_COLUMNS.items()}
+    raw, ends = members.array(_TEXT, "uint8").tobytes(), members.array(_TEXT_ENDS, "int64")
+    if (np.diff(ends, prepend=0) < 0).any() or ends[-1:].tolist() != [len(raw)]:
+        raise ConfigError(f"{path}: array {_TEXT_ENDS} does not cut {_TEXT} into words; {_WRITTEN_BY}")
+    try:
+        texts = [raw[first:last].decode() for first, last in itertools.pairwise([0, *ends.tolist()])]
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: array {_TEXT} is not UTF-8; {_WRITTEN_BY}") from None
+    return Words(**columns, text=tuple(texts))
