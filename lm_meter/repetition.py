@@ -97,4 +97,4 @@ def options_of(document: Mapping[str, Any], block: int | None = None, threads: i
             "the result does not say how it was run, as those of older versions; write it again with eval --output"
         )
     options = RunOptions(**document["run"]["options"])
-    return replace(options, block=block or options.block, threads=threads)
+    return replace(options, block=options.block if block is None else block, threads=threads)

@@ -1,8 +1,8 @@
 """Verifying a saved result: it is run again, whole or in part, and every bit that it promises is compared.
 
 Of the log-probabilities a result has a chain of hashes, and perhaps a file of records. A link that differs names 1,024
-positions, records name the first one. A part is run from the nearest saved state that is given, or from the start of the
-text; what lies before it only enters, and is not predicted.
+positions, records name the first one. A part is run from a saved state, if one is given that comes before it, or from
+the start of the text; what lies before it only enters, and is not predicted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from .pass_files import PassFiles
 from .preparation import Prepared
 from .profiles import profile_named
 from .progress import Progress
+from .records import Records
 from .result import Result
+from .saved_state import SavedState
 from .slice_run import Slice, run_slice
 
 VERIFICATION_SCHEMA = "lm-meter/verification/1"
@@ -31,7 +33,7 @@ VERIFICATION_SCHEMA = "lm-meter/verification/1"
 class Finding:
     """Something that differs.
 
-    ``what``: chain, log_prob, count, figure or state; ``position``: the first one, null of the last three.
+    ``what``: chain, log_prob, count, figure, records or state; ``position``: the first one, of the first two.
     """
 
     what: str
@@ -53,7 +55,10 @@ def slice_of(scored: int, fraction: float, seed: int) -> Slice:
 
 
 def verify_whole(
-    result: Result, prepared: Prepared, progress: Callable[[int], Progress] | None = None
+    result: Result,
+    prepared: Prepared,
+    records: Records | None = None,
+    progress: Callable[[int], Progress] | None = None,
 ) -> list[Finding]:
     """Run all of it again and compare every figure that does not depend on the machine."""
     profile = profile_named(result["operations_per_token"]["profile"])
@@ -62,7 +67,7 @@ def verify_whole(
         raise KeyboardInterrupt
     log_probs = again.log_probs
     assert log_probs is not None
-    found = compare_links(result["chain"]["links"], Slice(0, log_probs.size), log_probs, _skipped(result.document))
+    found = _compared(result, Slice(0, log_probs.size), log_probs, records)
     return found + [_figure(message) for message in differences(result.document, again.document)]
 
 
@@ -70,18 +75,51 @@ def verify_slice(
     result: Result,
     prepared: Prepared,
     part: Slice,
-    state: Any = None,
+    beside: tuple[SavedState | None, Records | None] = (None, None),
     progress: Callable[[int], Progress] | None = None,
 ) -> list[Finding]:
-    """Run a part of it again and compare its links."""
-    links = result["chain"]["links"]
+    """Run a part of it again and compare its links; ``beside``: a state that comes before it, and records."""
+    (state, records), links = beside, result["chain"]["links"]
     if state is not None:
         own = np.asarray(state.arrays["log_probs"])
         found = compare_links(links, Slice(0, own.size // TOKENS_PER_LINK * TOKENS_PER_LINK), own, 0)
         if found:
             return [Finding("state", f"the state is of another run: {found[0].message}")]
     log_probs = run_slice(prepared, part, state, progress)
-    return compare_links(links, part, log_probs, _skipped(result.document))
+    return _compared(result, part, log_probs, records)
+
+
+def _compared(result: Result, part: Slice, log_probs: np.ndarray, records: Records | None) -> list[Finding]:
+    skipped = _skipped(result.document)
+    found = compare_links(result["chain"]["links"], part, log_probs, skipped)
+    return found + ([] if records is None else compare_records(records, part, log_probs, skipped))
+
+
+def compare_records(records: Records, part: Slice, log_probs: np.ndarray, skipped: int) -> list[Finding]:
+    """The first log-probability in a part of the records that the run does not give, and how many there are."""
+    own = records.log_prob[part.first : part.last]
+    wrong = np.flatnonzero(own.view(np.int64) != log_probs.view(np.int64))
+    if not wrong.size:
+        return []
+    at = int(wrong[0])
+    position = part.first + at + skipped
+    more = f"; {wrong.size - 1:,} more differ behind it" if wrong.size > 1 else ""
+    message = f"position {position}: log-probability {own[at]!r} in the records, {log_probs[at]!r} run again{more}"
+    return [Finding("log_prob", message, position)]
+
+
+def check_records(result: Result, records: Records, found: str) -> list[Finding]:
+    """Compare records with their result before anything is run; ``found``: SHA-256 of their file."""
+    document = result.document
+    if records.log_prob.size != document["text"]["scored"]:
+        raise ConfigError(
+            f"the records have {records.log_prob.size} rows, the result {document['text']['scored']} predictions; "
+            "expected the records that were written with it"
+        )
+    wanted = document["records"]["sha256"] if document.get("records") else None
+    if wanted in (None, found):
+        return []
+    return [Finding("records", f"the records have SHA-256 {found[:12]}..., the result says {wanted[:12]}...")]
 
 
 def compare_links(links: list[str], part: Slice, log_probs: np.ndarray, skipped: int) -> list[Finding]:

@@ -15,8 +15,11 @@ from .shared_arguments import add_format, command, file_name
 
 if TYPE_CHECKING:
     from .preparation import Prepared
+    from .records import Records
+    from .result import Result
     from .saved_state import SavedState
     from .slice_run import Slice
+    from .verification import Finding
 
 _SEEDS = 1 << 31
 
@@ -39,6 +42,9 @@ def add_verify(group: argparse._SubParsersAction) -> None:
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--fraction", type=float, metavar="F", help="only so much of it, at a random place")
     part.add_argument("--positions", metavar="FIRST:LAST", help="only the links that these positions are in")
+    parser.add_argument(
+        "--records", type=file_name, metavar="FILE", help="of eval --records (default: those that the result names)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of the random place, to choose it again")
     parser.add_argument("--state", type=file_name, metavar="FILE", help="of eval --state: a part is run from there")
     parser.add_argument("--block", type=int, metavar="N", help="default: the result's")
@@ -69,12 +75,12 @@ def run_verify(options: argparse.Namespace) -> int:
         )
     prepared, progress = prepared.first(scored), None if options.quiet else on_stderr
     part, seed = _part(options, document)
+    state = _state(options.state, prepared, part) if part else None
+    records, findings = _records(options, result)
     if part is None:
-        state = None
-        findings = verify_whole(result, prepared, progress)
+        findings += verify_whole(result, prepared, records, progress)
     else:
-        state = _state(options.state, prepared, part)
-        findings = verify_slice(result, prepared, part, state, progress)
+        findings += verify_slice(result, prepared, part, (state, records), progress)
     done = {
         "schema": VERIFICATION_SCHEMA,
         "result": options.result,
@@ -84,11 +90,28 @@ def run_verify(options: argparse.Namespace) -> int:
         "last": part.last if part else scored,
         "scored": scored,
         "seed": seed,
+        "records": records is not None,
         "from_state": state.progress["done"] if state else None,
         "findings": [asdict(finding) for finding in findings],
     }
     print_document(done, _table(done), options.format)
     return 0 if done["identical"] else 1
+
+
+def _records(options: argparse.Namespace, result: Result) -> tuple[Records | None, list[Finding]]:
+    """Records that are named, or that the result names and that lie beside it; and what of them is not the result's."""
+    import hashlib
+
+    from .records import read_records
+    from .verification import check_records
+
+    named = result.document.get("records")
+    path = Path(options.records) if options.records else named and Path(options.result).parent / named["file"]
+    if not path or not (options.records or path.is_file()):
+        return None, []
+    records = read_records(path)
+    with open(path, "rb") as file:
+        return records, check_records(result, records, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _part(options: argparse.Namespace, document: dict[str, Any]) -> tuple[Slice | None, int | None]:

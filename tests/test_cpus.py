@@ -14,6 +14,7 @@ from tiny import integer_parts, tiny_parts
 from tiny_transformer import KINDS, transformer_parts
 
 import lm_meter
+from lm_meter.defaults import sample_text
 
 WORDS = (*TINY_WORDS, *(f"w{n}" for n in range(400 - len(TINY_WORDS))))
 TESTS = Path(__file__).parent
@@ -30,6 +31,13 @@ import json, sys
 import lm_meter
 runs = [lm_meter.evaluate(path, text=sys.argv[1]) for path in sys.argv[2:]]
 print(json.dumps([[run.log_probs.view("int64").tolist(), run["histogram"]] for run in runs]))
+"""
+_VERIFY = """
+import contextlib, json, sys
+from lm_meter import cli
+with contextlib.redirect_stdout(sys.stderr):
+    status = cli.main(["verify", sys.argv[1], "--block", "5", "--threads", "1", "--quiet"])
+print(json.dumps(status))
 """
 
 
@@ -76,3 +84,6 @@ def test_a_whole_pass_has_the_same_bits(tmp_path):
         run = lm_meter.evaluate(paths[-1], text=text)
         reference.append([run.log_probs.view(np.int64).tolist(), run["histogram"]])
     assert _as_if(HASWELL, tmp_path / "cache", "-c", _PASS, text, *paths) == reference
+    # The result of the model that ships is verified there, at another block and with other threads.
+    lm_meter.evaluate(text=sample_text(), options=lm_meter.RunOptions(limit=300)).save(tmp_path / "result.json")
+    assert _as_if(HASWELL, tmp_path / "cache", "-c", _VERIFY, tmp_path / "result.json") == 0
