@@ -252,7 +252,9 @@ def test_records_of_another_result(made):
     assert check_records(result, rows, "a" * 64) == []
     (found,) = check_records(result, rows, "b" * 64)
     assert found.message == f"the records have SHA-256 {'b' * 12}..., the result says {'a' * 12}..."
-    with pytest.raises(ConfigError, match="the result 2990 predictions; expected the records that were written with it"):
+    with pytest.raises(
+        ConfigError, match="the result 2990 predictions; expected the records that were written with it"
+    ):
         check_records(result, SimpleNamespace(log_prob=np.zeros(9)), "a" * 64)
 
 
