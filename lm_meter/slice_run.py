@@ -56,8 +56,8 @@ def run_slice(
 
 
 def _enter(runtime: Runtime, inputs: np.ndarray, block: int, interruption: Interruption) -> None:
-    """Let tokens enter, in calls that leave room for a Ctrl-C."""
-    size, done, tallies = block, 0, runtime.new_tallies()
+    """Let tokens enter, as far as anything depends on them, in calls that leave room for a Ctrl-C."""
+    size, done, tallies = block, runtime.pass_over(inputs), runtime.new_tallies()
     while done < inputs.size:
         interruption.obey()
         started = time.perf_counter()

@@ -38,6 +38,9 @@ def _load(folder, name, context, threads, block):
     return runtime
 
 
+# Before which tokens a context of 5 is forgotten.
+FORGOTTEN = {"cache": [0], "recompute": range(61), "segment": range(0, 61, 5), "segment:2": [0, *range(5, 61, 3)]}
+
 CASES = [(name, None) for name in RECURRENT]
 CASES += [(name, policy) for name in (*KINDS, *NARROWED, "llama, continuous") for policy in POLICIES]
 
@@ -58,6 +61,23 @@ def test_it_goes_on_bit_for_bit(name, context, tmp_path):
         after = second.run(inputs[cut:], targets[cut:], 3, later)
         assert np.concatenate([before, after]).tobytes() == reference.tobytes()
         assert np.array_equal(tallies.sum(axis=0) + later.sum(axis=0), counted.sum(axis=0))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("name", [*(name for name in KINDS if name not in RECURRENT), "llama, continuous"])
+def test_tokens_that_nothing_depends_on_are_passed_over(name, policy, tmp_path):
+    tokens = np.random.default_rng(5).integers(0, len(WORDS), 61)
+    inputs, targets = tokens[:-1], tokens[1:]
+    whole, part = (_load(tmp_path, name, policy, 1, 4) for _ in range(2))
+    reference = whole.run(inputs, targets, 4, whole.new_tallies())
+    before = part.new_tallies()
+    for until in (4, 5, 23, 40):
+        part.reset()
+        passed = part.pass_over(inputs[:until])
+        expected = 0 if "continuous" in name else max(n for n in FORGOTTEN[str(part.context)] if n < until)
+        assert passed == expected
+        part.run(inputs[passed:until], targets[:0], 4, before)
+        assert part.run(inputs[until:], targets[until:], 4, part.new_tallies()).tobytes() == reference[until:].tobytes()
 
 
 def test_a_snapshot_of_another_model_is_refused(tmp_path):

@@ -109,6 +109,13 @@ class Runtime(ABC):
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a snapshot of the same model in the same context; StateError where it is of another one."""
 
+    def pass_over(self, inputs: np.ndarray) -> int:
+        """Take in as many of the next tokens, (n,) int64, as nothing behind them depends on; returns how many.
+
+        They are neither run nor charged. Of a state every token is remembered, so there are none.
+        """
+        return 0
+
     @property
     @abstractmethod
     def _bins(self) -> list[Bin]:

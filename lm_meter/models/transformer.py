@@ -23,7 +23,7 @@ from ..kernels.lanes import LANES
 from ..kernels.network import Network
 from ..kernels.readout import Predictions
 from ..kernels.step_costs import chunks_cost, experts_cost
-from ..kernels.token_loop import run_transformer
+from ..kernels.token_loop import FRESH, run_transformer
 from ..regions import Region
 from ..tables import described_table, lookup_table
 from ..threads import ThreadTeam
@@ -209,14 +209,27 @@ class TransformerRuntime(NetworkRuntime):
             put("distances", self._network.relative.vectors, arrays)
         self._seen, self._has_begun, self._history = int(seen[0]), bool(seen[1]), history
 
+    def pass_over(self, inputs: np.ndarray) -> int:
+        """Take in the tokens before the last moment at which the context is forgotten; a continuous cache has none."""
+        if self._continuous.size:
+            return 0
+        forgotten = np.flatnonzero(self.context.chunks(self._seen, 0, inputs.size)[:, FRESH])
+        count = int(forgotten[-1]) if forgotten.size else 0
+        self._remember(np.concatenate([self._history, inputs[:count]]), count)
+        return count
+
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._check_positions(inputs.size)
         tokens = np.concatenate([self._history, inputs])
         chunks = self.context.chunks(self._seen, self._history.size, inputs.size)
-        self._seen += inputs.size
+        self._remember(tokens, inputs.size)
+        return tokens, chunks
+
+    def _remember(self, tokens: np.ndarray, entered: int) -> None:
+        """Keep the last tokens that may enter again."""
+        self._seen += entered
         kept = self.context.longest_chunk - 1
         self._history = tokens[max(0, tokens.size - kept) :].copy() if kept else tokens[:0]
-        return tokens, chunks
 
     def _call(self, inputs: np.ndarray, predictions: Predictions, block: int) -> Callable[[Team, Any], None]:
         go_on = super()._call(inputs, predictions, block)
