@@ -5,6 +5,7 @@
     +-- TextError         a text cannot be read, tokenized or found
     +-- ConfigError       an option or argument is out of range, or does not fit the others
     +-- StateError        the saved state of a pass is damaged, or belongs to another run
+    +-- EntryError        somebody's program, run as a foreign entry, breaks the protocol or is too slow
     +-- MeterError        a run contradicts what it must satisfy (a loss that is not finite, bits that differ)
 
 Each message is one line: what was found where, what was expected, what to do. Anything else that is raised is a bug.
@@ -39,6 +40,10 @@ class ForeignStateError(StateError):
 
 class StateWarning(UserWarning):
     """A saved state was damaged, or could not be written; the pass goes on."""
+
+
+class EntryError(LmMeterError):
+    """A foreign entry does not answer in time, or not as the protocol says."""
 
 
 class MeterError(LmMeterError):

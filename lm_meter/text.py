@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import ConfigError, TextError
@@ -27,12 +27,15 @@ class Text:
         The text, cut behind the last word that is to be scored.
     cut : bool
         True where a limit ended the text inside a line: that line has no end then.
+    path : Path, optional
+        The file that it was read from.
     """
 
     name: str
     sha256: str
     content: str
     cut: bool = False
+    path: Path | None = None
 
     def lines(self) -> list[tuple[list[str], bool]]:
         """Words of each line, and whether the line's end belongs to the text."""
@@ -60,7 +63,7 @@ def read_text(path: str | Path, name: str | None = None) -> Text:
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror}); expected a UTF-8 text file") from None
     # The name of a file need not be UTF-8; what a report calls it must be.
-    return text_from_bytes(raw, name or str(path).encode("utf-8", "replace").decode())
+    return replace(text_from_bytes(raw, name or str(path).encode("utf-8", "replace").decode()), path=path)
 
 
 def text_from_bytes(raw: bytes, name: str) -> Text:
@@ -87,11 +90,11 @@ def first_words(text: Text, limit: int) -> Text:
     for line in _lines_with_ends(text.content):
         words = list(_WORD.finditer(line))
         if left <= len(words):
-            return Text(text.name, text.sha256, text.content[: at + words[left - 1].end()], cut=True)
+            return replace(text, content=text.content[: at + words[left - 1].end()], cut=True)
         left -= len(words) + 1
         at += len(line)
         if left == 0:
-            return Text(text.name, text.sha256, text.content[:at])
+            return replace(text, content=text.content[:at])
     return text
 
 

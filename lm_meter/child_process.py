@@ -1,0 +1,231 @@
+"""Somebody's program as a child process: bytes to its input, bytes from its output in time, ended as a whole.
+
+The child leads a session of its own, so that Ctrl-C in a terminal does not reach it and its process group can be killed
+with all that it started. On Linux, what it put into yet another session is found by a mark in its environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, cast
+
+from .errors import ConfigError, EntryError
+from .interrupt import Interruption
+from .process_state import is_stopped, status_of, unread_bytes, waits_for_pipe
+
+MARK = "LM_METER_ENTRY"  # variable whose value marks everything that the child starts
+# While the child is waited for, so often is looked up whether Ctrl-C was pressed, and whether it has ended.
+_SLICE_SECONDS = 0.1
+_END_SECONDS = 1.0  # between a closed pipe and the end of the program that had it open
+# Of a pipe, where the system lets us choose: a distribution over 267,735 words is 1 or 2 MB.
+_PIPE_BYTES = 1 << 20
+_ROUNDS = 100  # of looking for marked processes: one that is found may just have started another
+_LINE_END = 0x0A
+_SHOWN = 24  # characters of what a program printed
+
+
+class ChildProcess:
+    """A running program, for a ``with`` block, at whose end nothing of it is left.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Program and arguments; no shell sees them.
+    environment : mapping
+    interruption : Interruption
+        Ends waiting.
+    """
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str], interruption: Interruption) -> None:
+        self._interruption = interruption
+        self._mark = uuid.uuid4().hex
+        try:
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**environment, MARK: self._mark},
+                start_new_session=True,
+                bufsize=0,
+            )
+        except (OSError, ValueError) as error:  # the latter: a null character
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"--entry: {words[0]!r:.80} cannot be started ({reason}); expected a program and its arguments"
+            ) from None
+        self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        for pipe in (self._stdin, self._stdout):
+            os.set_blocking(pipe.fileno(), False)
+            with contextlib.suppress(OSError, AttributeError):  # it may not have so much; there is no such call
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def __enter__(self) -> ChildProcess:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.kill()
+
+    def ask(self, message: bytes, room: memoryview, seconds: float) -> None:
+        """Send ``message`` and read until ``room`` is full.
+
+        Raises
+        ------
+        EntryError
+            With the reason: the time is over, or the program has ended, or closed its input or its output.
+        KeyboardInterrupt
+            Where Ctrl-C was pressed meanwhile.
+        """
+        self._exchange(message, room, seconds, False)
+
+    def ask_line(self, message: bytes, longest: int, seconds: float) -> bytes:
+        """Send ``message`` and read the line that comes back, of at most ``longest`` bytes; errors as those of ``ask``.
+
+        What came behind the line's end is returned too.
+        """
+        room = memoryview(bytearray(longest))
+        return bytes(room[: self._exchange(message, room, seconds, True)])
+
+    def pending(self) -> int:
+        """Bytes that have come and were not asked for."""
+        return unread_bytes(self._stdout)
+
+    def finish(self, seconds: float) -> int | None:
+        """Close the child's input and wait for its end, which must come without a byte more.
+
+        Returns
+        -------
+        int or None
+            Exit status, negative for a signal; None where the program did not end within ``seconds``.
+        """
+        self._stdin.close()
+        deadline = time.monotonic() + seconds
+        room = memoryview(bytearray(_PIPE_BYTES))
+        while True:
+            status = status_of(self._process)  # before reading: what it wrote until then is in the pipe
+            if count := self._read(room):
+                raise EntryError(f"more bytes came after the last distribution{printed_text(room[:count])}")
+            left = deadline - time.monotonic()
+            if status is not None or left <= 0:
+                return status
+            self._interruption.obey()
+            # A closed output is readable at once, so that it cannot be waited for.
+            time.sleep(min(left, 0.01))
+
+    def kill(self) -> None:
+        """End the child and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill_marked()
+        self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+
+    def _kill_marked(self) -> None:
+        """End what the child put into sessions of its own; only Linux shows the environment of a process."""
+        mark, killed = f"{MARK}={self._mark}".encode(), {self._process.pid}
+        for _ in range(_ROUNDS):
+            found = set()
+            for file in Path("/proc").glob("[0-9]*/environ"):
+                with contextlib.suppress(OSError):  # it has just ended, or is not ours
+                    if mark in file.read_bytes().split(b"\0"):
+                        found.add(int(file.parent.name))
+            if found <= killed:
+                return
+            for pid in found - killed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed |= found
+
+    def _exchange(self, message: bytes, room: memoryview, seconds: float, line: bool) -> int:
+        """Bytes read; see ``ask``."""
+        awaited = "its answer, a line" if line else f"its distribution of {len(room)} bytes"
+        deadline = time.monotonic() + seconds
+        unsent, read, complete = memoryview(message), 0, False
+        while True:
+            status = status_of(self._process)  # before reading: what it wrote until then is in the pipe
+            sent = self._send(unsent)
+            count = 0 if complete else self._read(room[read:])
+            unsent, read = unsent[sent or 0 :], read + (count or 0)
+            complete = read == len(room) or (line and _LINE_END in room[:read].tobytes())
+            if complete and not unsent:
+                return read
+            if count:
+                continue
+            self._interruption.obey()
+            left = deadline - time.monotonic()
+            if sent is None or count is None or status is not None:
+                lost = "closed its input" if sent is None else "closed its output"
+                raise EntryError(
+                    f"the program {self._ended() or lost} after {read} bytes of {awaited}{printed_text(room[:read])}"
+                )
+            if left <= 0:
+                raise EntryError(
+                    f"{read} bytes of {awaited} came within {seconds:g} s; the program {self._idleness()}"
+                    f"{printed_text(room[:read])}"
+                )
+            self._wait(min(left, _SLICE_SECONDS), bool(unsent), not complete)
+
+    def _send(self, message: memoryview) -> int | None:
+        """Bytes that could be sent; None where nobody reads them any more."""
+        try:
+            return os.write(self._stdin.fileno(), message) if message else 0
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            return None
+
+    def _read(self, room: memoryview) -> int | None:
+        """Bytes that were there; None where there will be none any more."""
+        try:
+            return os.readv(self._stdout.fileno(), [room]) or None
+        except BlockingIOError:
+            return 0
+
+    def _wait(self, seconds: float, to_send: bool, to_read: bool) -> None:
+        """Wait until there is something to do."""
+        poll = select.poll()
+        if to_send:
+            poll.register(self._stdin, select.POLLOUT)
+        if to_read:
+            poll.register(self._stdout, select.POLLIN)
+        poll.poll(1000 * seconds)
+
+    def _ended(self) -> str | None:
+        """How the program ended, None if it runs; the pipes of one that ends are closed a moment before."""
+        deadline = time.monotonic() + _END_SECONDS
+        while (status := status_of(self._process)) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return None if status is None else status_text(status)
+
+    def _idleness(self) -> str:
+        """What a program does that does not answer, as far as it can be seen from here."""
+        if is_stopped(self._process):
+            return "is stopped"
+        if unread_bytes(self._stdin):
+            return "has not read what it was sent"
+        if waits_for_pipe(self._process):
+            return "waits for more input, which it is sent when its answer has come: written, and flushed"
+        return "is at work or asleep; --entry-timeout gives it more time"
+
+
+def status_text(status: int) -> str:
+    """How a program ended, in words."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    return f"was ended by signal {-status} ({signal.strsignal(-status)})"
+
+
+def printed_text(found: memoryview) -> str:
+    """Beginning of what came where that is printed text, which does not belong on standard output."""
+    begin = bytes(found[:_SHOWN]).rstrip(b"\0")
+    printed = bool(begin) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in begin)
+    return f"; what came begins {begin.decode('ascii')!r}: messages belong on standard error" if printed else ""
