@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .checkpoint_writer import write_checkpoint
     from .corpora import corpus
-    from .errors import CheckpointError, ConfigError, LmMeterError, MeterError, TextError
+    from .entry_program import ForeignEntry
+    from .errors import CheckpointError, ConfigError, EntryError, LmMeterError, MeterError, TextError
     from .evaluation import evaluate
+    from .foreign_entry import evaluate_entry
     from .model import Model
     from .result import Result, load_result
     from .run_options import RunOptions
@@ -31,11 +33,14 @@ _HOME = {
     "corpus": "corpora",
     "CheckpointError": "errors",
     "ConfigError": "errors",
+    "EntryError": "errors",
     "LmMeterError": "errors",
     "MeterError": "errors",
     "TextError": "errors",
     "RunOptions": "run_options",
     "evaluate": "evaluation",
+    "evaluate_entry": "foreign_entry",
+    "ForeignEntry": "entry_program",
     "Model": "model",
     "Result": "result",
     "load_result": "result",
@@ -46,6 +51,8 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "ConfigError",
+    "EntryError",
+    "ForeignEntry",
     "LmMeterError",
     "MeterError",
     "Model",
@@ -55,6 +62,7 @@ __all__ = [
     "TextError",
     "corpus",
     "evaluate",
+    "evaluate_entry",
     "load_result",
     "read_text",
     "write_checkpoint",

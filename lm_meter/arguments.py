@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from . import __version__, commands, eval_command
 from .checkpoint_arguments import add_convert, add_quantize
+from .entry_arguments import add_entry
 from .shared_arguments import add_context, add_format, add_profile, command, file_name
 from .verify_command import add_verify
 
@@ -94,6 +95,7 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--save-every", type=float, default=30.0, metavar="SECONDS", help="between two savings (default: 30)"
     )
+    add_entry(parser)
     add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
     parser.set_defaults(command=eval_command.run_eval)

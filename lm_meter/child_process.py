@@ -94,9 +94,10 @@ class ChildProcess:
         room = memoryview(bytearray(longest))
         return bytes(room[: self._exchange(message, room, seconds, True)])
 
-    def pending(self) -> int:
-        """Bytes that have come and were not asked for."""
-        return unread_bytes(self._stdout)
+    def pending(self) -> memoryview:
+        """What has come and was not asked for."""
+        room = memoryview(bytearray(min(unread_bytes(self._stdout), _PIPE_BYTES)))
+        return room[: (self._read(room) or 0) if room else 0]
 
     def finish(self, seconds: float) -> int | None:
         """Close the child's input and wait for its end, which must come without a byte more.

@@ -97,7 +97,7 @@ def find_split(corpus: Corpus, split: str) -> Text | None:
                     f"{path}: is not the {split} split of {corpus.name}: SHA-256 {found[:12]}..., expected "
                     f"{wanted.sha256[:12]}...; replace it, or evaluate it as --text {path}"
                 )
-            return text_from_bytes(raw, f"{corpus.name}/{split}")
+            return text_from_bytes(raw, f"{corpus.name}/{split}", path)
     return None
 
 

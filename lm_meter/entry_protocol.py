@@ -1,7 +1,7 @@
 """Version 1 of the protocol of foreign entries; ``entries/README.md`` describes it for those who write one.
 
-A line of JSON each way, then tokens as decimal lines to the entry, and for each of them the distribution of the next one
-back, as little-endian floats. Here is what is said, and how an answer is checked; nothing here starts a program.
+A line of JSON each way, then tokens as decimal lines to the entry, and for each of them the distribution of the next
+one back, as little-endian floats. Here is what is said, and how an answer is checked; nothing here starts a program.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ LONGEST_ANSWER = 1 << 16  # bytes of the line that answers the handshake
 TOLERANCE = 1e-4  # of the sum of a distribution
 LOG_PROBABILITIES, PROBABILITIES = "log-probabilities", "probabilities"
 VALUES = (LOG_PROBABILITIES, PROBABILITIES)
-DTYPES = {"float32": np.dtype("<f4"), "float64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "float64": np.dtype("<f8")}
 _LONGEST_NAME = 200  # characters
+_TOO_MUCH = 2**63  # as of measured counts
+_EXPECTED = "expected one distribution for each token, after it has been sent, and nothing else on standard output"
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What an entry says of itself and nobody has measured: in the unit of a price list, operations per word token."""
+    """What an entry says of itself and nobody has measured, in the unit of a price list.
+
+    ``operations``: for each token that it is sent.
+    """
 
     profile: str
     parameters: float | None
@@ -99,13 +104,10 @@ def parse_answer(line: bytes) -> Answer:
     return Answer(name, answer["values"], answer["dtype"], _claims(answer.get("claims")))
 
 
-_EXPECTED = "expected one distribution for each token, after it has been sent, and nothing else on standard output"
-
-
-def refuse_surplus(count: int, position: int) -> None:
-    """Refuse bytes that have come before the token was sent that they should answer."""
+def refuse_surplus(count: int) -> None:
+    """Refuse bytes that have come before the token was sent that they could answer."""
     if count:
-        raise EntryError(f"{count} bytes came before the token in front of position {position} was sent; {_EXPECTED}")
+        raise EntryError(f"{count} bytes came before the token in front of it was sent; {_EXPECTED}")
 
 
 def _claims(claims: Any) -> Claims | None:
@@ -113,7 +115,9 @@ def _claims(claims: Any) -> Claims | None:
         return None
     if not isinstance(claims, dict) or claims.get("profile") not in PROFILES:
         found = claims.get("profile") if isinstance(claims, dict) else claims
-        raise EntryError(f"claims.profile is {found!r:.40}; expected the price list of the claims: {', '.join(PROFILES)}")
+        raise EntryError(
+            f"claims.profile is {found!r:.40}; expected the price list of the claims: {', '.join(PROFILES)}"
+        )
     for key, value in claims.items():
         if key not in ("profile", "parameters", "operations"):
             raise EntryError(f"claims has {key!r:.40}; expected profile, parameters and operations")
@@ -121,9 +125,6 @@ def _claims(claims: Any) -> Claims | None:
         if key != "profile" and value is not None and not (is_number and 0 <= value < _TOO_MUCH):
             raise EntryError(f"claims.{key} is {value!r:.40}; expected a number of 0 or more")
     return Claims(claims["profile"], claims.get("parameters"), claims.get("operations"))
-
-
-_TOO_MUCH = 2**63  # as of measured counts
 
 
 class Checker:
@@ -151,13 +152,13 @@ class Checker:
         self.low, self.high = min(self.low, total), max(self.high, total)
         value = float(values[target])
         if self._are_logs:
-            return value
+            return min(value, 0.0)  # it may be rounded to more than a certainty
         if value == 0:
             raise EntryError(
                 f"it gave probability 0 to token {target} ({self._tokens[target]!r}), which came: the perplexity is "
                 "infinite; expected some probability for every token"
             )
-        return math.log(value)
+        return min(math.log(value), 0.0)
 
     def _sum(self, values: np.ndarray) -> float:
         """Sum of the probabilities."""

@@ -28,22 +28,27 @@ class Vocabulary:
         return [self.tokenizer.token(number) for number in range(self.tokenizer.size)]
 
 
+def vocabulary_path(path: str | Path | None) -> Path:
+    """The file of a vocabulary; by default that of the checkpoint that ships."""
+    return default_checkpoint() if path is None else Path(path)
+
+
 def read_vocabulary(path: str | Path | None) -> Vocabulary:
     """The vocabulary in a file.
 
     Parameters
     ----------
     path : path, optional
-        ``NAME.npz``: a checkpoint, whose tokenizer is used. ``NAME.model``: a SentencePiece model. Anything else: words,
-        one a line. Words and pieces have ``<eos>``, which ends each line of the text and stands before the first; a
-        SentencePiece model may have ``</s>`` instead. ``<unk>`` is what ``--oov unk`` puts for unknown words. By default
-        the checkpoint that ships with the package.
+        ``NAME.npz``: a checkpoint, whose tokenizer is used. ``NAME.model``: a SentencePiece model. Anything else:
+        words, one a line. Words and pieces have ``<eos>``, which ends each line of the text and stands before the
+        first; a SentencePiece model may have ``</s>`` instead. ``<unk>`` is what ``--oov unk`` puts for unknown words.
+        By default the checkpoint that ships with the package.
 
     Raises
     ------
     CheckpointError, TextError
     """
-    path = Path(path) if path is not None else default_checkpoint()
+    path = vocabulary_path(path)
     if path.suffix == ".npz":
         checkpoint = Checkpoint(path)
         return Vocabulary(path, checkpoint.sha256(), load_tokenizer(checkpoint))

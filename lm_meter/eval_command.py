@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .commands import INTERRUPTED, opened_checkpoint, print_document
+from .entry_arguments import check_entry_options, entry_of
 from .errors import ConfigError
 from .output_files import check_writable, refuse_input
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
     from .text import Text
 
 
 def run_eval(options: argparse.Namespace) -> int:
     """Make a pass and print its result."""
+    from .entry_vocabulary import vocabulary_path
     from .evaluation import evaluate
+    from .foreign_entry import evaluate_entry
     from .interrupt import deferred_interrupt
     from .pass_files import PassFiles
     from .progress import on_stderr
@@ -36,17 +38,19 @@ def run_eval(options: argparse.Namespace) -> int:
         context=options.context,
         continuous_cache=options.continuous_cache,
     )
-    checkpoint = opened_checkpoint(options.checkpoint)
+    check_entry_options(options)
     files = PassFiles(options.state, options.save_every)
-    _check_places(options, checkpoint)
-    result = evaluate(
-        checkpoint,
-        text=_text(options),
-        profile=options.profile,
-        options=run,
-        files=files,
-        progress=None if options.quiet else on_stderr,
-    )
+    progress = None if options.quiet else on_stderr
+    if options.entry is not None:
+        entry = entry_of(options)
+        _check_places(options, vocabulary_path(entry.vocabulary))
+        result = evaluate_entry(entry, text=_text(options), profile=options.profile, options=run, progress=progress)
+    else:
+        checkpoint = opened_checkpoint(options.checkpoint)
+        _check_places(options, checkpoint.path)
+        result = evaluate(
+            checkpoint, text=_text(options), profile=options.profile, options=run, files=files, progress=progress
+        )
     with deferred_interrupt():
         # A disk that filled up during a long run must not take the printed result with it, nor the other way round.
         unsaved = None
@@ -63,10 +67,10 @@ def run_eval(options: argparse.Namespace) -> int:
     return INTERRUPTED if result["partial"] else 0
 
 
-def _check_places(options: argparse.Namespace, checkpoint: Checkpoint) -> None:
+def _check_places(options: argparse.Namespace, model: Path) -> None:
     """Refuse, before the run, files that could not be written, or that would replace each other or an input."""
     written = {"--output": options.output, "--state": options.state}
-    inputs = [checkpoint.path, *_texts(options)]
+    inputs = [model, *_texts(options)]
     for option, path in written.items():
         if path:
             check_writable(path, option)

@@ -6,29 +6,195 @@ of ``lm-meter validate``.
 
 from __future__ import annotations
 
-import hashlib
-import math
-import os
-import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from .child_process import ChildProcess, printed_text
-from .entry_protocol import (
-    DTYPES,
-    LONGEST_ANSWER,
-    Answer,
-    Checker,
-    handshake,
-    parse_answer,
-    refuse_surplus,
-    token_line,
-)
-from .entry_vocabulary import Vocabulary
+from .child_process import ChildProcess, printed_text, status_text
+from .entry_program import ForeignEntry, environment_without, refuse_text
+from .entry_protocol import DTYPES, LONGEST_ANSWER, Answer, Checker, handshake, parse_answer, refuse_surplus, token_line
+from .entry_result import EntryMeasurement, build_entry_result
+from .entry_vocabulary import read_vocabulary
 from .errors import ConfigError, EntryError
-from .progress import Progress
+from .interrupt import deferred_interrupt
+from .preparation import inputs_and_targets
+from .profiles import DEFAULT_PROFILE, profile_named
+from .progress import Progress, Silent
+from .result import Result
+from .run_options import DEFAULT_BLOCK, RunOptions
+from .text import Text, first_words, read_text
+from .tokenizers import Specials
+
+_SECONDS_BETWEEN_UPDATES = 0.2
+_END_SECONDS = 10.0  # longest wait for a program to end by itself after its last distribution
+_KILLED = "was killed, as it did not end after its last distribution"
+
+
+def evaluate_entry(
+    entry: str | ForeignEntry,
+    *,
+    text: str | Path | Text,
+    profile: str = DEFAULT_PROFILE,
+    options: RunOptions | None = None,
+    progress: Callable[[int], Progress] | None = None,
+) -> Result:
+    """Run somebody's program over a text, one token at a time; ``entries/README.md`` is the protocol.
+
+    Parameters
+    ----------
+    entry : str or ForeignEntry
+        The command; a ``ForeignEntry`` also says its vocabulary and the time limit of a token.
+    text : path or Text
+    profile : str
+        Price list; the claims of the entry give a claimed score if they are made under it.
+    options : RunOptions, optional
+        Of which ``first_token``, ``limit`` and ``oov`` apply.
+    progress : callable, optional
+        Makes a ``Progress`` from the number of predictions to come.
+
+    Returns
+    -------
+    Result
+        Its operations, storage and score are null; what the entry claims of them is in ``entry.claims``. Partial where
+        the run was interrupted by Ctrl-C or SIGTERM.
+
+    Raises
+    ------
+    EntryError
+        Where the program breaks the protocol, or is too slow; with the position.
+    CheckpointError, TextError, ConfigError
+    KeyboardInterrupt
+        Where Ctrl-C came before the first prediction.
+    """
+    chosen = profile_named(profile)
+    entry = entry if isinstance(entry, ForeignEntry) else ForeignEntry(entry)
+    options = _applicable(options or RunOptions())
+    vocabulary = read_vocabulary(entry.vocabulary)
+    source = text if isinstance(text, Text) else read_text(text)
+    if options.limit is not None:
+        source = first_words(source, options.limit)
+    encoded = vocabulary.tokenizer.encode(source, options.oov)
+    specials = vocabulary.tokenizer.specials
+    inputs, targets = inputs_and_targets(encoded, specials.start, options)
+    refuse_text(entry.words, source.path)
+    files = entry.files()
+    with deferred_interrupt() as interruption:
+        with ChildProcess(entry.words, environment_without(source.path), interruption) as child:
+            run = _ForeignPass(child, entry.timeout, vocabulary.tokens())
+            meter = progress(targets.size) if progress else Silent()
+            try:
+                run.begin(specials)
+                run.go(inputs, targets, int(options.first_token == "skip"), meter)
+                run.finish()
+            except KeyboardInterrupt:
+                if not run.done:
+                    raise
+            finally:
+                meter.close()
+        measured = EntryMeasurement(
+            text=source,
+            encoded=encoded,
+            options=options,
+            sittings=1,
+            log_probs=run.log_probs[: run.done],
+            partial=run.done < targets.size,
+            entry=entry,
+            files=files,
+            answer=run.answer,
+            vocabulary=vocabulary,
+            sums=(run.checker.low, run.checker.high),
+            ending=run.ending,
+            seconds=(run.load_seconds, run.seconds),
+        )
+        return build_entry_result(measured, chosen)
+
+
+def _applicable(options: RunOptions) -> RunOptions:
+    """The options of a pass that is strictly token by token, with a program that does the rest."""
+    for name in ("threads", "policy", "context", "continuous_cache"):
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"{name} is {getattr(options, name)!r:.40}, but how a foreign entry predicts is up to its program; "
+                "expected it to be left out"
+            )
+    if options.block not in (1, DEFAULT_BLOCK):
+        raise ConfigError(f"block is {options.block}, but a foreign entry is run token by token; leave the option away")
+    return replace(options, block=1)
+
+
+class _ForeignPass:
+    """One walk over the tokens with a program that predicts them."""
+
+    def __init__(self, child: ChildProcess, timeout: float, tokens: list[str]) -> None:
+        self._child, self._timeout, self._tokens = child, timeout, tokens
+        self.answer: Answer
+        self.checker: Checker
+        self.log_probs = np.zeros(0)
+        self.done = 0
+        self.load_seconds = self.seconds = 0.0
+        self.ending = _KILLED
+
+    def begin(self, specials: Specials) -> None:
+        """Make the handshake."""
+        started = time.perf_counter()
+        with _named("handshake"):
+            message = handshake(self._tokens, specials, self._timeout)
+            self.answer = parse_answer(self._child.ask_line(message, LONGEST_ANSWER, self._timeout))
+        self.checker = Checker(self.answer, self._tokens)
+        self.load_seconds = time.perf_counter() - started
+
+    def go(self, inputs: np.ndarray, targets: np.ndarray, first: int, progress: Progress) -> None:
+        """Send each input when the distribution before it has come; ``first`` is the piece that is predicted first.
+
+        KeyboardInterrupt where Ctrl-C was pressed; ``done`` predictions have been made until then.
+        """
+        self.log_probs = np.zeros(targets.size)
+        dtype = DTYPES[self.answer.dtype]
+        room = memoryview(bytearray(len(self._tokens) * dtype.itemsize))
+        values: np.ndarray = np.frombuffer(room, dtype)
+        started = updated = time.perf_counter()
+        nll = 0.0
+        for number, (token, target) in enumerate(zip(inputs.tolist(), targets.tolist(), strict=True)):
+            with _named(f"position {number + first}"):
+                surplus = self._child.pending()
+                with _shown(surplus):
+                    refuse_surplus(len(surplus))
+                self._child.ask(token_line(token), room, self._timeout)
+                with _shown(room):
+                    log_prob = self.checker.log_prob(values, target)
+            self.log_probs[number] = log_prob
+            self.done, self.seconds = number + 1, time.perf_counter() - started
+            nll -= log_prob
+            if self.seconds + started - updated > _SECONDS_BETWEEN_UPDATES:
+                updated = self.seconds + started
+                progress.update(self.done, nll)
+        progress.update(self.done, nll)
+
+    def finish(self) -> None:
+        """Tell the program that the text has ended, and wait for it to end."""
+        with _named("end of the text"):
+            status = self._child.finish(min(self._timeout, _END_SECONDS))
+        if status is not None:
+            self.ending = status_text(status)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Say in an error where it was found."""
+    try:
+        yield
+    except EntryError as error:
+        raise EntryError(f"entry: {place}: {error}") from None
+
+
+@contextmanager
+def _shown(found: memoryview) -> Iterator[None]:
+    """Show in an error what the program printed, where it is that."""
+    try:
+        yield
+    except EntryError as error:
+        raise EntryError(f"{error}{printed_text(found)}") from None

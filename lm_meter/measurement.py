@@ -46,8 +46,8 @@ class Online:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """The record of one pass. ``log_probs`` is (predictions,) float64 in nats.
+class Predicted:
+    """What was predicted, and how well. ``log_probs`` is (predictions,) float64 in nats.
 
     ``sittings``: in how many the pass was made, more than one where it went on from a saved state.
     """
@@ -58,6 +58,12 @@ class Measurement:
     sittings: int
     log_probs: np.ndarray
     partial: bool
+
+
+@dataclass(frozen=True)
+class Measurement(Predicted):
+    """The record of one pass."""
+
     rows: Sequence[Row]
     overflows: Sequence[Overflow]
     regions: Sequence[Region]

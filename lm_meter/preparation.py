@@ -68,7 +68,7 @@ def prepare(checkpoint: str | Path | Checkpoint | None, text: str | Path | Text,
         source = first_words(source, options.limit)
     encoded = tokenizer.encode(source, options.oov)
     context = opened.architecture.context(opened.model_config, options.policy, options.context)
-    inputs, targets = _inputs_and_targets(encoded, tokenizer.specials.start, options)
+    inputs, targets = inputs_and_targets(encoded, tokenizer.specials.start, options)
     return Prepared(opened, options, source, encoded, context, inputs, targets)
 
 
@@ -111,7 +111,7 @@ def _compile(runtime: Runtime, block: int) -> float:
     return time.perf_counter() - started
 
 
-def _inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions) -> tuple[np.ndarray, np.ndarray]:
+def inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions) -> tuple[np.ndarray, np.ndarray]:
     """Token that enters at each step, and the one predicted after it."""
     if options.first_token == "skip":
         inputs, targets = encoded.tokens[:-1], encoded.tokens[1:]

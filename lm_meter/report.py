@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .entry_report import answer_rows, claim_rows, unmetered_heading
 from .histogram import rows_from_json
 from .profiles import PROFILES
 from .result import Result
@@ -104,10 +105,9 @@ def result_table(result: Result) -> str:
     lines = []
     if d["partial"]:
         lines += ["PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there", ""]
-    shown = f"{d['checkpoint']['path']}"
     lines += pairs(
         [
-            ("checkpoint", f"{shown} ({d['checkpoint']['architecture']})"),
+            ("entry" if d["entry"] else "checkpoint", f"{d['checkpoint']['path']} ({d['checkpoint']['architecture']})"),
             ("text", f"{text['name']}: {text['word_tokens']:,} word tokens, {text['scored']:,} predictions"),
         ],
         indent="",
@@ -123,6 +123,8 @@ def result_table(result: Result) -> str:
         ]
     )
     lines += _interval_lines(d["uncertainty"])
+    if d["entry"]:
+        return "\n".join([*lines, *_unmetered_lines(d)]) + "\n"
     token = "word token" if text["word_tokens"] else "piece"
     lines += ["", f"operations per {token} ({operations['profile']}: {operations['unit']})"]
     lines += operations_table(operations, region_by_kind(d))
@@ -178,14 +180,18 @@ def _ppl(value: float | None) -> str:
     return "overflow" if value is None else f"{value:.3f}"
 
 
+def _unmetered_lines(d: dict[str, Any]) -> list[str]:
+    """The rest of the report of a foreign entry."""
+    claims = claim_rows(d)
+    lines = ["", unmetered_heading(d), *(pairs(claims) if claims else [])]
+    if PROFILES[d["score"]["profile"]].tasks:
+        lines.append(_gate_line(d["score"]))
+    return [*lines, "", "speed", *pairs(answer_rows(d))]
+
+
 def _score_lines(score: dict[str, Any]) -> list[str]:
     if score["total"] is None:
         return [f"score: none; {score['profile']} is a general view"]
-    gate = {True: "met", False: "not met", None: "not asked, not the whole test set as is"}[score["meets_gate"]]
-    if score["gate_verdict"]:
-        margin = score["gate_margin"]
-        side = "below" if margin >= 0 else "above"
-        gate += f", {abs(margin):.3f} {side} it; by its interval: {score['gate_verdict']}"
     return [
         "score (159M parameters and 318M operations are 1 each; lower is better)",
         *pairs(
@@ -195,8 +201,17 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
                 ("total", f"{score['total']:.5f}"),
             ]
         ),
-        f"  gate, word perplexity of 35 or less: {gate}",
+        _gate_line(score),
     ]
+
+
+def _gate_line(score: dict[str, Any]) -> str:
+    gate = {True: "met", False: "not met", None: "not asked, not the whole test set as is"}[score["meets_gate"]]
+    if score["gate_verdict"]:
+        margin = score["gate_margin"]
+        side = "below" if margin >= 0 else "above"
+        gate += f", {abs(margin):.3f} {side} it; by its interval: {score['gate_verdict']}"
+    return f"  gate, word perplexity of 35 or less: {gate}"
 
 
 def _choices(online: dict[str, Any]) -> list[tuple[str, str]]:

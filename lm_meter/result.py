@@ -6,8 +6,6 @@ histogram in it again under another profile.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -17,28 +15,23 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .context import STATE
-from .corpora import WIKITEXT_103
 from .documents import document_json, save_document
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
 from .hash_chain import TOKENS_PER_LINK, HashChain
 from .histogram import rows_from_json, rows_to_json
 from .measurement import Measurement
-from .online import RECHECK_SEED
+from .predicted_sections import predicted_sections
 from .profiles import Profile, profile_named
 from .result_fields import check_document
 from .run_identity import document_identity, identity_bytes
-from .score import price, score
+from .score import price
+from .score_section import score_section, unmetered_sections
 from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
 from .strict_json import parse_json
-from .text_blocks import block_of_pieces
-from .uncertainty import mean_loss_interval
 
 SCHEMA = "lm-meter/result/1"
 VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
-TASK = "wikitext-103"
-# What the interval of the perplexity says of the gate.
-PASSES, FAILS, TOO_CLOSE = "passes", "fails", "too close to call"
 
 
 class Result:
@@ -71,12 +64,6 @@ class Result:
 
 def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile) -> Result:
     """Put a document together from what a pass measured."""
-    scored = measured.log_probs.size
-    skipped = int(measured.options.first_token == "skip")
-    here = slice(skipped, skipped + scored)
-    words = int(measured.encoded.words[here].sum())
-    size = int(measured.encoded.sizes[here].sum())
-    nll = -math.fsum(measured.log_probs)
     tensors = tensors_of(checkpoint)
     context = measured.online.context
     speed, stream = measured.speed, measured.speed.stream_bytes_per_second
@@ -88,25 +75,8 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "sha256": checkpoint.sha256(),
             "architecture": checkpoint.config["architecture"],
         },
-        "text": {
-            "name": measured.text.name,
-            "sha256": measured.text.sha256,
-            "word_tokens": words,
-            "pieces": scored + skipped,
-            "scored": scored,
-            "bytes": size,
-            "first_token": measured.options.first_token,
-            "whole": not measured.partial and measured.text.is_whole(),
-            "replaced_by_unk": int(measured.encoded.replaced[here].sum()),
-        },
-        "run": {"options": asdict(measured.options), "seed": RECHECK_SEED, "sittings": measured.sittings},
-        "nll_nats": nll,
-        "perplexity": {
-            "word": _exp(nll / words) if words else None,
-            "piece": _exp(nll / scored),
-            "bits_per_byte": nll / math.log(2) / size if size else None,
-        },
-        "uncertainty": _uncertainty(measured, here),
+        "entry": None,
+        **predicted_sections(measured),
         "histogram": rows_to_json(measured.rows),
         "overflows": [asdict(overflow) for overflow in measured.overflows],
         "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
@@ -133,29 +103,22 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),
     }
+    return finished_result(document, measured.log_probs, profile)
+
+
+def finished_result(document: dict[str, Any], log_probs: np.ndarray, profile: Profile) -> Result:
+    """A document with what follows from it: the chain of hashes, and the prices."""
     chain = HashChain(identity_bytes(document_identity(document)))
-    chain.add(measured.log_probs)
+    chain.add(log_probs)
     document["chain"] = {"tokens_per_link": TOKENS_PER_LINK, "links": chain.links()}
-    return price_result(Result(document, measured.log_probs), profile)
-
-
-def _uncertainty(measured: Measurement, here: slice) -> dict[str, Any] | None:
-    """The interval of the perplexity per word token; None of a text with too few blocks."""
-    unit, blocks = block_of_pieces(measured.text, measured.encoded)
-    nats = np.bincount(blocks[here], -measured.log_probs)
-    words = np.bincount(blocks[here], measured.encoded.words[here].astype(np.float64))
-    found = mean_loss_interval(nats, words, unit)
-    return found.to_json() if found else None
-
-
-def _exp(nats: float) -> float | None:
-    """exp, or None (JSON has no infinity) where that overflows."""
-    return math.exp(nats) if nats < 709 else None
+    return price_result(Result(document, log_probs), profile)
 
 
 def price_result(result: Result, profile: Profile) -> Result:
     """The same measurement under a price list; nothing is run again."""
     document = dict(result.document)
+    if document["entry"] is not None:
+        return Result(document | unmetered_sections(document, profile), result.log_probs)
     tensors = tensors_from_json(document["storage"]["tensors"])
     narrow = is_narrow(tensors)
     roles = {region["name"]: region["role"] for region in document["regions"]}
@@ -177,46 +140,8 @@ def price_result(result: Result, profile: Profile) -> Result:
         "per_piece": float(priced.total / scored),
     }
     document["storage"] = {**document["storage"], "parameters": float(parameters)}
-    document["score"] = _score_section(document, profile, parameters, priced.total / per)
+    document["score"] = score_section(document, profile, (parameters, priced.total / per))
     return Result(document, result.log_probs)
-
-
-def _score_section(
-    document: Mapping[str, Any], profile: Profile, parameters: Fraction, operations: Fraction
-) -> dict[str, Any]:
-    """Ratios to the baseline, and the gate: a statement about the whole test set as it is, null for any other run."""
-    section: dict[str, Any] = {"profile": profile.name, "task": TASK}
-    if TASK not in profile.tasks:
-        return section | dict.fromkeys(
-            ("storage_ratio", "operations_ratio", "total", "meets_gate", "gate_margin", "gate_verdict")
-        )
-    task = profile.tasks[TASK]
-    value = score(task, parameters, operations)
-    word, text = document["perplexity"]["word"], document["text"]
-    is_test_set = text["sha256"] == WIKITEXT_103.splits["test"].sha256 and text["whole"]
-    as_it_is = text["first_token"] == "score" and text["replaced_by_unk"] == 0
-    applies = is_test_set and as_it_is and task.max_perplexity is not None
-    return section | {
-        "storage_ratio": float(value.storage_ratio),
-        "operations_ratio": float(value.operations_ratio),
-        "total": float(value.total),
-        "meets_gate": (word is not None and word <= task.max_perplexity) if applies else None,
-        **_margin(document, task.max_perplexity if applies else None),
-    }
-
-
-def _margin(document: Mapping[str, Any], gate: float | None) -> dict[str, Any]:
-    """How far below the gate the perplexity is, and what its interval says of that; the gate itself is the point's."""
-    word, interval = document["perplexity"]["word"], document["uncertainty"]
-    if gate is None or word is None:
-        return {"gate_margin": None, "gate_verdict": None}
-    if interval is None or interval["word_low"] is None:
-        verdict = None
-    elif interval["word_high"] is not None and interval["word_high"] <= gate:
-        verdict = PASSES
-    else:
-        verdict = FAILS if interval["word_low"] > gate else TOO_CLOSE
-    return {"gate_margin": gate - word, "gate_verdict": verdict}
 
 
 def load_result(path: str | Path) -> Result:

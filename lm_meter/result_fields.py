@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .context import STATE
+from .entry_fields import ENTRY, limited_of_entry, unmetered_fields
 from .errors import ConfigError
 from .hash_chain import TOKENS_PER_LINK, HashChain
 from .kernels.charge import KINDS, MAX_BITS
@@ -110,6 +111,7 @@ _LATER: dict[str, tuple[Any, Any]] = {
     "activations": (None, (_ACTIVATIONS, None)),
     "run": (None, (_RUN, None)),
     "chain": (None, (_CHAIN, None)),
+    "entry": (None, (ENTRY, None)),
 }
 _MAX_COUNT = 2**63 - 1  # tallies are int64
 _LINK = re.compile("[0-9a-f]{64}")
@@ -121,11 +123,12 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     if isinstance(online, dict):  # of versions that knew recurrent models with a plain softmax only
         for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None), ("continuous_cache", None)):
             online.setdefault(key, value)
-    _check_fields(document, _FIELDS, "", path)
-    for name, (without, fields) in _LATER.items():
+    fields = _FIELDS if document.get("entry") is None else unmetered_fields(_FIELDS)
+    _check_fields(document, fields, "", path)
+    for name, (without, later) in _LATER.items():
         if document.get(name) is None:
             document[name] = copy.copy(without)
-        _check_fields(document[name], fields, f"{name}.", path)
+        _check_fields(document[name], later, f"{name}.", path)
     for number, link in enumerate((document["chain"] or {"links": []})["links"]):
         if not _LINK.fullmatch(link):
             raise ConfigError(
@@ -169,6 +172,8 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
     if document["uncertainty"] is not None:
         yield "uncertainty.method", document["uncertainty"]["method"], (METHOD,)
         yield "uncertainty.block", document["uncertainty"]["block"], BLOCKS
+    if document["entry"] is not None:
+        yield from limited_of_entry(document["entry"])
     if document["chain"] is not None:
         yield "chain.tokens_per_link", document["chain"]["tokens_per_link"], (TOKENS_PER_LINK,)
     yield "online.block", document["online"]["block"], range(1, _MAX_COUNT)
@@ -178,12 +183,13 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
 
 def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """What follows from other fields: name, value found, value that follows."""
+    unmetered = document["entry"] is not None
     bits = 0
     for number, tensor in enumerate(document["storage"]["tensors"]):
         count = 0 if tensor["tied_to"] is not None else _product(tensor["shape"])
         yield f"storage.tensors.{number}.count", tensor["count"], count
         bits += tensor["count"] * tensor["width"]
-    yield "storage.bits", document["storage"]["bits"], bits
+    yield "storage.bits", document["storage"]["bits"], None if unmetered else bits
     for name, keys in (
         ("histogram", [(row["region"], row["kind"], row["bits_a"], row["bits_b"]) for row in document["histogram"]]),
         ("regions", [region["name"] for region in document["regions"]]),
@@ -198,6 +204,9 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         yield f"perplexity.{key}", perplexity[key], math.exp(nats / count) if count and nats / count < 709 else None
     size = text["bytes"]
     yield "perplexity.bits_per_byte", perplexity["bits_per_byte"], nats / math.log(2) / size if size else None
+    if unmetered:
+        yield "activations", document["activations"], None
+        return
     speed = document["speed"]
     # As floats: the quotient of two long integers might be too large for one.
     read = float(speed["weight_bytes_per_token"]) * float(speed["tokens_per_second"])

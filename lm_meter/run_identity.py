@@ -10,6 +10,8 @@ from .context import STATE, Context
 from .continuous_cache import ContinuousCache
 from .run_options import RunOptions
 
+_ENTRY = ("command", "protocol", "values", "dtype", "vocabulary", "files")  # of the section of a foreign entry
+
 
 def run_identity(
     hashes: tuple[str, str], options: RunOptions, context: Context | None, continuous: ContinuousCache
@@ -31,9 +33,11 @@ def run_identity(
 
 
 def document_identity(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from a result."""
-    options, online = document["run"]["options"], document["online"]
+    """The same from a result; a foreign entry is known by its command, what it answered, and its vocabulary."""
+    options, online, entry = document["run"]["options"], document["online"], document["entry"]
+    foreign = {} if entry is None else {"entry": {name: entry[name] for name in _ENTRY}}
     return {
+        **foreign,
         "checkpoint": document["checkpoint"]["sha256"],
         "text": document["text"]["sha256"],
         "first_token": document["text"]["first_token"],

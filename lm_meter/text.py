@@ -63,10 +63,10 @@ def read_text(path: str | Path, name: str | None = None) -> Text:
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror}); expected a UTF-8 text file") from None
     # The name of a file need not be UTF-8; what a report calls it must be.
-    return replace(text_from_bytes(raw, name or str(path).encode("utf-8", "replace").decode()), path=path)
+    return text_from_bytes(raw, name or str(path).encode("utf-8", "replace").decode(), path)
 
 
-def text_from_bytes(raw: bytes, name: str) -> Text:
+def text_from_bytes(raw: bytes, name: str, path: Path | None = None) -> Text:
     """The text in ``raw``, which must be UTF-8 and not empty."""
     try:
         content = raw.decode("utf-8")
@@ -78,7 +78,7 @@ def text_from_bytes(raw: bytes, name: str) -> Text:
         ) from None
     if not content:
         raise TextError(f"{name}: the text is empty; expected at least one line")
-    return Text(name, hashlib.sha256(raw).hexdigest(), content)
+    return Text(name, hashlib.sha256(raw).hexdigest(), content, path=path)
 
 
 def first_words(text: Text, limit: int) -> Text:

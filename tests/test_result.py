@@ -208,7 +208,7 @@ def test_a_saved_result_is_the_same_document(result, tmp_path):
 
 def test_a_perplexity_that_overflows_is_null(result):
     """exp(750) is no float, and JSON has no infinity."""
-    from lm_meter.result import _exp
+    from lm_meter.predicted_sections import _exp
 
     assert _exp(750.0) is None
     assert _exp(np.log(35)) == pytest.approx(35)

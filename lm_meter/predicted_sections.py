@@ -1,0 +1,59 @@
+"""The sections of a result that say what was predicted, and how well, whoever predicted it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .measurement import Predicted
+from .online import RECHECK_SEED
+from .text_blocks import block_of_pieces
+from .uncertainty import mean_loss_interval
+
+
+def predicted_sections(measured: Predicted) -> dict[str, Any]:
+    """``text``, ``run``, ``nll_nats``, ``perplexity`` and ``uncertainty``."""
+    scored = measured.log_probs.size
+    skipped = int(measured.options.first_token == "skip")
+    here = slice(skipped, skipped + scored)
+    words = int(measured.encoded.words[here].sum())
+    size = int(measured.encoded.sizes[here].sum())
+    nll = -math.fsum(measured.log_probs)
+    return {
+        "text": {
+            "name": measured.text.name,
+            "sha256": measured.text.sha256,
+            "word_tokens": words,
+            "pieces": scored + skipped,
+            "scored": scored,
+            "bytes": size,
+            "first_token": measured.options.first_token,
+            "whole": not measured.partial and measured.text.is_whole(),
+            "replaced_by_unk": int(measured.encoded.replaced[here].sum()),
+        },
+        "run": {"options": asdict(measured.options), "seed": RECHECK_SEED, "sittings": measured.sittings},
+        "nll_nats": nll,
+        "perplexity": {
+            "word": _exp(nll / words) if words else None,
+            "piece": _exp(nll / scored),
+            "bits_per_byte": nll / math.log(2) / size if size else None,
+        },
+        "uncertainty": _uncertainty(measured, here),
+    }
+
+
+def _uncertainty(measured: Predicted, here: slice) -> dict[str, Any] | None:
+    """The interval of the perplexity per word token; None of a text with too few blocks."""
+    unit, blocks = block_of_pieces(measured.text, measured.encoded)
+    nats = np.bincount(blocks[here], -measured.log_probs)
+    words = np.bincount(blocks[here], measured.encoded.words[here].astype(np.float64))
+    found = mean_loss_interval(nats, words, unit)
+    return found.to_json() if found else None
+
+
+def _exp(nats: float) -> float | None:
+    """exp, or None (JSON has no infinity) where that overflows."""
+    return math.exp(nats) if nats < 709 else None
