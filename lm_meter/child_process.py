@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import signal
 import subprocess
@@ -31,6 +32,7 @@ _PIPE_BYTES = 1 << 20
 _ROUNDS = 100  # of looking for marked processes: one that is found may just have started another
 _LINE_END = 0x0A
 _SHOWN = 24  # characters of what a program printed
+_PRINTED = re.compile(rb"[ -~\t\r\n]{6,}")  # fewer may well be the bytes of a float
 
 
 class ChildProcess:
@@ -150,7 +152,7 @@ class ChildProcess:
         """Bytes read; see ``ask``."""
         awaited = "its answer, a line" if line else f"its distribution of {len(room)} bytes"
         deadline = time.monotonic() + seconds
-        unsent, read, complete = memoryview(message), 0, False
+        unsent, read, complete, unheard = memoryview(message), 0, False, False
         while True:
             status = status_of(self._process)  # before reading: what it wrote until then is in the pipe
             sent = self._send(unsent)
@@ -163,8 +165,9 @@ class ChildProcess:
                 continue
             self._interruption.obey()
             left = deadline - time.monotonic()
-            if sent is None or count is None or status is not None:
-                lost = "closed its input" if sent is None else "closed its output"
+            unheard = unheard or sent is None
+            if unheard or count is None or status is not None:
+                lost = "closed its input" if unheard else "closed its output"
                 raise EntryError(
                     f"the program {self._ended() or lost} after {read} bytes of {awaited}{printed_text(room[:read])}"
                 )
@@ -173,7 +176,7 @@ class ChildProcess:
                     f"{read} bytes of {awaited} came within {seconds:g} s; the program {self._idleness()}"
                     f"{printed_text(room[:read])}"
                 )
-            self._wait(min(left, _SLICE_SECONDS), bool(unsent), not complete)
+            unheard = self._wait(min(left, _SLICE_SECONDS), bool(unsent), not complete)
 
     def _send(self, message: memoryview) -> int | None:
         """Bytes that could be sent; None where nobody reads them any more."""
@@ -191,14 +194,13 @@ class ChildProcess:
         except BlockingIOError:
             return 0
 
-    def _wait(self, seconds: float, to_send: bool, to_read: bool) -> None:
-        """Wait until there is something to do."""
+    def _wait(self, seconds: float, to_send: bool, to_read: bool) -> bool:
+        """Wait until there is something to do; True where the child has closed its input."""
         poll = select.poll()
-        if to_send:
-            poll.register(self._stdin, select.POLLOUT)
+        poll.register(self._stdin, select.POLLOUT if to_send else 0)
         if to_read:
             poll.register(self._stdout, select.POLLIN)
-        poll.poll(1000 * seconds)
+        return any(pipe == self._stdin.fileno() and event & select.POLLERR for pipe, event in poll.poll(1000 * seconds))
 
     def _ended(self) -> str | None:
         """How the program ended, None if it runs; the pipes of one that ends are closed a moment before."""
@@ -227,6 +229,5 @@ def status_text(status: int) -> str:
 
 def printed_text(found: memoryview) -> str:
     """Beginning of what came where that is printed text, which does not belong on standard output."""
-    begin = bytes(found[:_SHOWN]).rstrip(b"\0")
-    printed = bool(begin) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in begin)
-    return f"; what came begins {begin.decode('ascii')!r}: messages belong on standard error" if printed else ""
+    begin = _PRINTED.match(found[:_SHOWN].tobytes())
+    return f"; what came begins {begin[0].decode('ascii')!r}: messages belong on standard error" if begin else ""

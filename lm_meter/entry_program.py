@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import ConfigError
 
 DEFAULT_TIMEOUT = 60.0  # seconds
-_OURS = "LM_METER_"  # variables of lm-meter, one of which names the folder of texts
+_TEXTS = "LM_METER_DATA"  # variable that names the folder of texts
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ def refuse_text(words: list[str], text: Path | None) -> None:
 
 
 def environment_without(text: Path | None) -> dict[str, str]:
-    """The environment but for what is said in it about the text and lm-meter's folders."""
+    """The environment but for what is said in it about the text and the folder of texts."""
     hidden = [] if text is None else [os.path.abspath(text), os.path.realpath(text)]
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_OURS) and not any(path in value for path in hidden) and value != str(text)
+        if name != _TEXTS and not any(path in value for path in hidden) and value != str(text)
     }
 
 

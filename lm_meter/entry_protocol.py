@@ -78,8 +78,8 @@ def token_line(token: int) -> bytes:
 
 def parse_answer(line: bytes) -> Answer:
     """Check an entry's answer to the handshake; ``line`` is all that has come."""
-    shown = line[:40].decode("utf-8", "replace")
     content, end, rest = line.partition(b"\n")
+    shown = content[:40].decode("utf-8", "replace")
     if not end:
         raise EntryError(f"no line end within {len(line)} bytes, which begin {shown!r}; expected a line of JSON")
     try:
@@ -113,10 +113,10 @@ def refuse_surplus(count: int) -> None:
 def _claims(claims: Any) -> Claims | None:
     if claims is None:
         return None
-    if not isinstance(claims, dict) or claims.get("profile") not in PROFILES:
-        found = claims.get("profile") if isinstance(claims, dict) else claims
+    found = claims.get("profile") if isinstance(claims, dict) else claims
+    if not isinstance(claims, dict) or found not in tuple(PROFILES):
         raise EntryError(
-            f"claims.profile is {found!r:.40}; expected the price list of the claims: {', '.join(PROFILES)}"
+            f"claims.profile is {found!r:.40}; expected the price list of the claims, one of {', '.join(PROFILES)}"
         )
     for key, value in claims.items():
         if key not in ("profile", "parameters", "operations"):
