@@ -21,7 +21,7 @@ from typing import IO, cast
 
 from .errors import ConfigError, EntryError
 from .interrupt import Interruption
-from .process_state import is_stopped, status_of, unread_bytes, waits_for_pipe
+from .process_state import has_unread, is_stopped, status_of, waits_for_pipe
 
 MARK = "LM_METER_ENTRY"  # variable whose value marks everything that the child starts
 # While the child is waited for, so often is looked up whether Ctrl-C was pressed, and whether it has ended.
@@ -50,6 +50,7 @@ class ChildProcess:
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], interruption: Interruption) -> None:
         self._interruption = interruption
         self._mark = uuid.uuid4().hex
+        self._surplus = memoryview(bytearray(_SHOWN))
         try:
             self._process = subprocess.Popen(
                 words,
@@ -97,9 +98,8 @@ class ChildProcess:
         return bytes(room[: self._exchange(message, room, seconds, True)])
 
     def pending(self) -> memoryview:
-        """What has come and was not asked for."""
-        room = memoryview(bytearray(min(unread_bytes(self._stdout), _PIPE_BYTES)))
-        return room[: (self._read(room) or 0) if room else 0]
+        """What has come and was not asked for, or the beginning of that."""
+        return self._surplus[: self._read(self._surplus) or 0]
 
     def finish(self, seconds: float) -> int | None:
         """Close the child's input and wait for its end, which must come without a byte more.
@@ -151,6 +151,7 @@ class ChildProcess:
     def _exchange(self, message: bytes, room: memoryview, seconds: float, line: bool) -> int:
         """Bytes read; see ``ask``."""
         awaited = "its answer, a line" if line else f"its distribution of {len(room)} bytes"
+        self._interruption.obey()
         deadline = time.monotonic() + seconds
         unsent, read, complete, unheard = memoryview(message), 0, False, False
         while True:
@@ -213,7 +214,7 @@ class ChildProcess:
         """What a program does that does not answer, as far as it can be seen from here."""
         if is_stopped(self._process):
             return "is stopped"
-        if unread_bytes(self._stdin):
+        if has_unread(self._stdin):
             return "has not read what it was sent"
         if waits_for_pipe(self._process):
             return "waits for more input, which it is sent when its answer has come: written, and flushed"

@@ -28,7 +28,7 @@ VALUES = (LOG_PROBABILITIES, PROBABILITIES)
 DTYPES: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "float64": np.dtype("<f8")}
 _LONGEST_NAME = 200  # characters
 _TOO_MUCH = 2**63  # as of measured counts
-_EXPECTED = "expected one distribution for each token, after it has been sent, and nothing else on standard output"
+EXPECTED = "expected one distribution for each token, after it has been sent, and nothing else on standard output"
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,8 @@ def parse_answer(line: bytes) -> Answer:
     if name is not None and (not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME):
         raise EntryError(f"its name is {name!r:.40}; expected up to {_LONGEST_NAME} printable characters")
     if rest:
-        raise EntryError(f"{len(rest)} bytes came behind its answer, before a token was sent; {_EXPECTED}")
+        raise EntryError(f"{len(rest)} bytes came behind its answer, before a token was sent; {EXPECTED}")
     return Answer(name, answer["values"], answer["dtype"], _claims(answer.get("claims")))
-
-
-def refuse_surplus(count: int) -> None:
-    """Refuse bytes that have come before the token was sent that they could answer."""
-    if count:
-        raise EntryError(f"{count} bytes came before the token in front of it was sent; {_EXPECTED}")
 
 
 def _claims(claims: Any) -> Claims | None:

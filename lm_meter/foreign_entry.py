@@ -16,7 +16,7 @@ import numpy as np
 
 from .child_process import ChildProcess, printed_text, status_text
 from .entry_program import ForeignEntry, environment_without, refuse_text
-from .entry_protocol import DTYPES, LONGEST_ANSWER, Answer, Checker, handshake, parse_answer, refuse_surplus, token_line
+from .entry_protocol import DTYPES, EXPECTED, LONGEST_ANSWER, Answer, Checker, handshake, parse_answer, token_line
 from .entry_result import EntryMeasurement, build_entry_result
 from .entry_vocabulary import read_vocabulary
 from .errors import ConfigError, EntryError
@@ -161,11 +161,15 @@ class _ForeignPass:
         for number, (token, target) in enumerate(zip(inputs.tolist(), targets.tolist(), strict=True)):
             with _named(f"position {number + first}"):
                 surplus = self._child.pending()
-                with _shown(surplus):
-                    refuse_surplus(len(surplus))
+                if surplus:
+                    raise EntryError(
+                        f"bytes came before the token in front of it was sent; {EXPECTED}{printed_text(surplus)}"
+                    )
                 self._child.ask(token_line(token), room, self._timeout)
-                with _shown(room):
+                try:
                     log_prob = self.checker.log_prob(values, target)
+                except EntryError as error:
+                    raise EntryError(f"{error}{printed_text(room)}") from None
             self.log_probs[number] = log_prob
             self.done, self.seconds = number + 1, time.perf_counter() - started
             nll -= log_prob
@@ -189,12 +193,3 @@ def _named(place: str) -> Iterator[None]:
         yield
     except EntryError as error:
         raise EntryError(f"entry: {place}: {error}") from None
-
-
-@contextmanager
-def _shown(found: memoryview) -> Iterator[None]:
-    """Show in an error what the program printed, where it is that."""
-    try:
-        yield
-    except EntryError as error:
-        raise EntryError(f"{error}{printed_text(found)}") from None

@@ -42,8 +42,14 @@ def waits_for_pipe(process: subprocess.Popen[bytes]) -> bool:
         return False
 
 
-def unread_bytes(pipe: IO[bytes]) -> int:
-    """Bytes in a pipe that nobody has read yet, asked at either end."""
+def has_unread(pipe: IO[bytes]) -> bool:
+    """Whether there is something in a pipe, of which this is either end, that nobody has read yet.
+
+    False where the system does not say.
+    """
     count = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, count)
-    return count[0]
+    try:
+        fcntl.ioctl(pipe, termios.FIONREAD, count)
+    except OSError:
+        return False
+    return count[0] > 0

@@ -10,8 +10,6 @@ from .context import STATE, Context
 from .continuous_cache import ContinuousCache
 from .run_options import RunOptions
 
-_ENTRY = ("command", "protocol", "values", "dtype", "vocabulary", "files")  # of the section of a foreign entry
-
 
 def run_identity(
     hashes: tuple[str, str], options: RunOptions, context: Context | None, continuous: ContinuousCache
@@ -35,9 +33,9 @@ def run_identity(
 def document_identity(document: Mapping[str, Any]) -> dict[str, Any]:
     """The same from a result; a foreign entry is known by its command, what it answered, and its vocabulary."""
     options, online, entry = document["run"]["options"], document["online"], document["entry"]
-    foreign = {} if entry is None else {"entry": {name: entry[name] for name in _ENTRY}}
+    foreign = {name: entry[name] for name in ("command", "protocol", "values", "dtype")} if entry else {}
     return {
-        **foreign,
+        **({"entry": foreign | {"vocabulary": entry["vocabulary"]["sha256"]}} if entry else {}),
         "checkpoint": document["checkpoint"]["sha256"],
         "text": document["text"]["sha256"],
         "first_token": document["text"]["first_token"],
