@@ -90,8 +90,12 @@ def options_of(document: Mapping[str, Any], block: int | None = None, threads: i
     Raises
     ------
     ConfigError
-        Where the result does not say how it was run, or says what no run has.
+        Where the result does not say how it was run, or says what no run has, or is of a foreign entry.
     """
+    if document["entry"] is not None:
+        raise ConfigError(
+            "the result is of a foreign entry, which verify does not run; run eval --entry again and compare the chains"
+        )
     if document["run"] is None or document["chain"] is None:
         raise ConfigError(
             "the result does not say how it was run, as those of older versions; write it again with eval --output"

@@ -12,7 +12,7 @@ RUNTIME = sorted((ROOT / "lm_meter").rglob("*.py"))
 KERNELS = sorted((ROOT / "kernels").glob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
-ERRORS = {"LmMeterError", "CheckpointError", "TextError", "ConfigError", "MeterError"}
+ERRORS = {"LmMeterError", "CheckpointError", "TextError", "ConfigError", "EntryError", "MeterError"}
 MAX_LINES = 300
 MAX_ARGUMENTS = 6
 

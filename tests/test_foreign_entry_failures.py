@@ -152,13 +152,19 @@ def replying(answer):
 GOOD = '"protocol": "lm-meter/entry/1", "values": "probabilities", "dtype": "float32"'
 HANDSHAKES = {
     "exit": ("sys.exit(2)", "the program ended with exit status 2 after 0 bytes of its answer, a line"),
-    "text": (replying(b"Loading...\n"), "its answer 'Loading...' is not JSON (Expecting value: line 1 column 1"),
+    "text": (
+        replying(b"Loading...\n"),
+        "its answer 'Loading...' is not JSON (Expecting value: line 1 column 1 (char 0)); expected one line, an object",
+    ),
     "list": (replying(b"[1]\n"), "its answer is '[1]'; expected a JSON object with protocol, values and dtype"),
     "version": (
         replying(b'{"protocol": "lm-meter/entry/2"}\n'),
         "its protocol is 'lm-meter/entry/2'; this runner speaks 'lm-meter/entry/1'",
     ),
-    "field": (replying(b'{%s, "vocab": 3}\n' % GOOD.encode()), "its answer has 'vocab'; expected protocol, name"),
+    "field": (
+        replying(b'{%s, "vocab": 3}\n' % GOOD.encode()),
+        "its answer has 'vocab'; expected protocol, name, values, dtype and claims",
+    ),
     "values": (
         replying(b'{"protocol": "lm-meter/entry/1", "values": "logits"}\n'),
         "its values is 'logits'; expected log-probabilities or probabilities",
@@ -167,7 +173,10 @@ HANDSHAKES = {
         replying(b'{"protocol": "lm-meter/entry/1", "values": "probabilities", "dtype": ["f"]}\n'),
         "its dtype is ['f']; expected float32 or float64",
     ),
-    "name": (replying(b'{%s, "name": "a\\nb"}\n' % GOOD.encode()), "its name is 'a\\nb'; expected up to 200"),
+    "name": (
+        replying(b'{%s, "name": "a\\nb"}\n' % GOOD.encode()),
+        "its name is 'a\\nb'; expected up to 200 printable characters",
+    ),
     "claims": (
         replying(b'{%s, "claims": {"operations": 5}}\n' % GOOD.encode()),
         "claims.profile is None; expected the price list of the claims, one of micronet-2019-06,",
@@ -190,7 +199,7 @@ HANDSHAKES = {
     ),
     "endless": (
         "sys.stdin.close()\nwhile True: sys.stdout.write('x' * 1000)",
-        "no line end within 65536 bytes, which begin 'xxxxx",
+        f"no line end within 65536 bytes, which begin '{40 * 'x'}'; expected a line of JSON",
     ),
 }
 
