@@ -168,6 +168,15 @@ def test_example_is_what_its_page_says():
         assert word in page
 
 
+def test_command_of_the_readme_runs_the_example(capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (line,) = [line for line in readme.splitlines() if "lm_meter.entries.bigram'" in line]
+    program, *arguments = shlex.split(line.replace(".venv/bin/python", sys.executable))
+    assert program == ".venv/bin/lm-meter"
+    assert cli.main([*arguments, "--limit", "30", "--quiet"]) == 0
+    assert "own claims (micronet-2019-06)" in capsys.readouterr().out
+
+
 @pytest.fixture
 def claiming(tmp_path, text):
     return evaluate_entry(ForeignEntry(program(tmp_path, answer=CLAIMS), vocabulary(tmp_path)), text=text)
@@ -367,7 +376,7 @@ def test_vocabularies(tmp_path):
     ):
         read_vocabulary(tmp_path / "none")
     (tmp_path / "latin").write_bytes(b"<eos>\n\xff")
-    with pytest.raises(TextError, match="expected one word a line, or a NAME.model or NAME.npz"):
+    with pytest.raises(TextError, match=r"expected one word a line, or a NAME.model or NAME.npz"):
         read_vocabulary(tmp_path / "latin")
     with pytest.raises(TextError, match="expected a vocabulary, one word a line"):
         read_vocabulary(tmp_path / "absent")
