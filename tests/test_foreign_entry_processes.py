@@ -164,6 +164,12 @@ def test_the_next_token_is_sent_after_the_distribution_only(tmp_path, text):
     assert result["text"]["scored"] == 17
 
 
+def test_standard_error_of_the_program_is_passed_through(tmp_path, text, capfd):
+    body = "print('a note', file=sys.stderr)"
+    evaluate_entry(ForeignEntry(program(tmp_path, body), vocabulary(tmp_path)), text=text)
+    assert capfd.readouterr() == ("", "a note\n")
+
+
 def test_outside_the_main_thread_too(tmp_path, text):
     import threading
 
