@@ -49,6 +49,7 @@ class ChildProcess:
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], interruption: Interruption) -> None:
         self._interruption = interruption
+        interruption.obey()
         self._mark = uuid.uuid4().hex
         self._surplus = memoryview(bytearray(_SHOWN))
         try:
@@ -75,7 +76,11 @@ class ChildProcess:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self.kill()
+        try:
+            self.kill()
+        except KeyboardInterrupt:  # pressed again meanwhile: it is obeyed when nothing is left
+            self.kill()
+            raise
 
     def ask(self, message: bytes, room: memoryview, seconds: float) -> None:
         """Send ``message`` and read until ``room`` is full.
@@ -125,8 +130,9 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End the child and all that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # its number is still its own
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._kill_marked()
         self._process.wait()
         self._stdin.close()

@@ -17,11 +17,12 @@ def status_of(process: subprocess.Popen[bytes]) -> int | None:
     The process is not reaped, where the system can do without: its number, which is that of its group, must not be
     given to another one before the group is killed.
     """
-    if not hasattr(os, "waitid"):
+    if not hasattr(os, "waitid") or process.returncode is not None:
         return process.poll()
-    if process.returncode is not None:
-        return process.returncode
-    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    try:
+        found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # whoever started us ignores SIGCHLD: the system has forgotten the child
+        return process.poll()
     if found is None:
         return None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
@@ -31,7 +32,10 @@ def is_stopped(process: subprocess.Popen[bytes]) -> bool:
     """Whether a signal has stopped it; False where the system does not say."""
     if not hasattr(os, "waitid"):
         return False
-    return os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def waits_for_pipe(process: subprocess.Popen[bytes]) -> bool:

@@ -170,6 +170,40 @@ def test_standard_error_of_the_program_is_passed_through(tmp_path, text, capfd):
     assert capfd.readouterr() == ("", "a note\n")
 
 
+def test_a_runner_whose_children_are_not_kept_for_it(tmp_path, text):
+    """Some programs start others with SIGCHLD ignored; the exit status of a child is then lost."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        result = evaluate_entry(ForeignEntry(program(tmp_path), vocabulary(tmp_path)), text=text)
+        start, file = family(tmp_path)
+        with pytest.raises(EntryError, match="position 3: the program ended with exit status"):
+            evaluate_entry(ForeignEntry(program(tmp_path, "os._exit(5)", start), vocabulary(tmp_path)), text=text)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert result["text"]["scored"] == 17
+    assert all(is_gone(number) for number in numbers(file))
+
+
+def test_ctrl_c_pressed_again_while_the_program_is_ended(tmp_path, text, monkeypatch):
+    """The first one ends the run; the second comes between the killing of the group and that of the rest."""
+    from lm_meter.child_process import ChildProcess
+
+    start, file = family(tmp_path)
+    look, presses = ChildProcess._kill_marked, []
+
+    def pressed_once(child):
+        if not presses:
+            presses.append(signal.SIGINT)
+            raise KeyboardInterrupt
+        look(child)
+
+    monkeypatch.setattr(ChildProcess, "_kill_marked", pressed_once)
+    body = f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(600)"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_entry(ForeignEntry(program(tmp_path, body, start), vocabulary(tmp_path)), text=text)
+    assert all(is_gone(number) for number in numbers(file))
+
+
 def test_outside_the_main_thread_too(tmp_path, text):
     import threading
 
