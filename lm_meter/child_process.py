@@ -156,7 +156,7 @@ class ChildProcess:
 
     def _exchange(self, message: bytes, room: memoryview, seconds: float, line: bool) -> int:
         """Bytes read; see ``ask``."""
-        awaited = "its answer, a line" if line else f"its distribution of {len(room)} bytes"
+        awaited = "its answer" if line else f"its distribution of {len(room)} bytes"
         self._interruption.obey()
         deadline = time.monotonic() + seconds
         unsent, read, complete, unheard = memoryview(message), 0, False, False

@@ -1,6 +1,7 @@
 """Foreign entries that misbehave: each is stopped at its position with one line that says what it did."""
 
 import re
+from pathlib import Path
 
 import pytest
 from entry_programs import TEXT, program, raw_program, vocabulary
@@ -11,7 +12,7 @@ from lm_meter.text import text_from_bytes
 
 V = len(WORDS)
 BYTES = 8 * V
-SECONDS = 1.5  # time limit where it is to be exceeded; long enough to start Python on a busy machine
+SECONDS = 2.0  # time limit where it is to be exceeded; long enough to start Python on a busy machine
 
 
 def run(folder, command, timeout=30.0, text=TEXT):
@@ -70,6 +71,12 @@ def test_misdeed_is_named_with_its_position(name, tmp_path):
     assert (": messages belong on standard error" in message) == bool(shown)
 
 
+# Not every system shows what a process waits for.
+WAITS = (
+    "the program waits for more input, which it is sent when its answer has come: written, and flushed"
+    if Path("/proc/self/wchan").exists()
+    else "the program is at work or asleep; --entry-timeout gives it more time"
+)
 IDLE = {
     "stopped": ("os.kill(os.getpid(), signal.SIGSTOP)", "0 bytes", "the program is stopped"),
     "asleep": ("time.sleep(60)", "0 bytes", "the program is at work or asleep; --entry-timeout gives it more time"),
@@ -78,12 +85,12 @@ IDLE = {
     "reads ahead": (
         "next(receive)",
         "0 bytes",
-        "the program waits for more input, which it is sent when its answer has come: written, and flushed",
+        WAITS,
     ),
     "not flushed": (
         "send.write(bytes(24)); next(receive)",
         "0 bytes",
-        "the program waits for more input, which it is sent when its answer has come: written, and flushed",
+        WAITS,
     ),
 }
 
@@ -151,7 +158,7 @@ def replying(answer):
 
 GOOD = '"protocol": "lm-meter/entry/1", "values": "probabilities", "dtype": "float32"'
 HANDSHAKES = {
-    "exit": ("sys.exit(2)", "the program ended with exit status 2 after 0 bytes of its answer, a line"),
+    "exit": ("sys.exit(2)", "the program ended with exit status 2 after 0 bytes of its answer"),
     "text": (
         replying(b"Loading...\n"),
         "its answer 'Loading...' is not JSON (Expecting value: line 1 column 1 (char 0)); expected one line, an object",
@@ -213,10 +220,8 @@ def test_handshake_that_is_wrong(name, tmp_path):
 
 
 def test_handshake_that_is_not_answered(tmp_path):
-    message = refused(tmp_path, raw_program(tmp_path, f"{HELLO}time.sleep(60)"), 0.7)
-    assert message.startswith(
-        "entry: handshake: 0 bytes of its answer, a line came within 0.7 s; the program is at work"
-    )
+    message = refused(tmp_path, raw_program(tmp_path, f"{HELLO}time.sleep(60)"), SECONDS)
+    assert message.startswith("entry: handshake: 0 bytes of its answer came within 2 s; the program is at work")
 
 
 def test_commands_that_are_none(tmp_path):
