@@ -16,11 +16,11 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, cast
 
 from .errors import ConfigError, EntryError
 from .interrupt import Interruption
+from .process_family import descendants, kill_each, kill_marked, start_of
 from .process_state import has_unread, is_stopped, status_of, waits_for_pipe
 
 MARK = "LM_METER_ENTRY"  # variable whose value marks everything that the child starts
@@ -29,7 +29,6 @@ _SLICE_SECONDS = 0.1
 _END_SECONDS = 1.0  # between a closed pipe and the end of the program that had it open
 # Of a pipe, where the system lets us choose: a distribution over 267,735 words is 1 or 2 MB.
 _PIPE_BYTES = 1 << 20
-_ROUNDS = 100  # of looking for marked processes: one that is found may just have started another
 _LINE_END = 0x0A
 _SHOWN = 24  # characters of what a program printed
 _PRINTED = re.compile(rb"[ -~\t\r\n]{6,}")  # fewer may well be the bytes of a float
@@ -66,6 +65,7 @@ class ChildProcess:
             raise ConfigError(
                 f"--entry: {words[0]!r:.80} cannot be started ({reason}); expected a program and its arguments"
             ) from None
+        self._started = start_of(self._process.pid)
         self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         for pipe in (self._stdin, self._stdout):
             os.set_blocking(pipe.fileno(), False)
@@ -130,29 +130,16 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End the child and all that it started."""
+        pid = self._process.pid
         if self._process.returncode is None:  # its number is still its own
+            family = descendants(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._kill_marked()
+                os.killpg(pid, signal.SIGKILL)
+            kill_each(family)
+        kill_marked(f"{MARK}={self._mark}".encode(), self._started)
         self._process.wait()
         self._stdin.close()
         self._stdout.close()
-
-    def _kill_marked(self) -> None:
-        """End what the child put into sessions of its own; only Linux shows the environment of a process."""
-        mark, killed = f"{MARK}={self._mark}".encode(), {self._process.pid}
-        for _ in range(_ROUNDS):
-            found = set()
-            for file in Path("/proc").glob("[0-9]*/environ"):
-                with contextlib.suppress(OSError):  # it has just ended, or is not ours
-                    if mark in file.read_bytes().split(b"\0"):
-                        found.add(int(file.parent.name))
-            if found <= killed:
-                return
-            for pid in found - killed:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            killed |= found
 
     def _exchange(self, message: bytes, room: memoryview, seconds: float, line: bool) -> int:
         """Bytes read; see ``ask``."""

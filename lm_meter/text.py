@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import ConfigError, TextError
@@ -35,7 +35,7 @@ class Text:
     sha256: str
     content: str
     cut: bool = False
-    path: Path | None = None
+    path: Path | None = field(default=None, compare=False)
 
     def lines(self) -> list[tuple[list[str], bool]]:
         """Words of each line, and whether the line's end belongs to the text."""

@@ -187,22 +187,56 @@ def test_a_runner_whose_children_are_not_kept_for_it(tmp_path, text):
 
 def test_ctrl_c_pressed_again_while_the_program_is_ended(tmp_path, text, monkeypatch):
     """The first one ends the run; the second comes between the killing of the group and that of the rest."""
-    from lm_meter.child_process import ChildProcess
+    from lm_meter import child_process
 
     start, file = family(tmp_path)
-    look, presses = ChildProcess._kill_marked, []
+    kill_marked, presses = child_process.kill_marked, []
 
-    def pressed_once(child):
+    def pressed_once(mark, since):
         if not presses:
             presses.append(signal.SIGINT)
             raise KeyboardInterrupt
-        look(child)
+        kill_marked(mark, since)
 
-    monkeypatch.setattr(ChildProcess, "_kill_marked", pressed_once)
+    monkeypatch.setattr(child_process, "kill_marked", pressed_once)
     body = f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(600)"
     with pytest.raises(KeyboardInterrupt):
         evaluate_entry(ForeignEntry(program(tmp_path, body, start), vocabulary(tmp_path)), text=text)
     assert all(is_gone(number) for number in numbers(file))
+
+
+# A process that is started in a session of its own by one that ends at once: no parent leads to it.
+DAEMON = """
+source = "import os, subprocess, sys; file = open(sys.argv[1], 'w'); "
+source += "file.write(str(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)); file.close()"
+subprocess.run([sys.executable, "-I", "-S", "-c", source, {file!r}], check=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["pass", "os._exit(0)", "values[0] = 2.0"])
+def test_daemons_are_found_by_their_mark(end, tmp_path, text):
+    file = tmp_path / "daemon"
+    entry = ForeignEntry(program(tmp_path, end, DAEMON.format(file=str(file))), vocabulary(tmp_path))
+    try:
+        evaluate_entry(entry, text=text)
+    except EntryError:
+        assert end != "pass"
+    assert is_gone(int(file.read_text()))
+
+
+def test_a_process_without_an_environment_is_waited_for_and_left_alone():
+    """It might just begin a program, so that its mark does not show yet."""
+    from lm_meter.process_family import kill_marked, start_of
+
+    other = subprocess.Popen(["sleep", "600"], env={})
+    try:
+        started = time.monotonic()
+        kill_marked(b"LM_METER_ENTRY=no such mark", start_of(other.pid))
+        assert 0.9 < time.monotonic() - started < 30
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_outside_the_main_thread_too(tmp_path, text):
