@@ -29,6 +29,7 @@ from .log_softmax import (
 )
 from .matrix import Load, matrix_at, whole_load
 from .product import READS_ON, Place, Span, count_overflows, load_of, product, product_cost
+from .target_rank import Larger, counts_larger, rank_counted
 
 _LONGEST_RUN = 8  # segments
 _RUNS = 8  # for each thread, at least, before runs are longer than a segment
@@ -73,9 +74,10 @@ def _take_logits(buffers, row, segment, chosen, predictions):
         target = predictions.targets[chosen[n]] - start
         if 0 <= target < rows:
             buffers.targets[n] = buffers.logits[row + n, target]
-    if predictions.logits.size > 0:
-        for r in range(rows):
-            predictions.logits[start + r] = buffers.logits[row + chosen.size - 1, r]
+    if predictions.logits.shape[0] > 0:
+        for n in range(chosen.size):
+            for r in range(rows):
+                predictions.logits[chosen[n], start + r] = buffers.logits[row + n, r]
 
 
 @kernel
@@ -102,7 +104,8 @@ def _reduce_clusters(readout, part, outputs, team, meter):
         for n in range(matrix.rows):
             buffers.clusters[t, n] = buffers.logits[row + t, n]
     logits = Logits(buffers.logits, row, outputs.tokens, matrix.rows)
-    reduce_segment(logits, segments_of(part.size), buffers.lanes[team.thread], buffers.partials, meter)
+    nothing = Larger(buffers.targets, buffers.larger, False)
+    reduce_segment(logits, segments_of(part.size), buffers.lanes[team.thread], buffers.partials, nothing, meter)
 
 
 @kernel
@@ -128,6 +131,7 @@ def reduce_segments(readout, part, outputs, choice, team, meter):
     segments = segments_of(matrix.rows)
     row = team.thread * (buffers.logits.shape[0] // team.threads)
     own_rows, own_terms, own_filled, own_segments, overflows = 0, 0, 0, 0, 0
+    larger = Larger(buffers.targets, buffers.larger, counts_larger(predictions))
     run = _run_length(segments, team.threads)
     runs = (segments + run - 1) // run
     while True:
@@ -145,7 +149,8 @@ def reduce_segments(readout, part, outputs, choice, team, meter):
             lap(team.clock, part.region)
             _take_logits(buffers, row, (part.first + start, rows), chosen, predictions)
             logits = Logits(buffers.logits, row, tokens, rows)
-            reduce_segment(logits, segment, buffers.lanes[team.thread], buffers.partials, CHARGED_BY_CALLER)
+            lanes = buffers.lanes[team.thread]
+            reduce_segment(logits, segment, lanes, buffers.partials, larger, CHARGED_BY_CALLER)
             lap(team.clock, meter.region)
             load = load_of(readout.weights, matrix, span)
             own_rows += load.rows
@@ -183,6 +188,8 @@ def combine(readout, number, part, choice, team, meter):
         if number == 0:
             for other in range(1, readout.bins.shape[0]):
                 predictions.normalisers[token, other, 2] = buffers.clusters[n, other - 1]
+        if counts_larger(predictions):
+            predictions.ranks[token] = rank_counted(buffers.larger, n, team)
         count += 1
     combine_cost(meter, segments, count)
     _hit_cost(meter, part, hits)

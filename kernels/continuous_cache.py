@@ -24,10 +24,13 @@ from .jit import entry, kernel
 from .lanes import LANES, whole_lanes
 from .log_softmax import SUM_BITS
 from .matrix import FLOAT_BITS
+from .target_rank import count_above, kept_log_prob, ranks_kept_logits
 
 # Of the state: pairs of an output and a token that were ever made, those among them that were dropped, and whether
 # there is an output that no token has followed yet.
 PAIRS, DROPPED, WAITS = range(3)
+# Relative: within this a logarithm, and an exponential, are right.
+_NEAR = 1e-12
 
 
 class Continuous(NamedTuple):
@@ -41,6 +44,7 @@ class Continuous(NamedTuple):
     state: Any  # (3,) int64
     scores: Any  # (threads, FRONT + capacity + 16) float32
     totals: Any  # (threads, 1) float32, sums of what is in ``scores``
+    masses: Any  # (threads, V) float32, zeros, where ranks are wanted: sums of those of a token; else (threads, 0)
     queries: Any  # (threads, width) float32
     lanes: Any  # (threads, 16) float32
     size: int  # N
@@ -126,7 +130,48 @@ def _own(continuous, thread, token, pairs):
 
 
 @kernel
-def mix(continuous, frozen, predictions, team, meter):
+def _highest_uncached(log_prob, share):
+    """The highest log-probability by the model that gives no more than ``log_prob`` where the cache gives nothing.
+
+    Found by halving, for what is compared must be what ``mixed`` gives.
+    """
+    near = log_prob - log(1.0 - share)
+    low, high = near - _NEAR * (1.0 + abs(near)), near + _NEAR * (1.0 + abs(near))
+    middle = 0.5 * (low + high)
+    while low < middle < high:
+        if mixed(middle, np.float32(0), share) > log_prob:
+            high = middle
+        else:
+            low = middle
+        middle = 0.5 * (low + high)
+    return low
+
+
+@kernel
+def _rank_mixed(continuous, bins, prediction, thread, pairs):
+    """The rank of a mixed prediction, (predictions, its number), from the exponentials in a thread's scores.
+
+    All tokens are first compared as if the cache had none of them, then those in the cache once more as they are.
+    """
+    predictions, n = prediction
+    masses, first = continuous.masses[thread], pairs[0] - continuous.state[DROPPED]
+    bound, total = predictions.log_probs[n], continuous.totals[thread, 0]
+    uncached = _highest_uncached(bound, continuous.share)
+    rank = 1 + count_above(bins, predictions, n, uncached)
+    for i in range(pairs[1]):
+        masses[continuous.tokens[first + i]] += continuous.scores[thread, FRONT + i]
+    for i in range(pairs[1]):
+        token = continuous.tokens[first + i]
+        if masses[token] > np.float32(0):
+            log_prob = kept_log_prob(bins, predictions, n, token)
+            is_above = mixed(log_prob, masses[token] / total, continuous.share) > bound
+            rank += (1 if is_above else 0) - (1 if log_prob > uncached else 0)
+            masses[token] = np.float32(0)
+    return rank
+
+
+@kernel
+def mix(continuous, frozen, bins, predictions, team, meter):
     """Log-probabilities of this thread's predictions, mixed with the cache's.
 
     Parameters
@@ -134,8 +179,10 @@ def mix(continuous, frozen, predictions, team, meter):
     continuous : Continuous
     frozen : (B, width or more) float32
         The outputs.
+    bins : (bins, fields of Bin) int64
+        Of the softmax.
     predictions : Predictions
-        Their log-probabilities by the model, modified in place.
+        Their log-probabilities by the model, modified in place; ranks, where these are wanted, are written.
     team : Team
     meter : Meter
     """
@@ -144,6 +191,8 @@ def mix(continuous, frozen, predictions, team, meter):
         seen = min(continuous.known[n], continuous.size)
         mix_cost(meter, outputs.width, seen)
         if seen == 0:
+            if ranks_kept_logits(predictions):
+                predictions.ranks[n] = 1 + count_above(bins, predictions, n, predictions.log_probs[n])
             continue
         first, query = continuous.known[n] - seen, continuous.queries[thread]
         for d in range(outputs.width):
@@ -154,6 +203,8 @@ def mix(continuous, frozen, predictions, team, meter):
         continuous.totals[thread, 0] = weigh(continuous.scores[thread], seen, continuous.lanes[thread])
         cached = _own(continuous, thread, predictions.targets[n], (first, seen))
         predictions.log_probs[n] = mixed(predictions.log_probs[n], cached, continuous.share)
+        if ranks_kept_logits(predictions):
+            predictions.ranks[n] = _rank_mixed(continuous, bins, (predictions, n), thread, (first, seen))
     lap(team.clock, meter.region)
 
 

@@ -21,6 +21,7 @@ from .elementary import exp, log
 from .jit import kernel
 from .lanes import LANES, broadcast, load, maximum, store, whole_lanes
 from .matrix import FLOAT_BITS
+from .target_rank import add_larger
 
 # 24 row blocks: a multiple of every CPU's tile heights (8 or 4 for one vector, 3 or 1 for several).
 SEGMENT_BLOCKS = 24
@@ -66,7 +67,7 @@ def segment_cost(meter, rows, segments, tokens):
 
 
 @kernel
-def reduce_segment(logits, segment, lanes, partials, meter):
+def reduce_segment(logits, segment, lanes, partials, larger, meter):
     """Maximum and sum of exponentials of every token's logits in one segment.
 
     Parameters
@@ -78,6 +79,8 @@ def reduce_segment(logits, segment, lanes, partials, meter):
         Scratch, overwritten.
     partials : Partials
         Column ``segment`` is written for each token.
+    larger : Larger
+        Modified in place, in the logits' rows, where ranks of targets are wanted.
     meter : Meter
     """
     segment_cost(meter, logits.rows, 1, logits.tokens)
@@ -86,6 +89,8 @@ def reduce_segment(logits, segment, lanes, partials, meter):
         row = logits.data[logits.row + t]
         for lane in range(logits.rows, padded):
             row[lane] = _LOWEST
+        if larger.is_wanted:
+            add_larger(larger, logits.row + t, t, row[:padded])
         top = load(row, 0)
         for at in range(LANES, padded, LANES):
             top = maximum(load(row, at), top)

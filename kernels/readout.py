@@ -18,6 +18,7 @@ from .jit import kernel
 from .lanes import LANES, blocks_of
 from .matrix import matrix_at, whole_load
 from .product import READS_ON, Place, Span, product, product_cost, real_rows
+from .target_rank import counts_larger, find_targets
 
 
 class Buffers(NamedTuple):
@@ -32,6 +33,7 @@ class Buffers(NamedTuple):
     lanes: Any  # (threads, 16) float32
     partials: Any  # Partials of log_softmax.py, for B tokens
     targets: Any  # (B,) float32, the targets' logits
+    larger: Any  # (threads * B, 16) float32, how many are larger: see ``target_rank.py``
     clusters: Any  # (B, bins) float32, the clusters' logits
     chosen: Any  # (threads, B) int64, numbers of the predictions that a bin is for
 
@@ -55,7 +57,8 @@ class Predictions(NamedTuple):
     targets: Any  # (m,) int64
     log_probs: Any  # (m,) float64, written, in nats
     normalisers: Any  # (m, bins, 3) float64, written: M, log Z of log_softmax.py, and the logit of the bin's cluster
-    logits: Any  # (V,) float32, written for the last target where V > 0; empty otherwise
+    logits: Any  # (B or more, V) float32, written, of one block; (0, 0): not kept
+    ranks: Any  # (m,) int64, written; (0,): not wanted
 
 
 @kernel
@@ -92,13 +95,14 @@ def part_of(predictions, first, last):
         predictions.log_probs[first:last],
         predictions.normalisers[first:last],
         predictions.logits,
+        predictions.ranks[first:last],
     )
 
 
 @kernel
 def _choose(readout, number, predictions, chosen):
     """Numbers of the predictions that a bin is evaluated for: written, and how many."""
-    count, wants_all = 0, number == 0 or readout.needed == 0 or predictions.logits.size > 0
+    count, wants_all = 0, number == 0 or readout.needed == 0 or predictions.logits.shape[0] > 0
     for n in range(predictions.targets.size):
         if wants_all or bin_of(readout.bins, predictions.targets[n]) == number:
             chosen[count] = n
@@ -137,6 +141,9 @@ def _read_bin(readout, number, outputs, predictions, team, tally):
         clusters = matrix_at(readout.matrices, part.clusters)
         must_meet |= _prepare(clusters, inputs, team, Meter(tally, part.clusters_region))
     if must_meet:
+        meet(team)
+    if counts_larger(predictions):
+        find_targets(readout, part, outputs, predictions, team)
         meet(team)
     reduce_segments(readout, part, outputs, (chosen, predictions), team, meter)
     meet(team)

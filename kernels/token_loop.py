@@ -19,6 +19,7 @@ from .lanes import LANES
 from .network import ALWAYS, SEVERAL, Chunk, readout_of, step_at
 from .readout import Predictions, part_of, read_out
 from .steps import run_recurrent_step, run_transformer_step
+from .target_rank import rank_kept, ranks_kept_logits
 
 FIRST, COUNT, FRESH = range(3)
 
@@ -101,7 +102,10 @@ def _loop(run_step: Any, name: str) -> Any:
                 read_out(readout, memory.frozen, part, team, tally)
                 if text.continuous.size > 0:
                     meter = Meter(tally, network.options.continuous_region)
-                    mix(text.continuous, memory.frozen, part, team, meter)
+                    mix(text.continuous, memory.frozen, network.softmax_bins, part, team, meter)
+                    meet(team)
+                elif ranks_kept_logits(part):
+                    rank_kept(network.softmax_bins, part, team)
                     meet(team)
         meet(team)
         if team.thread == 0:

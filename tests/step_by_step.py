@@ -45,7 +45,7 @@ class StepByStep:
             distances = np.arange(self.network.options.window + 1)
             make_distances(self.network, self.memory, self._team, distances, self._tally)
         nothing, no_chunk = np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-        none, off = self.runtime._predictions(nothing, np.zeros(0, np.float32)), self.continuous._replace(size=0)
+        none, off = self.runtime._predictions(nothing), self.continuous._replace(size=0)
         found, state = [], self.memory.state
         for row, target in zip(chunks, targets, strict=True):
             chunk = row[None]
@@ -64,7 +64,7 @@ class StepByStep:
                 state[:] = before
                 self._call(slice(0, 0), loop.Text(tokens, chunk, none, 1, self.continuous))
             between(len(self.steps))
-            wanted = self.runtime._predictions(np.array([target]), np.zeros(0, np.float32))
+            wanted = self.runtime._predictions(np.array([target]))
             self._call(slice(0, 0), loop.Text(nothing, no_chunk, wanted, 1, self.continuous))
             found.append(wanted.log_probs[0])
         return np.array(found)

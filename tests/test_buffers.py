@@ -42,31 +42,35 @@ def test_the_loop_writes_nothing_outside_its_buffers(name, threads, tmp_path):
     context = None if name in RECURRENT else Context("recompute", 6)
     runtime = opened.architecture.load(opened, ThreadTeam(threads), context)
     tokens, block = np.random.default_rng(5).integers(0, len(WORDS), 50), 7
-    runtime.reserve(block)
-    reference = runtime.run(tokens, tokens, block, runtime.new_tallies())
-    runtime.reset()
+    runtime.reserve(block, ranks=True)
+    reference, reference_ranks = runtime.run_ranked(tokens, tokens, block, runtime.new_tallies())
 
-    guards = []
+    # As ranks are found in a run, and with the logits of every token kept.
+    for kept in (runtime._kept_logits, np.zeros((block, len(WORDS)), np.float32)):
+        runtime.reset()
+        guards = []
 
-    def guarded(value):
-        if isinstance(value, tuple):
-            return type(value)(*map(guarded, value))
-        if not isinstance(value, np.ndarray):
-            return value
-        guards.append(Guarded(value.shape, value.dtype))
-        return guards[-1].array
+        def guarded(value, guards=guards):
+            if isinstance(value, tuple):
+                return type(value)(*map(guarded, value))
+            if not isinstance(value, np.ndarray):
+                return value
+            guards.append(Guarded(value.shape, value.dtype))
+            return guards[-1].array
 
-    memory, buffers = guarded(runtime._memory), guarded(runtime._buffers)
-    log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, len(runtime._bins), 3)))
-    predictions = Predictions(tokens, log_probs, normalisers, guarded(np.zeros(len(WORDS), np.float32)))
-    text = loop.Text(*runtime._entering(tokens), predictions, block, guarded(runtime._continuous))
-    tallies, team = runtime.new_tallies(), runtime.team
-    team.run(
-        lambda thread: runtime._loop(
-            runtime._network, memory, buffers, Team(team.sync, thread, threads, UNTIMED), text, tallies[thread]
-        )
-    )
+        memory, buffers = guarded(runtime._memory), guarded(runtime._buffers)
+        log_probs, normalisers = guarded(np.zeros(50)), guarded(np.zeros((50, len(runtime._bins), 3)))
+        logits, ranks = (kept if kept.size == 0 else guarded(kept)), guarded(np.zeros(50, np.int64))
+        predictions = Predictions(tokens, log_probs, normalisers, logits, ranks)
+        text = loop.Text(*runtime._entering(tokens), predictions, block, guarded(runtime._continuous))
+        tallies, team = runtime.new_tallies(), runtime.team
 
-    for guard in guards:
-        guard.check()
-    assert np.array_equal(log_probs, reference)
+        def work(thread, memory=memory, buffers=buffers, text=text, tallies=tallies, team=team):
+            of_thread = Team(team.sync, thread, threads, UNTIMED)
+            runtime._loop(runtime._network, memory, buffers, of_thread, text, tallies[thread])
+
+        team.run(work)
+        for guard in guards:
+            guard.check()
+        assert np.array_equal(log_probs, reference)
+        assert np.array_equal(ranks, reference_ranks)

@@ -20,11 +20,12 @@ from lm_meter.kernels.log_softmax import (
     reduce_segment,
     segments_of,
 )
+from lm_meter.kernels.target_rank import Larger
 
 
 @compiled
-def _reduce(logits, segment, lanes, partials, meter):
-    reduce_segment(logits, segment, lanes, partials, meter)
+def _reduce(logits, segment, lanes, partials, larger, meter):
+    reduce_segment(logits, segment, lanes, partials, larger, meter)
 
 
 @compiled
@@ -42,14 +43,17 @@ def log_softmax(logits, target, tally):
     padded = -(-segments // 16) * 16
     highest, sums = Guarded((tokens, padded)), Guarded((tokens, padded))
     scratch, lanes = Guarded((tokens, SEGMENT_ROWS)), Guarded((16,))
-    partials = Partials(highest.array, sums.array)
+    partials, counts = Partials(highest.array, sums.array), Guarded((tokens, 16))
+    counts.array[...] = 0
+    larger = Larger(logits[:, target].copy(), counts.array, True)
     for segment in range(segments):
         part = logits[:, segment * SEGMENT_ROWS : (segment + 1) * SEGMENT_ROWS]
         scratch.array[:, : part.shape[1]] = part
-        _reduce(Logits(scratch.array, 0, tokens, part.shape[1]), segment, lanes.array, partials, meter)
+        _reduce(Logits(scratch.array, 0, tokens, part.shape[1]), segment, lanes.array, partials, larger, meter)
     normalisers = [_combine(partials, t, segments, meter) for t in range(tokens)]
-    for guarded in (highest, sums, scratch, lanes):
+    for guarded in (highest, sums, scratch, lanes, counts):
         guarded.check()
+    assert np.array_equal(counts.array.sum(axis=1), (logits > logits[:, [target]]).sum(axis=1))
     return [
         (np.float64(row[target]) - top) - log_total for row, (top, log_total) in zip(logits, normalisers, strict=True)
     ]

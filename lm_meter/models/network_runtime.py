@@ -97,12 +97,15 @@ class NetworkRuntime(Runtime):
         )
         self.reserve(1)
 
-    def reserve(self, block: int) -> None:
-        """Make room for blocks of up to ``block`` tokens; a continuous cache is emptied."""
+    def reserve(self, block: int, ranks: bool = False) -> None:
+        """Make room for blocks of up to ``block`` tokens, and for ranks of their targets; a cache is emptied."""
         threads, width = self.team.threads, self._plan.widths[self._plan.output]
         self._memory = self._memory._replace(frozen=zeros(readout_rows(block), padded(width)))
         self._continuous = continuous_memory(self.config.ends.continuous, width, block, threads)
         self._buffers = readout_buffers(self._plan, self._matrices, block, threads)
+        if ranks and not self._is_one_softmax:
+            self._kept_logits = zeros(block, self.vocabulary)
+            self._continuous = self._continuous._replace(masses=zeros(threads, self.vocabulary))
 
     def weight_bytes(self, block: int) -> float:
         """Bytes of weights read for a token where ``block`` of them are read out together."""
@@ -143,6 +146,10 @@ class NetworkRuntime(Runtime):
     @property
     def _bins(self) -> list[Bin]:
         return self._plan.softmax_bins
+
+    @property
+    def _leaves_bins_out(self) -> bool:
+        return self._plan.is_needed
 
     @property
     def _outputs(self) -> np.ndarray:

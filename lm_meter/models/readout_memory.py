@@ -37,6 +37,7 @@ def continuous_memory(settings: ContinuousCache, width: int, block: int, threads
         state=np.zeros(3, np.int64),
         scores=zeros(threads, FRONT + capacity + LANES if capacity else 0),
         totals=zeros(threads, 1),
+        masses=zeros(threads, 0),
         queries=zeros(threads, width),
         lanes=zeros(threads, LANES),
         size=settings.size,
@@ -63,6 +64,7 @@ def readout_buffers(plan: Plan, matrices: list[Matrix], block: int, threads: int
         lanes=zeros(threads, LANES),
         partials=Partials(zeros(rows, segments), zeros(rows, segments)),
         targets=zeros(rows),
+        larger=zeros(threads * rows, LANES),
         clusters=zeros(rows, len(bins)),
         chosen=np.zeros((threads, rows), np.int64),
     )

@@ -25,7 +25,7 @@ from ..threads import ThreadTeam
 # models of 7, 29, 65, 115, 334 and 634 KB, 1.23, 1.15, 1.06, 0.95, 0.97 and 0.72 of the time of one.
 SHARE_BYTES = 96 << 10
 _NO_TOKENS = np.zeros(0, np.int64)
-_NO_LOGITS = np.zeros(0, np.float32)
+_NO_LOGITS = np.zeros((0, 0), np.float32)
 
 
 def padded(n: int, to: int = LANES) -> int:
@@ -79,6 +79,7 @@ class Runtime(ABC):
     vocabulary: int
     weights: np.ndarray
     _continuous: Continuous  # of size 0 if there is none
+    _kept_logits: np.ndarray = _NO_LOGITS  # of a block, where ranks are found from them
 
     def __init__(self, team: ThreadTeam, regions: list[Region]) -> None:
         self.team, self.threads, self.regions = team, team.threads, regions
@@ -86,8 +87,8 @@ class Runtime(ABC):
         self._unused = self.new_tallies()
 
     @abstractmethod
-    def reserve(self, block: int) -> None:
-        """Make room for blocks of up to ``block`` tokens."""
+    def reserve(self, block: int, ranks: bool = False) -> None:
+        """Make room for blocks of up to ``block`` tokens, and for ranks of their targets."""
 
     @abstractmethod
     def weight_bytes(self, block: int) -> float:
@@ -120,6 +121,11 @@ class Runtime(ABC):
     @abstractmethod
     def _bins(self) -> list[Bin]:
         """Bins of the softmax: one of a plain one."""
+
+    @property
+    @abstractmethod
+    def _leaves_bins_out(self) -> bool:
+        """Whether bins are evaluated only where the target is in them."""
 
     @property
     @abstractmethod
@@ -167,9 +173,35 @@ class Runtime(ABC):
         (n,) float64
             Log-probability of each target, in nats.
         """
-        predictions = self._predictions(targets, _NO_LOGITS)
+        predictions = self._predictions(targets)
         self._run(inputs, predictions, block, tallies, clocks)
         return predictions.log_probs
+
+    def run_ranked(
+        self, inputs: np.ndarray, targets: np.ndarray, block: int, tallies: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``run``, and the rank of each target, (n,) int64, where room was made for these; ranks are not charged."""
+        ranks = np.zeros(targets.size, np.int64)
+        if self._is_one_softmax:
+            predictions = self._predictions(targets, ranks=ranks)
+            self._run(inputs, predictions, block, tallies)
+            return predictions.log_probs, ranks
+        log_probs = np.zeros(targets.size)
+        for first in range(0, targets.size, block):
+            part = slice(first, first + block)
+            predictions = self._predictions(targets[part], self._kept_logits, ranks[part])
+            if self._leaves_bins_out:  # which are evaluated for the rank alone, apart
+                log_probs[part] = self.run(inputs[part], targets[part], block, tallies)
+                self._run(_NO_TOKENS, predictions, block, self._unused)
+            else:
+                self._run(inputs[part], predictions, block, tallies)
+                log_probs[part] = predictions.log_probs
+        return log_probs, ranks
+
+    @property
+    def _is_one_softmax(self) -> bool:
+        """Whether the logits alone have the order of the log-probabilities."""
+        return len(self._bins) == 1 and self._continuous.size == 0
 
     def _run(
         self,
@@ -203,10 +235,9 @@ class Runtime(ABC):
     def distribution(self, frozen: Frozen) -> np.ndarray:
         """Log-probabilities of the whole vocabulary from one frozen output: (V,) float64; not metered."""
         self._restore(frozen)
-        logits = np.zeros(self.vocabulary, np.float32)
-        predictions = self._predictions(np.zeros(1, np.int64), logits)
+        predictions = self._predictions(np.zeros(1, np.int64), zeros(1, self.vocabulary))
         self._run(_NO_TOKENS, predictions, 1, self._unused)
-        log_probs, parts = logits.astype(np.float64), self._bins
+        log_probs, parts = predictions.logits[0].astype(np.float64), self._bins
         for part, (top, log_total, _) in zip(parts, predictions.normalisers[0], strict=True):
             place = slice(part.first, part.first + part.size)
             log_probs[place] = (log_probs[place] - top) - log_total
@@ -226,5 +257,8 @@ class Runtime(ABC):
         np.add.at(cached, continuous.tokens[first : first + seen], continuous.scores[0, FRONT : FRONT + seen])
         mix_distribution(continuous, log_probs, cached / continuous.totals[0, 0])
 
-    def _predictions(self, targets: np.ndarray, logits: np.ndarray) -> Predictions:
-        return Predictions(targets, np.zeros(targets.size), np.zeros((targets.size, len(self._bins), 3)), logits)
+    def _predictions(
+        self, targets: np.ndarray, logits: np.ndarray = _NO_LOGITS, ranks: np.ndarray = _NO_TOKENS
+    ) -> Predictions:
+        normalisers = np.zeros((targets.size, len(self._bins), 3))
+        return Predictions(targets, np.zeros(targets.size), normalisers, logits, ranks)
