@@ -91,6 +91,15 @@ def step_cost(network, step, chunk, kept, tally):
         norm_cost(meter, norm_at(network.norms, step.matrix), 1)
 
 
+@kernel
+def _chunk_cost(network, row, chunk, target, tally):
+    """A row of the chunks of ``chunks_cost``, its tokens, (n,) int64, and the token predicted."""
+    for number in range(network.steps.shape[0]):
+        step_cost(network, step_at(network.steps, number), chunk, row[1], tally)
+    readout_cost(readout_of(network, 0), target, tally)
+    mix_cost(Meter(tally, network.options.continuous_region), network.options.output_width, row[2])
+
+
 @entry
 def chunks_cost(network, chunks, tokens, targets, tally):
     """Charge chunks and a prediction behind each to ``tally`` (modified in place) from the cost laws alone.
@@ -108,13 +117,26 @@ def chunks_cost(network, chunks, tokens, targets, tally):
         The tokens predicted: what an adaptive softmax costs depends on them.
     tally : (regions, kinds, 65, 65) int64
     """
-    readout, first = readout_of(network, 0), 0
+    first = 0
     for n in range(chunks.shape[0]):
         chunk = tokens[first : first + chunks[n, 0]]
-        for number in range(network.steps.shape[0]):
-            step_cost(network, step_at(network.steps, number), chunk, chunks[n, 1], tally)
-        readout_cost(readout, targets[n], tally)
-        mix_cost(Meter(tally, network.options.continuous_region), network.options.output_width, chunks[n, 2])
+        _chunk_cost(network, chunks[n], chunk, targets[n], tally)
+        first += chunk.size
+
+
+@entry
+def count_chunks(network, chunks, tokens, targets, tally, counts):
+    """The operations of each chunk and of a prediction behind it: ``counts`` (n,) int64, written.
+
+    All but the last are arguments of ``chunks_cost``; the tally is one of a single word, 0, that stands for all
+    regions, kinds and widths.
+    """
+    first = 0
+    for n in range(chunks.shape[0]):
+        chunk = tokens[first : first + chunks[n, 0]]
+        _chunk_cost(network, chunks[n], chunk, targets[n], tally)
+        counts[n] = tally[0, 0, 0, 0]
+        tally[0, 0, 0, 0] = 0
         first += chunk.size
 
 

@@ -82,6 +82,15 @@ def full_chunk_kinds(network: Network, context: Context | None, size: int) -> Ch
     return _kinds(network, context, np.stack([*rows, np.full_like(rows[0], size)]), (size, token, token))
 
 
+def chunk_positions(network: Network, context: Context, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of the chunks of a run, numbered from its beginning, and the position of the first one: (n,) int64 each.
+
+    Of a sliding cache positions that see as much are the same.
+    """
+    tokens, positions, _ = _rows(context, number)
+    return tokens, _repeated(network, positions) if context.policy == CACHE else positions
+
+
 def _rows(context: Context, number: np.ndarray) -> np.ndarray:
     """Tokens, positions and ends of the chunks of a context that were numbered from the beginning of the text."""
     first = int(number[0]) if number.size else 0
@@ -106,13 +115,18 @@ def _saturated(network: Network) -> tuple[int, int]:
     return start, math.lcm(1, *strides)
 
 
+def _repeated(network: Network, positions: np.ndarray) -> np.ndarray:
+    """Positions of a sliding cache, of those that repeat themselves the first ones."""
+    start, period = _saturated(network)
+    return np.where(positions < start, positions, start + (positions - start) % period)
+
+
 def _kinds(
     network: Network, context: Context | None, rows: np.ndarray, text: tuple[int, np.ndarray, np.ndarray]
 ) -> ChunkKinds:
     size, inputs, targets = text
     if context is not None and context.policy == CACHE:
-        start, period = _saturated(network)
-        rows[1] = np.where(rows[1] < start, rows[1], start + (rows[1] - start) % period)
+        rows[1] = _repeated(network, rows[1])
     rows = np.unique(rows, axis=1)
     if set(network.patterns[:, 0].tolist()) <= {DENSE, LOCAL_GLOBAL}:
         rows = _largest(rows)

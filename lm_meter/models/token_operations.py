@@ -1,0 +1,150 @@
+"""Operations of each prediction of a run, from the cost laws: what its tally is the sum of.
+
+The laws are those by which the kernels are charged. They are evaluated once for each distinct kind of chunk, target and
+number of pairs in a continuous cache; what a chunk's tokens cost in an adaptive embedding depends on their bins alone,
+and is added to that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arena import describe_matrix
+from ..checkpoint import Checkpoint
+from ..context import Context
+from ..kernels.charge import KINDS, MAX_BITS
+from ..kernels.distances import distances_cost
+from ..kernels.network import Network
+from ..kernels.step_costs import count_chunks, experts_cost
+from .chunk_kinds import chunk_positions
+from .mixture import routed_alike
+from .plan import Plan
+
+
+class _Counter:
+    """A tally of one word: all that is charged to it, every kind counted as 1."""
+
+    def __init__(self, regions: int) -> None:
+        self.word = np.zeros(1, np.int64)
+        shape = (regions, len(KINDS), MAX_BITS + 1, MAX_BITS + 1)
+        self.tally = np.lib.stride_tricks.as_strided(self.word, shape, (0, 0, 0, 0))
+
+    def taken(self) -> int:
+        """What was charged since it was last asked."""
+        found = int(self.word[0])
+        self.word[0] = 0
+        return found
+
+
+class _Laws:
+    """The cost laws of one network."""
+
+    def __init__(self, checkpoint: Checkpoint, context: Context | None) -> None:
+        self.checkpoint, (plan, network) = checkpoint, checkpoint.architecture.described(checkpoint, context)
+        self.plan: Plan = plan
+        self.network: Network = network
+        self._counter = _Counter(len(plan.regions))
+
+    def chunks(self, chunks: np.ndarray, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Operations of some chunks and a prediction behind each, as ``chunks_cost`` takes them: (n,) int64."""
+        counts = np.zeros(len(chunks), np.int64)
+        count_chunks(self.network, np.ascontiguousarray(chunks, np.int64), tokens, targets, self._counter.tally, counts)
+        return counts
+
+    def kinds(self, chunks: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The same for chunks of tokens of the first bin, no two of them alike in the result's making."""
+        rows = np.concatenate([chunks, targets[:, None]], axis=1)
+        found, which = distinct_rows(rows)
+        tokens = np.zeros(int(found[:, 0].sum()), np.int64)
+        return self.chunks(found[:, :3], tokens, np.ascontiguousarray(found[:, 3]))[which]
+
+    def firsts(self, bins: np.ndarray) -> np.ndarray:
+        """The first token of each bin."""
+        return np.ascontiguousarray(bins[:, 0]) if len(bins) else np.zeros(1, np.int64)
+
+    def embedding(self) -> np.ndarray:
+        """What a token of each bin of the embedding costs more than one of the first: (bins,) int64."""
+        tokens = self.firsts(self.network.embedding_bins)
+        chunks = np.tile(np.array([1, 0, 0]), (tokens.size, 1))
+        found = self.chunks(chunks, tokens, np.zeros_like(tokens))
+        return found - found[0]
+
+    def experts(self, tokens: np.ndarray) -> np.ndarray:
+        """Products of experts in chunks of so many tokens, (n,) int64."""
+        layers, found = self.network.options.layers, []
+        if not self.plan.experts.total:
+            return np.zeros_like(tokens)
+        matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
+        where = str(self.checkpoint.path)
+        sizes, which = np.unique(tokens, return_inverse=True)
+        for size in sizes.tolist():
+            passing = [size] * (layers - 1) + [1]  # of the last layer only the last token is needed
+            routed = routed_alike(where, self.plan.steps, matrices, self.plan.experts, passing)
+            experts_cost(self.network, routed, self._counter.tally)
+            found.append(self._counter.taken())
+        return np.array(found, np.int64)[which]
+
+    def once(self) -> int:
+        """What is done when a run begins."""
+        if self.plan.once:
+            distances_cost(self.network, self.network.options.window + 1, self._counter.tally)
+        return self._counter.taken()
+
+
+def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of (n, k) int64, and the number among these of each row.
+
+    Neighbouring rows are mostly alike in a run, or ascend, which a sort of whole rows makes nothing of.
+    """
+    which = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        _, numbers = np.unique(column, return_inverse=True)
+        _, which = np.unique(which * (int(numbers.max(initial=0)) + 1) + numbers, return_inverse=True)
+    _, firsts = np.unique(which, return_index=True)
+    return rows[firsts], which
+
+
+def token_operations(
+    checkpoint: Checkpoint, context: Context | None, inputs: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Operations of each prediction of a run, every kind counted as 1.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    context : Context or None
+        None: a state.
+    inputs, targets : (n,) int64
+        Tokens that enter, and those predicted, from the beginning of the run.
+
+    Returns
+    -------
+    (n,) int64
+        Those done once, when a run begins, belong to the first prediction.
+
+    Raises
+    ------
+    ConfigError
+        Where experts differ in what they cost.
+    """
+    laws, number = _Laws(checkpoint, context), np.arange(inputs.size)
+    counts, positions = np.ones_like(number), np.zeros_like(number)
+    if context is not None:
+        counts, positions = chunk_positions(laws.network, context, number)
+    nothing = np.zeros_like(number)
+    home = nothing
+    if len(laws.network.softmax_bins) > 1:
+        firsts = laws.network.softmax_bins[:, 0]
+        home = firsts[np.searchsorted(firsts, targets, side="right") - 1]
+    found = laws.kinds(np.stack([counts, positions, nothing], axis=1), home) + laws.experts(counts)
+    size = checkpoint.model_config.ends.continuous.size
+    if size:
+        pairs, one = np.minimum(number, size), np.ones_like(number)
+        mixed = laws.kinds(np.stack([one, nothing, pairs], axis=1), nothing)
+        found += mixed - mixed[:1]  # the first prediction sees no pair
+    if len(laws.network.embedding_bins):
+        bins = np.searchsorted(laws.network.embedding_bins[:, 0], inputs, side="right") - 1
+        before = np.concatenate([[0], np.cumsum(laws.embedding()[bins])])
+        found += before[number + 1] - before[number + 1 - counts]
+    found[:1] += laws.once()
+    return found
