@@ -87,6 +87,12 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--output", type=file_name, metavar="FILE.json", help="also write the result document")
     parser.add_argument(
+        "--records",
+        type=file_name,
+        metavar="FILE",
+        help="also write a row for each prediction, as .npz, .csv or .parquet: log-probability, rank, operations ...",
+    )
+    parser.add_argument(
         "--state",
         type=file_name,
         metavar="FILE",

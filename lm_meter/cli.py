@@ -16,8 +16,10 @@ from typing import Any
 
 from . import commands
 from .arguments import parser
-from .errors import LmMeterError, StateWarning
+from .errors import LmMeterError, RecordsWarning, StateWarning
 from .streams import prepare_streams, silence
+
+_OWN_WARNINGS = (StateWarning, RecordsWarning)
 
 
 def program() -> int:
@@ -59,11 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _warnings_in_one_line() -> Iterator[None]:
     """Our own warnings, each time they come, like errors; those of others as they are."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", StateWarning)
+        for own in _OWN_WARNINGS:
+            warnings.simplefilter("always", own)
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, StateWarning):
+            if issubclass(category, _OWN_WARNINGS):
                 print(f"lm-meter: warning: {' '.join(str(message).splitlines())}", file=sys.stderr)
             else:
                 others(message, category, *place, **more)

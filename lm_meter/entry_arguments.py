@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .entry_program import ForeignEntry
 
 # Options of ``eval`` that mean something with one kind of model only.
-_ONLY_ENTRY = ("vocabulary", "entry_timeout")
-_ONLY_CHECKPOINT = ("checkpoint", "state")
+_ONLY_ENTRY: tuple[str, ...] = ("vocabulary", "entry_timeout")
+_ONLY_CHECKPOINT: tuple[str, ...] = ("checkpoint", "state", "records")
 
 
 def add_entry(parser: argparse.ArgumentParser) -> None:

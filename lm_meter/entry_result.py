@@ -68,6 +68,7 @@ def build_entry_result(measured: EntryMeasurement, profile: Profile) -> Result:
         },
         "memory": {"peak_resident_bytes": None},
         "environment": describe(1),
+        "records": None,
     }
     return finished_result(document, measured.log_probs, profile)
 

@@ -42,6 +42,10 @@ class StateWarning(UserWarning):
     """A saved state was damaged, or could not be written; the pass goes on."""
 
 
+class RecordsWarning(UserWarning):
+    """Records could not be written; the result has none."""
+
+
 class EntryError(LmMeterError):
     """A foreign entry does not answer in time, or not as the protocol says."""
 

@@ -39,7 +39,7 @@ def run_eval(options: argparse.Namespace) -> int:
         continuous_cache=options.continuous_cache,
     )
     check_entry_options(options)
-    files = PassFiles(options.state, options.save_every)
+    files = PassFiles(options.state, options.save_every, options.records)
     progress = None if options.quiet else on_stderr
     if options.entry is not None:
         entry = entry_of(options)
@@ -64,12 +64,19 @@ def run_eval(options: argparse.Namespace) -> int:
         finally:
             if unsaved:
                 raise unsaved
+        if options.records and result["records"] is None:
+            raise ConfigError(f"--records {options.records}: was not written; the result is all there is of this run")
     return INTERRUPTED if result["partial"] else 0
 
 
 def _check_places(options: argparse.Namespace, model: Path) -> None:
     """Refuse, before the run, files that could not be written, or that would replace each other or an input."""
-    written = {"--output": options.output, "--state": options.state}
+    written = {"--output": options.output, "--state": options.state, "--records": options.records}
+    if options.records:
+        from .records import words_path
+
+        words = words_path(Path(options.records))
+        written["--records, words"] = str(words) if words else None
     inputs = [model, *_texts(options)]
     for option, path in written.items():
         if path:

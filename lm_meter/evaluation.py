@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from .activations import activations_of
 from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
+from .errors import ConfigError, RecordsWarning
 from .histogram import overflows_of, rows_of
 from .interrupt import deferred_interrupt
 from .measurement import Measurement, Online, Speed
 from .online import OnlinePass
 from .pass_files import PassFiles
+from .pass_records import PassRecords, check_recordable
 from .preparation import Prepared, load, prepare
 from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
+from .records import write_records
 from .result import Result, build_result
 from .run_options import RunOptions
 from .state_keeper import state_keeper
@@ -52,7 +56,7 @@ def evaluate(
         Price list of the report; the histogram in the result can be priced again.
     options : RunOptions, optional
     files : PassFiles, optional
-        Where the pass is saved, so that the same call goes on from there.
+        Where the pass is saved, so that the same call goes on from there, and its records.
     progress : callable, optional
         Makes a ``Progress`` from the number of predictions to come.
 
@@ -77,11 +81,13 @@ def run_prepared(
 ) -> Result:
     """The pass over a text that is prepared, and its result: see ``evaluate``."""
     options, targets = prepared.options, prepared.targets
-    keeper = state_keeper(prepared, files)
+    keeper, ranked = state_keeper(prepared, files), files.records is not None
+    if ranked:
+        check_recordable(prepared)
     with deferred_interrupt() as interruption:
-        loaded = load(prepared, interruption)
+        loaded = load(prepared, interruption, ranked)
         runtime = loaded.runtime
-        run = OnlinePass(runtime, prepared.inputs, targets, options.block)
+        run = OnlinePass(runtime, prepared.inputs, targets, options.block, ranked)
         if keeper:
             keeper.take_up(run)
         meter = progress(targets.size) if progress else Silent()
@@ -113,8 +119,20 @@ def run_prepared(
             ),
             online=_online(prepared, run),
             threads=runtime.threads,
+            ranks=run.ranks[done] if ranked else None,
+            records=_written(prepared, run, Path(files.records)) if files.records is not None else None,
         )
         return build_result(prepared.checkpoint, measurement, profile)
+
+
+def _written(prepared: Prepared, run: OnlinePass, path: Path) -> dict[str, str] | None:
+    """Write the records; a disk that filled up during a long run must not take the result with it."""
+    source = PassRecords(prepared, run)
+    try:
+        return {"file": str(path).encode("utf-8", "replace").decode(), "sha256": write_records(source, path)}
+    except ConfigError as error:
+        warnings.warn(str(error), RecordsWarning, stacklevel=4)
+        return None
 
 
 def _online(prepared: Prepared, run: OnlinePass) -> Online:

@@ -49,6 +49,7 @@ class Online:
 class Predicted:
     """What was predicted, and how well. ``log_probs`` is (predictions,) float64 in nats.
 
+    ``ranks``, (predictions,) int64, and ``records``, name and SHA-256 of their file: where these were wanted.
     ``sittings``: in how many the pass was made, more than one where it went on from a saved state.
     """
 
@@ -71,3 +72,5 @@ class Measurement(Predicted):
     speed: Speed
     online: Online
     threads: int
+    ranks: np.ndarray | None = None
+    records: dict[str, str] | None = None

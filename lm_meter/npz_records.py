@@ -7,7 +7,7 @@ import itertools
 import math
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -64,27 +64,14 @@ def write_npz_records(source: RecordSource, file: Any) -> None:
 
 
 def _write_words(source: RecordSource, archive: zipfile.ZipFile) -> None:
-    words = size = 0
-    for chunk in word_chunks(source):
-        words, size = words + chunk.word.size, size + sum(map(len, _encoded(chunk)))
+    texts = [[text.encode() for text in chunk.text or ()] for chunk in word_chunks(source)]
+    ends = np.cumsum([len(text) for chunk in texts for text in chunk], dtype=np.int64)
+    raw = [np.frombuffer(b"".join(chunk), np.uint8) for chunk in texts]
+    del texts
     for name, dtype in WORD_COLUMNS.items():
-        _write(archive, _WORD + name, dtype, (words,), map(attrgetter(name), word_chunks(source)))
-    _write(
-        archive, _TEXT, "uint8", (size,), (np.frombuffer(b"".join(_encoded(c)), np.uint8) for c in word_chunks(source))
-    )
-    _write(archive, _TEXT_ENDS, "int64", (words,), _ends(source))
-
-
-def _encoded(words: Words) -> list[bytes]:
-    return [text.encode() for text in words.text or ()]
-
-
-def _ends(source: RecordSource) -> Iterator[np.ndarray]:
-    before = 0
-    for chunk in word_chunks(source):
-        ends = before + np.cumsum([len(text) for text in _encoded(chunk)], dtype=np.int64)
-        before = int(ends[-1])
-        yield ends
+        _write(archive, _WORD + name, dtype, ends.shape, map(attrgetter(name), word_chunks(source, spoken=False)))
+    _write(archive, _TEXT, "uint8", (int(ends[-1]),), raw)
+    _write(archive, _TEXT_ENDS, "int64", ends.shape, [ends])
 
 
 def _write(

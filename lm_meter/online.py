@@ -23,9 +23,12 @@ _FIRST_RECHECK = 1
 class OnlinePass:
     """One walk over the tokens, call by call."""
 
-    def __init__(self, runtime: Runtime, inputs: np.ndarray, targets: np.ndarray, block: int) -> None:
+    def __init__(
+        self, runtime: Runtime, inputs: np.ndarray, targets: np.ndarray, block: int, ranked: bool = False
+    ) -> None:
         self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, block
         self.log_probs = np.zeros(targets.size)
+        self.ranks = np.zeros(targets.size if ranked else 0, np.int64)
         self.tallies = runtime.new_tallies()
         self.done = 0
         self.seconds = 0.0
@@ -70,6 +73,8 @@ class OnlinePass:
             "sittings": self.sittings,
         }
         arrays = {"log_probs": self.log_probs[: self.done], "cells": cells, "counts": tally[tuple(cells.T)]}
+        if self.ranks.size:
+            arrays["ranks"] = self.ranks[: self.done]
         return numbers, arrays | {f"runtime.{name}": array for name, array in self.runtime.snapshot().items()}
 
     def take_up(self, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -81,17 +86,25 @@ class OnlinePass:
         shape = self.tallies.shape[1:]
         if cells.shape != (counts.size, 4) or (cells < 0).any() or (cells >= shape).any() or (counts < 0).any():
             raise ValueError("its counts are of no region or kind of operation")
+        if self.ranks.size and ("ranks" not in arrays or arrays["ranks"].shape != (done,)):
+            raise ValueError("it has no ranks: the run that saved it wrote no records")
         prefix = "runtime."
         found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         self.runtime.restore(found)
         self.log_probs[:done] = log_probs
+        if self.ranks.size:
+            self.ranks[:done] = arrays["ranks"]
         np.add.at(self.tallies[0], tuple(cells.T), counts)
         self.done, self.seconds, self.rechecked = done, float(numbers["seconds"]), int(numbers["rechecked"])
         self.sittings = int(numbers["sittings"]) + 1
 
     def _call(self, first: int, last: int) -> float:
         started = time.perf_counter()
-        values = self.runtime.run(self.inputs[first:last], self.targets[first:last], self.block, self.tallies)
+        inputs, targets = self.inputs[first:last], self.targets[first:last]
+        if self.ranks.size:
+            values, self.ranks[first:last] = self.runtime.run_ranked(inputs, targets, self.block, self.tallies)
+        else:
+            values = self.runtime.run(inputs, targets, self.block, self.tallies)
         seconds = time.perf_counter() - started
         if not np.isfinite(values).all():
             position = first + int(np.argmin(np.isfinite(values)))
@@ -108,10 +121,22 @@ class OnlinePass:
         """Read one position of the last block out again, alone, and compare every bit."""
         block_start = first + (last - 1 - first) // self.block * self.block
         position = int(self._random.integers(block_start, last))
-        alone = self.runtime.read_out(self.runtime.frozen(position - block_start), int(self.targets[position]))
+        frozen, target = self.runtime.frozen(position - block_start), int(self.targets[position])
+        alone = self.runtime.read_out(frozen, target)
         if np.float64(alone).tobytes() != self.log_probs[position].tobytes():
             raise MeterError(
                 f"position {position}: log-probability {alone!r} alone, {self.log_probs[position]!r} in a block of "
                 f"{self.block}; the bits must be equal; please report this with your CPU's name"
             )
+        if self.ranks.size:
+            self._recheck_rank(position, self.runtime.distribution(frozen))
         self.rechecked += 1
+
+    def _recheck_rank(self, position: int, log_probs: np.ndarray) -> None:
+        """Compare a rank with the whole distribution, in which other logits may have been rounded to equal values."""
+        own, rank = log_probs[self.targets[position]], int(self.ranks[position])
+        if not (log_probs > own).sum() < rank <= (log_probs >= own).sum():
+            raise MeterError(
+                f"position {position}: the target's rank is {rank}, {int((log_probs > own).sum()) + 1} in its whole "
+                "distribution; please report this with your CPU's name"
+            )

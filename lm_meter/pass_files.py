@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
+from .records import check_records_name
 
 DEFAULT_SAVE_EVERY = 30.0
 
@@ -20,12 +21,17 @@ class PassFiles:
         The pass is saved here, so that the same call goes on from it: see ``state_keeper.py``.
     save_every : float
         Seconds between two savings, above 0.
+    records : path, optional
+        A row for each prediction is written here: see ``records.py``. Its suffix is ``.npz``, ``.csv`` or ``.parquet``.
     """
 
     state: str | Path | None = None
     save_every: float = DEFAULT_SAVE_EVERY
+    records: str | Path | None = None
 
     def __post_init__(self) -> None:
+        if self.records is not None:
+            check_records_name(self.records)
         number = self.save_every
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
             raise ConfigError(f"save_every is {number!r:.40}; expected a number of seconds above 0")

@@ -18,7 +18,7 @@ from .models.runtime import Runtime
 from .run_options import RunOptions
 from .text import Text, first_words, read_text
 from .threads import ThreadTeam, check_threads
-from .tokenizers import Encoded, load_tokenizer
+from .tokenizers import Encoded, Tokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Prepared:
     text : Text
         As far as it is to be run.
     encoded : Encoded
+    tokenizer : Tokenizer
     context : Context or None
         None: the state of a recurrent model.
     inputs, targets : (n,) int64
@@ -45,6 +46,7 @@ class Prepared:
     options: RunOptions
     text: Text
     encoded: Encoded
+    tokenizer: Tokenizer
     context: Context | None
     inputs: np.ndarray
     targets: np.ndarray
@@ -69,7 +71,7 @@ def prepare(checkpoint: str | Path | Checkpoint | None, text: str | Path | Text,
     encoded = tokenizer.encode(source, options.oov)
     context = opened.architecture.context(opened.model_config, options.policy, options.context)
     inputs, targets = inputs_and_targets(encoded, tokenizer.specials.start, options)
-    return Prepared(opened, options, source, encoded, context, inputs, targets)
+    return Prepared(opened, options, source, encoded, tokenizer, context, inputs, targets)
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,13 @@ class Loaded:
     compile_seconds: float
 
 
-def load(prepared: Prepared, interruption: Interruption) -> Loaded:
-    """Load a model; KeyboardInterrupt where Ctrl-C came meanwhile."""
+def load(prepared: Prepared, interruption: Interruption, ranks: bool = False) -> Loaded:
+    """Load a model, with room for ranks if they are wanted; KeyboardInterrupt where Ctrl-C came meanwhile."""
     started = time.perf_counter()
     checkpoint, block = prepared.checkpoint, prepared.options.block
     team = ThreadTeam(check_threads(prepared.options.threads))
     runtime = checkpoint.architecture.load(checkpoint, team, prepared.context)
-    runtime.reserve(block)
+    runtime.reserve(block, ranks)
     load_seconds = time.perf_counter() - started
     interruption.obey()
     return Loaded(runtime, load_seconds, _compile(runtime, block))

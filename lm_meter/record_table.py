@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,7 +156,7 @@ class Records:
 
 def label(text: str) -> str:
     """What stands in a table for a piece: its first 200 characters, and no zero character, which would end it."""
-    return text[:_LABEL].replace("\0", "\u2400")
+    return text[:_LABEL].replace("\0", "\u2400") if len(text) > _LABEL or "\0" in text else text
 
 
 def row_chunks(source: RecordSource) -> Iterator[tuple[int, int]]:
@@ -179,8 +180,15 @@ def sums_by_word(source: RecordSource, first: int, last: int) -> Words:
     )
 
 
-def word_chunks(source: RecordSource) -> Iterator[Words]:
-    """Word tokens, some at a time, with their texts: none of them is torn."""
+def _next(texts: Iterator[str], counts: np.ndarray) -> Iterator[str]:
+    """The next texts, so many of them joined each time."""
+    if (counts == 1).all():
+        return itertools.islice(texts, counts.size)
+    return (" ".join(itertools.islice(texts, count)) for count in counts.tolist())
+
+
+def word_chunks(source: RecordSource, spoken: bool = True) -> Iterator[Words]:
+    """Word tokens, some at a time, with their texts if these are wanted: none of them is torn."""
     texts, taken, first, length = source.word_texts(), 0, 0, CHUNK
     while first < source.size and texts is not None:
         last = min(first + length, source.size)
@@ -191,11 +199,11 @@ def word_chunks(source: RecordSource) -> Iterator[Words]:
                 length *= 2
                 continue
         found = sums_by_word(source, first, last)
-        spoken = []
-        for number in found.word.tolist():
-            spoken.append(label(" ".join(next(texts) for _ in range(number + 1 - taken))))
-            taken = number + 1
-        yield replace(found, text=tuple(spoken))
+        if spoken:
+            counts = np.diff(found.word, prepend=taken - 1)
+            found = replace(found, text=tuple(map(label, _next(texts, counts))))
+            taken = int(found.word[-1]) + 1
+        yield found
         first, length = last, CHUNK
 
 

@@ -145,6 +145,8 @@ def result_table(result: Result) -> str:
     if d["activations"]:
         lines += ["", *activation_lines(d["activations"])]
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
+    if d["records"]:
+        lines += ["", f"records: {d['records']['file']}", "  ranks in it were found beside the run and are not charged"]
     return "\n".join(lines) + "\n"
 
 

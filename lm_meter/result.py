@@ -38,12 +38,14 @@ class Result:
     """A result: the document, and the log-probability of every scored token where the pass was just made.
 
     ``result["perplexity"]["word"]`` reads the document; ``result.log_probs`` is (scored,) float64 in nats, or None for
-    a result that was read from a file.
+    a result that was read from a file. ``result.ranks`` is (scored,) int64 where records were written, else None.
     """
 
-    def __init__(self, document: dict[str, Any], log_probs: np.ndarray | None = None) -> None:
+    def __init__(
+        self, document: dict[str, Any], log_probs: np.ndarray | None = None, ranks: np.ndarray | None = None
+    ) -> None:
         self.document = document
-        self.log_probs = log_probs
+        self.log_probs, self.ranks = log_probs, ranks
 
     def __getitem__(self, key: str) -> Any:
         return self.document[key]
@@ -102,8 +104,11 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),
+        "records": measured.records,
     }
-    return finished_result(document, measured.log_probs, profile)
+    result = finished_result(document, measured.log_probs, profile)
+    result.ranks = measured.ranks
+    return result
 
 
 def finished_result(document: dict[str, Any], log_probs: np.ndarray, profile: Profile) -> Result:
@@ -141,7 +146,7 @@ def price_result(result: Result, profile: Profile) -> Result:
     }
     document["storage"] = {**document["storage"], "parameters": float(parameters)}
     document["score"] = score_section(document, profile, (parameters, priced.total / per))
-    return Result(document, result.log_probs)
+    return Result(document, result.log_probs, result.ranks)
 
 
 def load_result(path: str | Path) -> Result:

@@ -112,6 +112,7 @@ _LATER: dict[str, tuple[Any, Any]] = {
     "run": (None, (_RUN, None)),
     "chain": (None, (_CHAIN, None)),
     "entry": (None, (ENTRY, None)),
+    "records": (None, ({"file": str, "sha256": str}, None)),
 }
 _MAX_COUNT = 2**63 - 1  # tallies are int64
 _LINK = re.compile("[0-9a-f]{64}")

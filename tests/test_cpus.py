@@ -15,6 +15,7 @@ from tiny_transformer import KINDS, transformer_parts
 
 import lm_meter
 from lm_meter.defaults import sample_text
+from lm_meter.pass_files import PassFiles
 
 WORDS = (*TINY_WORDS, *(f"w{n}" for n in range(400 - len(TINY_WORDS))))
 TESTS = Path(__file__).parent
@@ -29,8 +30,10 @@ CPUS = {
 _PASS = """
 import json, sys
 import lm_meter
-runs = [lm_meter.evaluate(path, text=sys.argv[1]) for path in sys.argv[2:]]
-print(json.dumps([[run.log_probs.view("int64").tolist(), run["histogram"]] for run in runs]))
+from lm_meter.pass_files import PassFiles
+files = PassFiles(records=sys.argv[1] + ".npz")
+runs = [lm_meter.evaluate(path, text=sys.argv[1], files=files) for path in sys.argv[2:]]
+print(json.dumps([[r.log_probs.view("int64").tolist(), r.ranks.tolist(), r["histogram"]] for r in runs]))
 """
 _VERIFY = """
 import contextlib, json, sys
@@ -81,8 +84,8 @@ def test_a_whole_pass_has_the_same_bits(tmp_path):
     for number, parts in enumerate(_models()):
         paths.append(tmp_path / f"model{number}.npz")
         lm_meter.write_checkpoint(paths[-1], *parts)
-        run = lm_meter.evaluate(paths[-1], text=text)
-        reference.append([run.log_probs.view(np.int64).tolist(), run["histogram"]])
+        run = lm_meter.evaluate(paths[-1], text=text, files=PassFiles(records=tmp_path / "own.npz"))
+        reference.append([run.log_probs.view(np.int64).tolist(), run.ranks.tolist(), run["histogram"]])
     assert _as_if(HASWELL, tmp_path / "cache", "-c", _PASS, text, *paths) == reference
     # The result of the model that ships is verified there, at another block and with other threads.
     lm_meter.evaluate(text=sample_text(), options=lm_meter.RunOptions(limit=300)).save(tmp_path / "result.json")

@@ -334,6 +334,7 @@ OPTIONS = {
         "m.npz",
     ): "--checkpoint does not go with --entry, whose program is the model; leave one of them away",
     ("--state", "s"): "--state does not go with --entry",
+    ("--records", "r.csv"): "--records does not go with --entry",
     (
         "--threads",
         "2",

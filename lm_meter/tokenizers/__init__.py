@@ -27,6 +27,7 @@ __all__ = [
     "Llama2cTokenizer",
     "PieceTokenizer",
     "Specials",
+    "Tokenizer",
     "WordTokenizer",
     "load_tokenizer",
     "tokenizer_arrays",

@@ -1,0 +1,115 @@
+"""Records of a pass that was made: rows from the arrays that it holds, made where they are asked for."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from .errors import ConfigError, MeterError
+from .kernels.charge import KINDS
+from .models.token_operations import token_operations
+from .online import OnlinePass
+from .preparation import Prepared
+from .record_table import label
+from .text import Text
+from .text_blocks import articles_of_lines, lines_of_pieces
+
+_PART = 1 << 16  # characters
+# Words as ``text.py`` finds them, and the ends of lines.
+_WORD_TOKEN = re.compile(r"[^ \t\r\f\v\n]+|\n")
+
+
+def check_recordable(prepared: Prepared) -> None:
+    """Find out before a long run, not after it, that its operations could not be told apart by predictions."""
+    try:
+        token_operations(prepared.checkpoint, prepared.context, prepared.inputs[:1], prepared.targets[:1])
+    except ConfigError:
+        raise ConfigError(
+            f"{prepared.checkpoint.path}: experts differ in their formats or in what is kept of them, so that the cost "
+            "laws do not know the operations of each prediction; run without --records"
+        ) from None
+
+
+def texts_of_words(text: Text) -> Iterator[str]:
+    """Each word token of a text: a word, or a line feed for the end of a line."""
+    found = itertools.chain.from_iterable(map(_WORD_TOKEN.findall, _parts(text.content)))
+    return found if text.cut or text.content.endswith("\n") else itertools.chain(found, ["\n"])
+
+
+def _parts(content: str) -> Iterator[str]:
+    """The text, some lines at a time: all words at once would be many times as large."""
+    first = 0
+    while first < len(content):
+        last = content.find("\n", first + _PART) + 1 or len(content)
+        yield content[first:last]
+        first = last
+
+
+class PassRecords:
+    """The rows of a pass, as ``RecordSource`` describes them.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    run : OnlinePass
+        With ranks; of one that was interrupted there are rows for what was done.
+
+    Raises
+    ------
+    MeterError
+        Where the operations of all predictions are not those that were metered.
+    """
+
+    def __init__(self, prepared: Prepared, run: OnlinePass) -> None:
+        self._prepared, self._run, self.size = prepared, run, run.done
+        self._skipped = int(prepared.options.first_token == "skip")
+        self._lines = lines_of_pieces(prepared.text, prepared.encoded)
+        self._articles = articles_of_lines(prepared.text)
+        self._words = np.maximum(np.cumsum(prepared.encoded.words) - 1, 0)
+        self._operations = _metered(prepared, run)
+        tokens = prepared.targets[: self.size]
+        self.token_id = np.flatnonzero(np.bincount(tokens))
+        self.token_text = np.array([label(prepared.tokenizer.token(token)) for token in self.token_id.tolist()])
+        self.text_sha256, self.checkpoint_sha256 = prepared.text.sha256, prepared.checkpoint.sha256()
+
+    def column(self, name: str, first: int, last: int) -> np.ndarray:
+        """Rows ``first`` to ``last`` - 1 of a column."""
+        rows, pieces = slice(first, last), slice(first + self._skipped, last + self._skipped)
+        if name == "position":
+            return np.arange(pieces.start, pieces.stop)
+        if name == "line":
+            return self._lines[pieces]
+        if name == "article":
+            return (self._articles[self._lines[pieces]] - 1).astype(np.int32)
+        if name == "word":
+            return self._words[pieces]
+        if name == "word_start":
+            return self._prepared.encoded.words[pieces] > 0
+        arrays = {
+            "token": self._prepared.targets,
+            "log_prob": self._run.log_probs,
+            "rank": self._run.ranks,
+            "operations": self._operations,
+        }
+        return arrays[name][rows]
+
+    def word_texts(self) -> Iterator[str] | None:
+        """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
+        words = self.column("word", 0, self.size)
+        return None if (np.diff(words) > 0).all() else texts_of_words(self._prepared.text)
+
+
+def _metered(prepared: Prepared, run: OnlinePass) -> np.ndarray:
+    """Operations of each prediction, by the laws, whose sum must be what was metered."""
+    done = slice(run.done)
+    found = token_operations(prepared.checkpoint, prepared.context, prepared.inputs[done], prepared.targets[done])
+    metered = int(run.tallies[:, :, : len(KINDS)].sum())
+    if int(found.sum()) != metered:
+        raise MeterError(
+            f"{prepared.checkpoint.path}: the operations of the predictions sum to {int(found.sum())} by the cost "
+            f"laws, but {metered} were metered; please report this with the checkpoint's configuration"
+        )
+    return found
