@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__, commands, eval_command
 from .checkpoint_arguments import add_convert, add_quantize
+from .compare_command import add_compare
 from .entry_arguments import add_entry
 from .shared_arguments import add_context, add_format, add_profile, command, file_name
 from .verify_command import add_verify
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         _add_score,
         _add_rescore,
         _add_rank,
+        add_compare,
         add_verify,
         _add_selftest,
     ):
@@ -58,13 +60,20 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "perplexity, operations, storage and speed of a checkpoint, from one on-line pass over a text",
         "lm-meter eval --checkpoint model.npz --corpus wikitext-103 --split test --output result.json",
     )
+    several: dict[str, Any] = {"nargs": "+", "action": "extend"}
     parser.add_argument(
-        "--checkpoint", type=file_name, metavar="CKPT.npz", help="default: the one that ships with lm-meter"
+        "--checkpoint",
+        type=file_name,
+        metavar="CKPT.npz",
+        help="default: the one that ships with lm-meter; each of several is run over each text",
+        **several,
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--text", type=file_name, metavar="FILE", help="UTF-8 text, one line of words a line")
+    source.add_argument(
+        "--text", type=file_name, metavar="FILE", help="UTF-8 text, one line of words a line; or several", **several
+    )
     source.add_argument("--corpus", choices=("wikitext-103",), help="a public corpus; downloaded if it is not here")
-    parser.add_argument("--split", choices=("test", "valid"), help="part of the corpus (default: test)")
+    parser.add_argument("--split", choices=("test", "valid"), help="parts of the corpus (default: test)", **several)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N word tokens")
     parser.add_argument(
         "--block",
@@ -85,7 +94,12 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         metavar="SIZE,THETA,LAMBDA",
         help="mix the predictions with a cache of past outputs, or 'off' (default: the checkpoint's own)",
     )
-    parser.add_argument("--output", type=file_name, metavar="FILE.json", help="also write the result document")
+    parser.add_argument(
+        "--output",
+        type=file_name,
+        metavar="FILE.json",
+        help="also write the result document; {checkpoint} and {text} in a name stand for those of each run",
+    )
     parser.add_argument(
         "--records",
         type=file_name,
@@ -102,7 +116,7 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         "--save-every", type=float, default=30.0, metavar="SECONDS", help="between two savings (default: 30)"
     )
     add_entry(parser)
-    add_format(parser)
+    add_format(parser, ("jsonl", "markdown", "csv"))
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
     parser.set_defaults(command=eval_command.run_eval)
 

@@ -29,14 +29,16 @@ def opened_checkpoint(path: str | None) -> Checkpoint:
 
 def print_document(document: dict[str, Any], table: str, kind: str) -> None:
     """Print a table, or the document that it is of."""
+    sys.stdout.write(json_text(document) if kind == "json" else table)
+    sys.stdout.flush()
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """A value as JSON for standard output: with JSON's own escapes, where that might not take UTF-8."""
     import json
 
-    if kind == "json":
-        # JSON's own escapes, where the other side might not take UTF-8.
-        encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-        table = json.dumps(document, indent=2, ensure_ascii=encoding != "utf8", allow_nan=False) + "\n"
-    sys.stdout.write(table)
-    sys.stdout.flush()
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return json.dumps(value, indent=indent, ensure_ascii=encoding != "utf8", allow_nan=False) + "\n"
 
 
 def run_convert(options: argparse.Namespace) -> int:

@@ -33,9 +33,9 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
-    """A table, or the document behind it."""
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="what to print")
+def add_format(parser: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
+    """A table, or the document behind it, or one of ``more`` forms."""
+    parser.add_argument("--format", choices=("table", "json", *more), default="table", help="what to print")
 
 
 def add_context(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from lm_meter.profiles import PROFILES
 from lm_meter.selftest import Check, run_checks
 from lm_meter.shared_arguments import PROFILE_NAMES
 
-COMMANDS = ("eval", "quantize", "count", "inspect", "bench", "score", "rescore", "selftest")
+COMMANDS = ("eval", "quantize", "count", "inspect", "bench", "score", "rescore", "compare", "selftest")
 
 
 @pytest.fixture(autouse=True)
@@ -374,7 +374,8 @@ def test_anything_else_is_a_bug_and_shows_its_traceback(model, text, monkeypatch
 @pytest.fixture
 def not_run(monkeypatch):
     """Fails if the pass begins."""
-    monkeypatch.setattr(sys.modules[evaluate.__module__], "evaluate", lambda *a, **k: pytest.fail("the pass began"))
+    failing = lambda *a, **k: pytest.fail("the pass began")  # noqa: E731
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "run_prepared", failing)
 
 
 @pytest.mark.usefixtures("not_run")
@@ -509,7 +510,7 @@ def test_ctrl_c_before_the_first_prediction(run, model, text, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules[evaluate.__module__], "evaluate", interrupted)
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "run_prepared", interrupted)
 
     status, out, err = run("eval", "--checkpoint", model, "--text", text)
 
