@@ -94,12 +94,14 @@ class Checkpoint:
                 raise CheckpointError(f"{self.path}: array {name} is missing; the configuration needs it")
         for name in found:
             if name not in arrays:
-                raise CheckpointError(f"{self.path}: surplus array {name}; the configuration does not use it")
+                raise CheckpointError(f"{self.path}: surplus array {name:.60}; the configuration does not use it")
         for name, stored in arrays.items():
             _compare_array(path, found[name], stored, declared.get(name))
         for name in declared:
             if name not in self.formats:
-                raise CheckpointError(f"{self.path}: config.json declares a format for {name}, which is no weight here")
+                raise CheckpointError(
+                    f"{self.path}: config.json declares a format for {name:.60}, which is no weight here"
+                )
             if self.config["version"] == PLAIN_VERSION and not self.formats[name].is_plain:
                 raise CheckpointError(
                     f"{self.path}: array {name}: format version {PLAIN_VERSION} knows {', '.join(FLOATS)} only; "
@@ -174,11 +176,11 @@ def _parse_config(text: str, path: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: config.json holds a {type(config).__name__}; expected one JSON object")
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format is {config.get('format')!r}; expected {FORMAT!r}")
+        raise CheckpointError(f"{path}: format is {config.get('format')!r:.60}; expected {FORMAT!r}")
     if type(config.get("version")) is not int or config["version"] not in (PLAIN_VERSION, VERSION):
         raise CheckpointError(
-            f"{path}: format version is {config.get('version')!r}; this lm-meter reads versions {PLAIN_VERSION} and "
-            f"{VERSION}; update it or write the checkpoint again"
+            f"{path}: format version is {config.get('version')!r:.60}; this lm-meter reads versions {PLAIN_VERSION} "
+            f"and {VERSION}; update it or write the checkpoint again"
         )
     for key, kind in (("architecture", str), ("tokenizer", dict), ("formats", dict)):
         if not isinstance(config.get(key), kind):

@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a reader that has gone is noticed here, not in the interpreter's last moments
         return status
     except LmMeterError as error:
-        # Names of files and members may contain line ends; the message stays one line.
-        return _refuse(" ".join(str(error).splitlines()))
+        return _refuse(str(error))
     except BrokenPipeError:
         # The reader of our output has gone (| head); say nothing more, not even at exit.
         silence(sys.stdout)

@@ -12,7 +12,7 @@ from .threads import is_whole
 
 CACHE, RECOMPUTE, SEGMENT = "cache", "recompute", "segment"
 POLICIES = (CACHE, RECOMPUTE, SEGMENT)
-MAX_LENGTH = 1 << 24  # as of a checkpoint's sizes: what is larger is a mistake, refused before anything is allocated
+MAX_LENGTH = 1 << 20  # what is larger is a mistake, refused before anything is allocated
 STATE = "state"  # of a recurrent model: no policy to choose
 _EXPECTED = f"{CACHE}, {RECOMPUTE}, {SEGMENT} or {SEGMENT}:OVERLAP"
 
@@ -86,7 +86,7 @@ class Context:
 def check_length(length: int) -> None:
     """Refuse what is no number of tokens."""
     if not is_whole(length) or not 1 <= length <= MAX_LENGTH:
-        raise ConfigError(f"context is {length!r}; expected 1 to {MAX_LENGTH} tokens")
+        raise ConfigError(f"context is {length!r:.60}; expected 1 to {MAX_LENGTH} tokens")
 
 
 def parse_policy(text: str) -> tuple[str, int]:

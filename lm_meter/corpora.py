@@ -119,13 +119,13 @@ def load_split(corpus: Corpus, split: str, progress: bool = False) -> Text:
 def corpus(name: str, split: str = "test", progress: bool = False) -> Text:
     """The split of a corpus by name: ``corpus("wikitext-103", "test")``. See ``load_split``."""
     if name not in CORPORA:
-        raise ConfigError(f"corpus is {name!r}; expected one of {', '.join(CORPORA)}")
+        raise ConfigError(f"corpus is {name!r:.60}; expected one of {', '.join(CORPORA)}")
     return load_split(CORPORA[name], split, progress)
 
 
 def _split(corpus: Corpus, split: str) -> Split:
     if split not in corpus.splits:
-        raise ConfigError(f"split is {split!r}; {corpus.name} has {', '.join(corpus.splits)}")
+        raise ConfigError(f"split is {split!r:.60}; {corpus.name} has {', '.join(corpus.splits)}")
     return corpus.splits[split]
 
 

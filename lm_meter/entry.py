@@ -17,6 +17,9 @@ from .run_options import RunOptions
 CLAIMS = ("perplexity", "parameters", "operations", "matrix_vector", "score")
 SAMPLE = "sample"  # the corpus that ships with the package
 DEFAULT_TOLERANCE = 0.01
+_MOST_BYTES = 1 << 20
+# In a line, whose key may consist of as many parts: the parser's memory grows with their square.
+_MOST_POINTS = 40
 _RUN = ("block", "threads", "first_token", "limit", "oov", "policy", "context", "continuous_cache")
 _TOP = ("checkpoint", "text", "corpus", "split", "profile", "run", "claims")
 
@@ -95,13 +98,14 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
     """
     path = Path(path)
     try:
-        found = _toml(path.read_bytes())
+        with path.open("rb") as file:
+            found = _toml(file.read(_MOST_BYTES + 1))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); expected a file as --template prints it"
         ) from None
     except ValueError as error:
-        raise ConfigError(f"{path}: is not TOML ({error}); expected a file as --template prints it") from None
+        raise ConfigError(f"{path}: is not TOML ({error!s:.120}); expected a file as --template prints it") from None
     _known(path, found, _TOP, "")
     run, claims = _table(path, found, "run"), _table(path, found, "claims")
     _known(path, run, _RUN, "run.")
@@ -143,8 +147,14 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
 
 def _toml(raw: bytes) -> dict[str, Any]:
     """A document; ValueError with the reason in one line."""
+    if len(raw) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+    if any(line.count(b".") > _MOST_POINTS for line in raw.split(b"\n")):
+        raise ValueError(f"a line has more than {_MOST_POINTS} points")
     try:
-        return tomllib.loads(raw.decode())
+        document = tomllib.loads(raw.decode())
+        repr(document)  # Python writes no whole number of more than 4300 digits, which may come in as a hexadecimal one
+        return document
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -152,7 +162,7 @@ def _toml(raw: bytes) -> dict[str, Any]:
 def _known(path: Path, table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in keys:
-            raise ConfigError(f"{path}: has an unknown key {where}{key}; expected {', '.join(keys)}")
+            raise ConfigError(f"{path}: has an unknown key {where}{key:.60}; expected {', '.join(keys)}")
 
 
 def _table(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -171,13 +181,13 @@ def _string(path: Path, table: Mapping[str, Any], key: str) -> str | None:
 
 def _claim(path: Path, name: str, given: Any) -> Claim:
     entry = given if isinstance(given, dict) else {"value": given}
-    _known(path, entry, ("value", "tolerance"), f"claims.{name}.")
+    _known(path, entry, ("value", "tolerance"), f"claims.{name:.60}.")
 
     def figure(key: str, default: float | None) -> float:
         number = entry.get(key, default)
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= sys.float_info.max:
             expected = "expected a number, or { value = NUMBER, tolerance = FRACTION }"
-            raise ConfigError(f"{path}: claims.{name}: {key} is {number!r:.40}; {expected}")
+            raise ConfigError(f"{path}: claims.{name:.60}: {key} is {number!r:.40}; {expected}")
         return float(number)
 
     return Claim(name, figure("value", None), figure("tolerance", DEFAULT_TOLERANCE))

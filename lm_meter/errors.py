@@ -17,6 +17,10 @@ from __future__ import annotations
 class LmMeterError(Exception):
     """Base of all errors that the command line reports as one line, with exit status 2."""
 
+    def __init__(self, message: str) -> None:
+        # Names of files, members and keys may contain line ends; the message stays one line.
+        super().__init__(" ".join(message.splitlines()))
+
 
 class CheckpointError(LmMeterError):
     """A checkpoint is missing, damaged, hostile, or contradicts itself."""

@@ -78,5 +78,5 @@ class Model:
 
     def _checked(self, token: int) -> int:
         if not is_whole(token) or not 0 <= token < self.vocabulary:
-            raise ConfigError(f"token is {token!r}; expected 0 to {self.vocabulary - 1}")
+            raise ConfigError(f"token is {token!r:.60}; expected 0 to {self.vocabulary - 1}")
         return int(token)

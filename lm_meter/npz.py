@@ -96,28 +96,33 @@ class Npz:
         end = len(self._map)
         start = info.header_offset
         if start < 0 or start + _LOCAL_HEADER.size > end:
-            raise CheckpointError(f"{self.path}: member {name} lies outside the file; the file is damaged or truncated")
+            raise self._outside(name)
         fields = _LOCAL_HEADER.unpack_from(self._map, start)
         written = self._map[start + _LOCAL_HEADER.size : start + _LOCAL_HEADER.size + fields[9]]
         start += _LOCAL_HEADER.size + fields[9] + fields[10]
         if fields[0] != b"PK\x03\x04" or start + info.file_size > end:
-            raise CheckpointError(f"{self.path}: member {name} lies outside the file; the file is damaged or truncated")
+            raise self._outside(name)
         expected = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
         # What follows the data (a stream's way of writing), or stands in an extra field, is not here.
         sizes = {info.file_size, 0xFFFFFFFF}
         checked = fields[2] & _SIZES_FOLLOW or (fields[6] == info.CRC and {fields[7], fields[8]} <= sizes)
         if written != expected or fields[2] & _ENCRYPTED or fields[3] != zipfile.ZIP_STORED or not checked:
             raise CheckpointError(
-                f"{self.path}: member {name}: its local header contradicts the directory; write the file again"
+                f"{self.path}: member {name:.60}: its local header contradicts the directory; write the file again"
             )
         return start
+
+    def _outside(self, name: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.path}: member {name:.60} lies outside the file; the file is damaged or truncated"
+        )
 
     def _refuse_overlaps(self, members: Mapping[str, zipfile.ZipInfo]) -> None:
         """Each member has bytes of its own: storage is counted by member."""
         end = 0
         for name, info in sorted(members.items(), key=lambda item: item[1].header_offset):
             if info.header_offset < end:
-                raise CheckpointError(f"{self.path}: member {name} overlaps another; write the file again")
+                raise CheckpointError(f"{self.path}: member {name:.60} overlaps another; write the file again")
             end = self._data_offset(name, info) + info.file_size
 
     def sha256(self) -> str:
@@ -131,7 +136,7 @@ class Npz:
 
     def _read_header(self, name: str, info: zipfile.ZipInfo) -> MappedArray:
         start = self._data_offset(name, info)
-        where = f"{self.path}: array {name[:-4]}"
+        where = f"{self.path}: array {name[:-4]:.60}"
         head = io.BytesIO(self._map[start : start + min(info.file_size, MAX_HEADER + 12)])
         try:
             version = np.lib.format.read_magic(head)
@@ -206,15 +211,16 @@ def _directory(path: Path, file: Any) -> dict[str, zipfile.ZipInfo]:
     for info in infos:
         name = info.filename
         if name in members:
-            raise CheckpointError(f"{path}: member {name} appears twice")
+            raise CheckpointError(f"{path}: member {name:.60} appears twice")
         if info.flag_bits & _ENCRYPTED:
-            raise CheckpointError(f"{path}: member {name} is encrypted; expected stored data")
+            raise CheckpointError(f"{path}: member {name:.60} is encrypted; expected stored data")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise CheckpointError(
-                f"{path}: member {name} is compressed; expected stored data (write it with lm_meter.write_checkpoint)"
+                f"{path}: member {name:.60} is compressed; expected stored data (write it with "
+                "lm_meter.write_checkpoint)"
             )
         if name != "config.json" and not name.endswith(".npy"):
-            raise CheckpointError(f"{path}: has a surplus member {name}; expected config.json and arrays (.npy)")
+            raise CheckpointError(f"{path}: has a surplus member {name:.60}; expected config.json and arrays (.npy)")
         members[name] = info
     return members
 

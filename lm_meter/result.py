@@ -32,6 +32,8 @@ from .strict_json import parse_json
 
 SCHEMA = "lm-meter/result/1"
 VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
+# Of a document: parsed it takes up to 24 times as many.
+_MOST_BYTES = 6 << 20
 
 
 class Result:
@@ -153,7 +155,11 @@ def load_result(path: str | Path) -> Result:
     """Read a result document, or the one in a document of ``lm-meter validate``, and check that it is one."""
     path = Path(path)
     try:
-        document = parse_json(path.read_bytes())
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise ConfigError(f"{path}: has more than {_MOST_BYTES} bytes; expected a result written by --output")
+        document = parse_json(raw)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a result written by --output") from None
     except ValueError as error:
@@ -162,13 +168,13 @@ def load_result(path: str | Path) -> Result:
         document = document.get("result")
     found = _schema(document)
     if found != SCHEMA:
-        raise ConfigError(f"{path}: schema is {found!r}; expected {SCHEMA!r}, written by lm-meter eval --output")
+        raise ConfigError(f"{path}: schema is {found!r:.60}; expected {SCHEMA!r}, written by lm-meter eval --output")
     check_document(document, path)
     try:
         price_result(Result(document), profile_named("flops"))
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(
-            f"{path}: contradicts itself ({type(error).__name__}: {error}); write it again with eval --output"
+            f"{path}: contradicts itself ({type(error).__name__}: {error!s:.80}); write it again with eval --output"
         ) from None
     return Result(document)
 

@@ -50,13 +50,13 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if not is_whole(self.block) or not 1 <= self.block <= MAX_BLOCK:
-            raise ConfigError(f"block is {self.block!r}; expected 1 to {MAX_BLOCK}")
+            raise ConfigError(f"block is {self.block!r:.60}; expected 1 to {MAX_BLOCK}")
         if self.first_token not in FIRST_TOKEN:
-            raise ConfigError(f"first_token is {self.first_token!r}; expected 'score' or 'skip'")
+            raise ConfigError(f"first_token is {self.first_token!r:.60}; expected 'score' or 'skip'")
         if self.oov not in ("error", "unk"):
-            raise ConfigError(f"oov is {self.oov!r}; expected 'error' or 'unk'")
+            raise ConfigError(f"oov is {self.oov!r:.60}; expected 'error' or 'unk'")
         if self.limit is not None and (not is_whole(self.limit) or self.limit < 1):
-            raise ConfigError(f"limit is {self.limit!r}; expected 1 or more word tokens")
+            raise ConfigError(f"limit is {self.limit!r:.60}; expected 1 or more word tokens")
         check_threads(self.threads)
         for name in ("policy", "continuous_cache"):
             if not isinstance(getattr(self, name), str | None):

@@ -27,7 +27,8 @@ from .strict_json import parse_json
 MAGIC = b"lm-meter state 1\n"
 _HASH_BYTES = 32
 _START = len(MAGIC) + 8
-_LARGEST_HEADER = 1 << 24
+_LARGEST_HEADER = 1 << 22
+_MOST_DIMENSIONS = 8
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8")
 
 
@@ -107,19 +108,26 @@ def _parsed(raw: mmap.mmap, path: Path) -> SavedState:
         header = parse_json(raw[_START : _START + size])
         arrays, at = {}, _START + size
         for entry in header["arrays"]:
+            if not isinstance(entry["name"], str) or entry["name"] in arrays:
+                raise ValueError(f"array {entry['name']!r:.40} has no name of its own")
             array = _array(raw, entry, at, end)
             arrays[entry["name"]], at = array, at + array.nbytes
         if at != end:
             raise ValueError("bytes behind the last array")
-        return SavedState(dict(header["run"]), dict(header["progress"]), arrays)
+        for part in ("run", "progress"):
+            if not isinstance(header[part], dict):
+                raise ValueError(f"{part} is {header[part]!r:.40}")
+        return SavedState(header["run"], header["progress"], arrays)
     except (ValueError, KeyError, TypeError) as error:
         raise StateError(f"{path}: its header is not a state's ({error}); write it again with eval --state") from None
 
 
 def _array(raw: mmap.mmap, entry: dict[str, Any], at: int, end: int) -> np.ndarray:
-    shape = tuple(int(length) for length in entry["shape"])
-    if entry["dtype"] not in _DTYPES or any(length < 0 for length in shape):
+    shape = entry["shape"]
+    if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS or entry["dtype"] not in _DTYPES:
         raise ValueError(f"array {entry['name']!r:.40}")
+    if not all(type(length) is int and 0 <= length <= end for length in shape):  # else NumPy may refuse an empty one
+        raise ValueError(f"array {entry['name']!r:.40} has the shape {shape!r:.40}")
     dtype = np.dtype(entry["dtype"])
     if math.prod(shape) * dtype.itemsize > end - at:
         raise ValueError(f"array {entry['name']!r:.40} is larger than the file")

@@ -32,7 +32,7 @@ def check_threads(threads: int | None) -> int:
     if threads is None:
         return min(usable_cpus(), MAX_THREADS)
     if not is_whole(threads) or not 1 <= threads <= MAX_THREADS:
-        raise ConfigError(f"threads is {threads!r}; expected 1 to {MAX_THREADS}")
+        raise ConfigError(f"threads is {threads!r:.60}; expected 1 to {MAX_THREADS}")
     return int(threads)
 
 

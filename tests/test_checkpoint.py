@@ -225,7 +225,7 @@ def test_a_dimension_that_is_no_size(value, parts, refused):
 def test_layers_that_are_no_list_of_sizes(value, parts, refused):
     config, arrays = parts
     config["dimensions"]["hidden"] = value
-    assert refused(config, arrays) == f"dimensions.hidden is {value!r}; expected a list of 1 to 64 sizes"
+    assert refused(config, arrays) == f"dimensions.hidden is {value!r:.60}; expected a list of 1 to 64 sizes"
 
 
 def test_sections_that_are_no_objects(parts, refused):

@@ -34,8 +34,8 @@ def test_chunks_of_seven_tokens(context, expected):
     ("arguments", "message"),
     [
         (("stateless", 3), "context policy is 'stateless'; expected cache, recompute, segment or segment:OVERLAP"),
-        (("cache", 0), "context is 0; expected 1 to 16777216 tokens"),
-        (("cache", 10**9), "context is 1000000000; expected 1 to 16777216 tokens"),
+        (("cache", 0), "context is 0; expected 1 to 1048576 tokens"),
+        (("cache", 10**9), "context is 1000000000; expected 1 to 1048576 tokens"),
         (
             ("segment", 4, 4),
             "context policy segment:4: overlap is 4; expected 0 to 3, less than the context of 4 tokens",
@@ -70,7 +70,7 @@ def test_lengths_that_no_run_can_have(tmp_path, capsys):
     write_checkpoint(path, *transformer_parts("llama", ("<eos>", "<unk>", "a")))
     for length in ("0", "99999999999"):
         assert cli.main(["count", "--checkpoint", str(path), "--context", length]) == 2
-        assert f"context is {length}; expected 1 to 16777216 tokens" in capsys.readouterr().err
+        assert f"context is {length}; expected 1 to 1048576 tokens" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("context", POLICIES, ids=str)

@@ -126,7 +126,7 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
     fields = _Fields(reader, path)
     family = fields.get("general.architecture")
     if family != "llama":
-        raise CheckpointError(f"{path}: general.architecture is {family!r}; expected 'llama'")
+        raise CheckpointError(f"{path}: general.architecture is {family!r:.60}; expected 'llama'")
     arrays: dict[str, np.ndarray] = {}
     formats: dict[str, Any] = {}
     for tensor in reader.tensors:
@@ -231,7 +231,7 @@ def _tokenizer(fields: _Fields, path: Path) -> tuple[str, int, str | None]:
     """The tokenizer as JSON, how many tokens it has, and the one that begins a text, if texts begin with one."""
     kind = fields.get("tokenizer.ggml.model")
     if kind != "gpt2":
-        raise CheckpointError(f"{path}: tokenizer.ggml.model is {kind!r}; expected 'gpt2', byte-level pairs")
+        raise CheckpointError(f"{path}: tokenizer.ggml.model is {kind!r:.60}; expected 'gpt2', byte-level pairs")
     tokens, merges = fields.texts("tokenizer.ggml.tokens"), fields.texts("tokenizer.ggml.merges")
     try:
         json = byte_level_json(tokens, merges, fields.get("tokenizer.ggml.pre", "gpt-2"))

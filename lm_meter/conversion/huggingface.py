@@ -49,7 +49,7 @@ class _Source:
             try:
                 self._tensors |= dict(safetensors.deserialize(file.read_bytes()))
             except safetensors.SafetensorError as error:
-                raise CheckpointError(f"{file}: is no safetensors file that can be read ({error})") from None
+                raise CheckpointError(f"{file}: is no safetensors file that can be read ({error!s:.80})") from None
         self._left = dict.fromkeys(self._tensors)
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}

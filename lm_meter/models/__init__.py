@@ -17,6 +17,6 @@ def architecture_named(name: str, path: str) -> Architecture:
     """The architecture called ``name`` in the checkpoint at ``path``."""
     if name not in ARCHITECTURES:
         raise CheckpointError(
-            f"{path}: architecture is {name!r}; this lm-meter knows {', '.join(sorted(ARCHITECTURES))}"
+            f"{path}: architecture is {name!r:.60}; this lm-meter knows {', '.join(sorted(ARCHITECTURES))}"
         )
     return ARCHITECTURES[name]

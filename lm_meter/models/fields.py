@@ -40,11 +40,13 @@ class Fields:
         """Refuse entries that have no meaning."""
         for key in self._entries:
             if key not in known:
-                raise CheckpointError(f"{self.path}: {self._where}{key} has no meaning; expected {', '.join(known)}")
+                raise CheckpointError(
+                    f"{self.path}: {self._where}{key:.60} has no meaning; expected {', '.join(known)}"
+                )
 
     def _refuse(self, key: str, expected: str) -> CheckpointError:
         found = self._entries[key]
-        return CheckpointError(f"{self.path}: {self._where}{key} is {found!r}; expected {expected}")
+        return CheckpointError(f"{self.path}: {self._where}{key} is {found!r:.60}; expected {expected}")
 
     def section(self, key: str) -> Fields:
         """A JSON object inside this one."""
@@ -74,7 +76,9 @@ class Fields:
 
     def _whole(self, value: Any, name: str, most: int, least: int = 1) -> int:
         if type(value) is not int or not least <= value <= most:
-            raise CheckpointError(f"{self.path}: {name} is {value!r}; expected a whole number from {least} to {most}")
+            raise CheckpointError(
+                f"{self.path}: {name} is {value!r:.60}; expected a whole number from {least} to {most}"
+            )
         return value
 
     def flag(self, key: str) -> bool:

@@ -27,7 +27,7 @@ from .moments import Moment, moments
 from .plan import Plan
 from .readout_memory import continuous_memory, readout_buffers, readout_rows
 from .runtime import Runtime, most_groups, narrow_inputs, padded, widest_inputs, zeros
-from .snapshot import continuous_snapshot, put, restore_continuous, state_buffers
+from .snapshot import continuous_snapshot, put, put_position, restore_continuous, state_buffers
 
 
 def _routes(experts: Experts, rows: int, threads: int) -> Routes:
@@ -90,7 +90,7 @@ class NetworkRuntime(Runtime):
             cache=cache,
             scores=zeros(threads, max(scores, padded(self._network.experts.total))),
             lanes=zeros(threads, LANES),
-            places=np.zeros((threads, cache.capacity if self._network.patterns.any() else 0), np.int64),
+            places=zeros(threads, cache.capacity if self._network.patterns.any() else 0, dtype=np.int64),
             frozen=zeros(0, 0),
             routes=_routes(self._network.experts, max(rows, threads), threads),
             state=np.zeros(2, np.int64),
@@ -136,12 +136,17 @@ class NetworkRuntime(Runtime):
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a snapshot of the same model in the same context."""
         memory = self._memory
-        for name, place in (("position", memory.state), ("keys", memory.cache.keys), ("values", memory.cache.values)):
-            put(name, place, arrays)
+        put_position(memory.state, arrays, self._expected_position(arrays))
+        put("keys", memory.cache.keys, arrays)
+        put("values", memory.cache.values, arrays)
         for name, rows in state_buffers(self._plan, self._network, memory):
             put(name, rows[0], arrays)
             rows[1:] = rows[0]  # threads that have a row of their own
-        restore_continuous(self._continuous, arrays)
+        restore_continuous(self._continuous, arrays, self.vocabulary)
+
+    def _expected_position(self, arrays: Mapping[str, np.ndarray]) -> tuple[int, int] | None:
+        """Positions kept and the next one's number that a snapshot must have; None: any, as of a recurrent model."""
+        return None
 
     @property
     def _bins(self) -> list[Bin]:

@@ -31,7 +31,7 @@ def continuous_memory(settings: ContinuousCache, width: int, block: int, threads
     return Continuous(
         outputs=Cache(zeros(capacity * width), zeros(0), 1, width, capacity),
         relative=no_relative(1),
-        tokens=np.zeros(capacity, np.int64),
+        tokens=zeros(capacity, dtype=np.int64),
         last=zeros(width),
         known=np.zeros(block, np.int64),
         state=np.zeros(3, np.int64),

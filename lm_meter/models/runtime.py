@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import MeterError
 from ..kernels.attention import FRONT
 from ..kernels.barrier import Team
 from ..kernels.bins import Bin
@@ -33,9 +34,15 @@ def padded(n: int, to: int = LANES) -> int:
     return -(-n // to) * to
 
 
-def zeros(*shape: int) -> np.ndarray:
-    """Zeroed float32 memory."""
-    return np.zeros(shape, np.float32)
+def zeros(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+    """Zeroed memory; MeterError where the system has none."""
+    try:
+        return np.zeros(shape, dtype)
+    except MemoryError:
+        raise MeterError(
+            f"no memory for an array of {' x '.join(map(str, shape))} numbers; choose a shorter context, a smaller "
+            "continuous cache or a smaller block"
+        ) from None
 
 
 def narrow_inputs(tokens: int, width: int, groups: int) -> Narrow:

@@ -33,7 +33,7 @@ from .network_runtime import NetworkRuntime
 from .plan import Plan
 from .relative import relative_of
 from .runtime import padded, zeros
-from .snapshot import put
+from .snapshot import position_after, put, put_tokens, staying
 from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
 from .transformer_network import buffer_rows, norm_of, transformer_network
 from .transformer_steps import plan_transformer
@@ -203,8 +203,8 @@ class TransformerRuntime(NetworkRuntime):
         super().restore(arrays)
         seen = np.zeros(2, np.int64)
         put("seen", seen, arrays)
-        history = np.zeros(max(0, min(int(seen[0]), self.context.longest_chunk - 1)), np.int64)
-        put("history", history, arrays)
+        history = np.zeros(min(int(seen[0]), self.context.longest_chunk - 1), np.int64)
+        put_tokens("history", history, arrays, self.vocabulary)
         if self._plan.once:
             put("distances", self._network.relative.vectors, arrays)
         self._seen, self._has_begun, self._history = int(seen[0]), bool(seen[1]), history
@@ -217,6 +217,11 @@ class TransformerRuntime(NetworkRuntime):
         count = int(forgotten[-1]) if forgotten.size else 0
         self._remember(np.concatenate([self._history, inputs[:count]]), count)
         return count
+
+    def _expected_position(self, arrays: Mapping[str, np.ndarray]) -> tuple[int, int]:
+        seen, options, capacity = np.zeros(2, np.int64), self._network.options, self._memory.cache.capacity
+        put("seen", seen, arrays)
+        return position_after(int(seen[0]), self.context, (capacity, staying(capacity, options.window, options.pinned)))
 
     def _entering(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._check_positions(inputs.size)

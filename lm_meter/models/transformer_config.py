@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checkpoint import Expected
+from ..context import MAX_LENGTH
 from ..errors import CheckpointError
 from ..kernels.activation import FUNCTIONS
 from ..tokenizers import tokenizer_arrays
@@ -98,7 +99,7 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         key_value_heads=key_value_heads,
         head_width=head_width,
         feed_forward=hidden,
-        context=sizes.size("context"),
+        context=sizes.size("context", MAX_LENGTH),
         positions=parse_positions(top.section("positions"), width, head_width),
         norm=norm.choice("kind", NORMS),
         norm_place=norm.choice("place", PLACES),
@@ -107,7 +108,7 @@ def parse_transformer_config(config: Mapping[str, Any], path: str) -> Transforme
         epsilon=norm.number("epsilon", 0.0, 1.0),
         activation=feed.choice("activation", FUNCTIONS),
         gated=gated,
-        window=attention.size("window") if attention.has("window") else None,
+        window=attention.size("window", MAX_LENGTH) if attention.has("window") else None,
         patterns=parse_patterns(attention, layers),
         attention_scale=scale,
         embedding_scale=embedding.number("scale", 0.0, 1e6),

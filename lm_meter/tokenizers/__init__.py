@@ -54,7 +54,7 @@ def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected
     """The array in which a tokenizer of this configuration is stored."""
     kind = config.get("kind")
     if not isinstance(kind, str) or kind not in _ARRAYS:
-        raise CheckpointError(f"{path}: tokenizer.kind is {kind!r}; expected one of {', '.join(_ARRAYS)}")
+        raise CheckpointError(f"{path}: tokenizer.kind is {kind!r:.60}; expected one of {', '.join(_ARRAYS)}")
     return {_ARRAYS[kind]: Expected((None,), is_weight=False)}
 
 
@@ -86,7 +86,7 @@ def _specials(config: Mapping[str, Any], tokenizer: Any, path: str) -> Specials:
     for role in ("start", "end_of_line", "unknown"):
         token = config.get(role)
         if token is not None and (not isinstance(token, str) or tokenizer.number(token) is None):
-            raise CheckpointError(f"{path}: tokenizer.{role} is {token!r}, which is not in the vocabulary")
+            raise CheckpointError(f"{path}: tokenizer.{role} is {token!r:.60}, which is not in the vocabulary")
         numbers[role] = None if token is None else tokenizer.number(token)
     if tokenizer.needs_end_of_line and numbers["end_of_line"] is None:
         raise CheckpointError(f"{path}: tokenizer.end_of_line is missing; lines end in a token for this kind")

@@ -52,7 +52,7 @@ def unique(tokens: Sequence[str], path: str, what: str) -> dict[str, int]:
     numbers = {token: number for number, token in enumerate(tokens)}
     if len(numbers) != len(tokens):
         repeated = next(token for number, token in enumerate(tokens) if numbers[token] != number)
-        raise CheckpointError(f"{path}: {what} {repeated!r} appears twice in the vocabulary")
+        raise CheckpointError(f"{path}: {what} {repeated!r:.60} appears twice in the vocabulary")
     return numbers
 
 
@@ -69,6 +69,6 @@ class Replacer:
         if self.oov != "unk" or self.unknown is None:
             hint = "; --oov unk replaces such words by <unk>" if self.unknown is not None else ""
             raise TextError(
-                f"{self.text.name}: line {line}: {what} {word!r} is not in the checkpoint's vocabulary{hint}"
+                f"{self.text.name}: line {line}: {what} {word!r:.60} is not in the checkpoint's vocabulary{hint}"
             )
         return self.unknown
