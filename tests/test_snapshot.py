@@ -95,3 +95,70 @@ def test_a_snapshot_with_more_pairs_than_there_is_room_for_is_refused(tmp_path):
     found = runtime.snapshot()
     with pytest.raises(StateError, match="says that 1000000 pairs are held; write the state again with eval --state"):
         runtime.restore({**found, "continuous.state": np.array([10**6, 0, 0])})
+
+
+@pytest.mark.parametrize("context", [*POLICIES, Context("segment", 5), Context("segment", 400, 7)], ids=str)
+@pytest.mark.parametrize("name", ["llama", "global", "sparse xl"])
+def test_every_position_that_a_pass_reaches_is_taken_up(name, context, tmp_path):
+    """Also where the cache has been full, and more than once."""
+    tokens = np.random.default_rng(6).integers(0, len(WORDS), 701)
+    runtime, other = (_load(tmp_path, name, context, 1, 1) for _ in range(2))
+    for at in range(700):
+        runtime.run(tokens[at : at + 1], tokens[at + 1 : at + 2], 1, None)
+        other.restore(runtime.snapshot())
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "array", "value", "message"),
+    [
+        ("lstm", None, "position", [3, 4], r"position of the state is \[3, 4\], which its tokens"),
+        ("lstm", None, "position", [-1, -1], r"position of the state is \[-1, -1\], which its"),
+        ("llama", POLICIES[0], "position", [3, 9], r"position of the state is \[3, 9\], which its"),
+        (
+            "llama",
+            POLICIES[2],
+            "position",
+            [9, 9],
+            r"position of the state is \[9, 9\], which its tokens do not lead to",
+        ),
+        ("llama", POLICIES[0], "seen", [-1, 0], "seen of the state is -1 tokens; write the state again with eval"),
+        (
+            "llama",
+            POLICIES[1],
+            "history",
+            [1, 2, 400, 4],
+            "array history of the state has a token that is none of the ",
+        ),
+        ("llama", POLICIES[1], "history", [1, 2, -1, 4], "array history of the state has a token that is none of the "),
+        (
+            "continuous",
+            None,
+            "continuous.state",
+            [8, 3, 2],
+            r"continuous.state is \[8, 3, 2\], which no pass can reach",
+        ),
+        ("continuous", None, "continuous.state", [2**63 - 1, 2**63 - 9, 1], "which no pass can reach"),
+        (
+            "continuous",
+            None,
+            "continuous.state",
+            [2, 1, 1],
+            r"continuous.state is \[2, 1, 1\], which no pass can reach",
+        ),
+        (
+            "continuous",
+            None,
+            "continuous.tokens",
+            [0, 1, 2, 3, 4, 5, 10**9],
+            "array continuous.tokens of the state has ",
+        ),
+    ],
+)
+def test_a_snapshot_that_would_lead_out_of_memory_is_refused(name, context, array, value, message, tmp_path):
+    runtime = _load(tmp_path, name, context, 1, 1)
+    tokens = np.arange(9)
+    runtime.run(tokens[:-1], tokens[1:], 1, None)
+    found = runtime.snapshot()
+    assert len(found[array]) == len(value)
+    with pytest.raises(StateError, match=message):
+        runtime.restore({**found, array: np.array(value)})

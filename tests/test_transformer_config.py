@@ -109,7 +109,7 @@ def _refused(kind, *path_and_value):
         ),
         (
             ("attention", "pattern", {"kind": "strided", "local": -1, "stride": 2}),
-            "attention.pattern.local is -1; expected a whole number from 0 to 16777216",
+            "attention.pattern.local is -1; expected a whole number from 0 to 1048576",
         ),
         (
             ("attention", "pattern", [None, {"kind": "fixed", "stride": 3, "summary": 4}]),

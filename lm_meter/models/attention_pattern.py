@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..context import MAX_LENGTH
 from ..errors import CheckpointError
 from ..kernels import attention_pattern as kernels
 from .fields import Fields
@@ -57,8 +58,9 @@ def parse_patterns(attention: Fields, layers: int) -> tuple[AttentionPattern, ..
 def _pattern(fields: Fields) -> AttentionPattern:
     kind = fields.choice("kind", PATTERNS)
     if kind == "strided":
-        return AttentionPattern(kind, local=fields.size("local", least=0), stride=fields.size("stride"))
+        local, stride = fields.size("local", MAX_LENGTH, 0), fields.size("stride", MAX_LENGTH)
+        return AttentionPattern(kind, local=local, stride=stride)
     if kind == "fixed":
-        stride = fields.size("stride")
+        stride = fields.size("stride", MAX_LENGTH)
         return AttentionPattern(kind, stride=stride, extra=fields.size("summary", most=stride))
-    return AttentionPattern(kind, local=fields.size("local", least=0), extra=fields.size("global"))
+    return AttentionPattern(kind, local=fields.size("local", MAX_LENGTH, 0), extra=fields.size("global", MAX_LENGTH))
