@@ -18,6 +18,7 @@ _CALL_SECONDS = 0.2
 RECHECK_SEED = 20190601
 # After the first call and after each doubling of their number, one position is recomputed alone.
 _FIRST_RECHECK = 1
+_MOST = 1 << 53  # of anything that is counted, or timed, in a saved state
 
 
 class OnlinePass:
@@ -79,14 +80,19 @@ class OnlinePass:
 
     def take_up(self, numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from what ``saved`` gave, before the first call; StateError or ValueError where it cannot be."""
-        done = int(numbers["done"])
-        log_probs, cells, counts = (arrays[name] for name in ("log_probs", "cells", "counts"))
+        done, rechecked, sittings = (_count(numbers, name) for name in ("done", "rechecked", "sittings"))
+        seconds = numbers["seconds"]
+        if type(seconds) not in (int, float) or not 0 <= seconds <= _MOST:
+            raise ValueError(f"seconds is {seconds!r:.40}")
+        log_probs, cells, counts = (
+            _typed(arrays, *wanted) for wanted in (("log_probs", "f8"), ("cells", "i8"), ("counts", "i8"))
+        )
         if not 0 <= done <= self.targets.size or log_probs.shape != (done,) or not np.isfinite(log_probs).all():
             raise ValueError(f"it has {log_probs.size} log-probabilities of {done} predictions")
         shape = self.tallies.shape[1:]
         if cells.shape != (counts.size, 4) or (cells < 0).any() or (cells >= shape).any() or (counts < 0).any():
             raise ValueError("its counts are of no region or kind of operation")
-        if self.ranks.size and ("ranks" not in arrays or arrays["ranks"].shape != (done,)):
+        if self.ranks.size and ("ranks" not in arrays or _typed(arrays, "ranks", "i8").shape != (done,)):
             raise ValueError("it has no ranks: the run that saved it wrote no records")
         prefix = "runtime."
         found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -95,8 +101,7 @@ class OnlinePass:
         if self.ranks.size:
             self.ranks[:done] = arrays["ranks"]
         np.add.at(self.tallies[0], tuple(cells.T), counts)
-        self.done, self.seconds, self.rechecked = done, float(numbers["seconds"]), int(numbers["rechecked"])
-        self.sittings = int(numbers["sittings"]) + 1
+        self.done, self.seconds, self.rechecked, self.sittings = done, float(seconds), rechecked, sittings + 1
 
     def _call(self, first: int, last: int) -> float:
         started = time.perf_counter()
@@ -140,3 +145,16 @@ class OnlinePass:
                 f"position {position}: the target's rank is {rank}, {int((log_probs > own).sum()) + 1} in its whole "
                 "distribution; please report this with your CPU's name"
             )
+
+
+def _count(numbers: Mapping[str, Any], name: str) -> int:
+    value = numbers[name]
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise ValueError(f"{name} is {value!r:.40}")
+    return value
+
+
+def _typed(arrays: Mapping[str, np.ndarray], name: str, dtype: str) -> np.ndarray:
+    if arrays[name].dtype != dtype:
+        raise ValueError(f"{name} is {arrays[name].dtype}")
+    return arrays[name]

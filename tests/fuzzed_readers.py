@@ -7,9 +7,11 @@ result priced under every profile and printed. It raises an ``LmMeterError`` or 
 import functools
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from mutated_files import mutated_checkpoint, mutated_safetensors, mutated_state, mutated_torch
@@ -18,19 +20,23 @@ from mutations import mutated_bytes, mutated_json, mutated_text, mutated_toml
 import lm_meter
 from lm_meter import evaluation, result
 from lm_meter.entry import TEMPLATE, read_entry
+from lm_meter.histogram import rows_of
 from lm_meter.inspection import count_operations, inspect_checkpoint, inspection_table
+from lm_meter.interrupt import deferred_interrupt
+from lm_meter.online import OnlinePass
+from lm_meter.preparation import Prepared, load, prepare
 from lm_meter.profiles import PROFILES
+from lm_meter.progress import Silent
 from lm_meter.ranking import rank, ranking_table
 from lm_meter.report import result_table
 from lm_meter.result import load_result, price_result
-from lm_meter.saved_state import read_state
+from lm_meter.saved_state import SavedState, read_state, save_state
+from lm_meter.state_keeper import StateKeeper, state_identity
 from lm_meter.text import first_words, read_text
-from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer
 
 TEXT = " = the cat = \n\n the cat sat on the mat . \n a dog ran , the cat ran . \n"
 _BLOCK = 4
-_TOKENS = np.array([1, 2, 0, 3, 1, 2, 4, 0, 1])
 
 
 @dataclass(frozen=True)
@@ -123,55 +129,67 @@ def read_checkpoint(raw, folder):
 # States
 
 
+class _Model(NamedTuple):
+    """A small loaded model, and a text that it runs over."""
+
+    prepared: Prepared
+    runtime: Any
+    identity: dict[str, Any]
+
+    def begun(self):
+        """A pass before its first prediction."""
+        self.runtime.reset()
+        return OnlinePass(self.runtime, self.prepared.inputs, self.prepared.targets, _BLOCK)
+
+
 @functools.cache
-def _runtimes(folder):
-    """Small loaded models whose states are read: their names, and the models."""
+def _models(folder):
+    """Models whose states are read."""
     from tiny import tiny_parts
     from tiny_transformer import transformer_parts
 
     cache = {"continuous_cache": {"size": 3, "theta": 0.3, "lambda": 0.1}}
-    models = {
-        "lstm": (tiny_parts(), None),
-        "continuous": (tiny_parts(**cache), None),
-        "llama": (transformer_parts("llama"), "cache"),
-        "gpt": (transformer_parts("gpt"), "segment"),
-        "global": (transformer_parts("global"), "cache"),
-        "recompute": (transformer_parts("llama", **cache), "recompute"),
-        "transformer-xl": (transformer_parts("transformer-xl"), "segment"),
-    }
-    found = {}
-    for name, (parts, policy) in models.items():
-        lm_meter.write_checkpoint(folder / "model.npz", *parts)
-        opened = lm_meter.Checkpoint(folder / "model.npz")
-        context = opened.architecture.context(opened.model_config, policy, policy and 5)
-        runtime = opened.architecture.load(opened, ThreadTeam(1), context)
-        runtime.reserve(_BLOCK)
-        found[name] = runtime
+    models = [
+        (tiny_parts(), None),
+        (tiny_parts(**cache), None),
+        (transformer_parts("llama"), "cache"),
+        (transformer_parts("gpt"), "segment:2"),
+        (transformer_parts("global"), "cache"),
+        (transformer_parts("llama", **cache), "recompute"),
+        (transformer_parts("transformer-xl"), "segment"),
+    ]
+    found = []
+    for number, (parts, policy) in enumerate(models):
+        lm_meter.write_checkpoint(folder / f"{number}.npz", *parts)
+        options = lm_meter.RunOptions(threads=1, block=_BLOCK, policy=policy, context=policy and 5)
+        prepared = prepare(folder / f"{number}.npz", _file(folder, TEXT.encode(), "text"), options)
+        with deferred_interrupt() as interruption:
+            found.append(_Model(prepared, load(prepared, interruption).runtime, state_identity(prepared)))
     return found
 
 
 def state_seeds(folder):
-    """A state of each of some small models, after a few tokens."""
-    from lm_meter.saved_state import SavedState, save_state
-
+    """A state of each model, in the middle of its text."""
     found = []
-    for name, runtime in _runtimes(folder).items():
-        runtime.reset()
-        runtime.run(_TOKENS[:-1], _TOKENS[1:], _BLOCK, runtime.new_tallies())
-        save_state(SavedState({"model": name}, {"done": 8, "seconds": 0.5}, runtime.snapshot()), folder / "state")
+    for model in _models(folder):
+        run = model.begun()
+        run._call(0, 8)
+        save_state(SavedState(model.identity, *run.saved()), folder / "state")
         found.append((folder / "state").read_bytes())
     return found
 
 
 def read_saved_state(raw, folder):
-    """Read, take up a model's pass and go on with it."""
-    state = read_state(_file(folder, raw))
-    models = _runtimes(folder)
-    runtime = models.get(str(state.run.get("model")), models["lstm"])
-    runtime.reset()
-    runtime.restore(state.arrays)
-    runtime.run(_TOKENS[:-1], _TOKENS[1:], _BLOCK, runtime.new_tallies())
-    runtime.snapshot()
+    """Read, take up a model's pass and go on with it, to its end."""
+    path, models = _file(folder, raw), _models(folder)
+    belongs = [model for model in models if model.identity == read_state(path).run]
+    model = (belongs or models)[0]
+    run = model.begun()
+    with warnings.catch_warnings(), deferred_interrupt() as interruption:
+        warnings.simplefilter("ignore")
+        StateKeeper(path, 1e9, model.identity).take_up(run)
+        run.go(Silent(), interruption)
+    rows_of(run.tallies.sum(axis=0), run.runtime.regions)
 
 
 # Results, entries, texts

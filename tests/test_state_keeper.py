@@ -219,12 +219,17 @@ def test_a_damaged_state_in_a_folder_that_cannot_be_written(stopped, run, tmp_pa
     ("change", "message"),
     [
         ({"done": 9}, "log-probabilities of 9 predictions"),
-        ({"done": "x"}, "invalid literal"),
-        ({"done": -1}, "log-probabilities of -1 predictions"),
+        ({"done": "x"}, "done is 'x'"),
+        ({"done": -1}, "done is -1"),
+        ({"sittings": 1.5}, "sittings is 1.5"),
+        ({"rechecked": 10**400}, "rechecked is 10000"),
+        ({"seconds": 10**400}, "seconds is 10000"),
+        ({"cells": np.zeros((1, 4))}, "cells is float64"),
+        ({"log_probs": np.zeros(3, np.float32)}, "log_probs is float32"),
         ({"cells": np.zeros((1, 4), np.int64)}, "its counts are of no region or kind of operation"),
         ({"cells": np.array([[99, 0, 0, 0]])}, "its counts are of no region or kind of operation"),
         ({"log_probs": np.full(3, np.nan), "done": 3}, "log-probabilities of 3 predictions"),
-        ({"seconds": None}, "float"),
+        ({"seconds": None}, "seconds is None"),
     ],
 )
 def test_a_state_that_contradicts_itself_is_refused(change, message, stopped, run, tmp_path):
