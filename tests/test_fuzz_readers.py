@@ -193,6 +193,23 @@ def test_contexts_that_no_memory_holds(changes, name, tmp_path):
         lm_meter.write_checkpoint(tmp_path / "m.npz", *transformer_parts("llama", **changes))
 
 
+@pytest.mark.parametrize(
+    ("strides", "context", "period"),
+    [((1 << 20, 1 << 20), 9, "1048576"), ((4095, 4096), 9, "16773120"), ((512, 512), 1 << 20, "512")],
+)
+def test_fixed_patterns_that_never_seem_to_repeat(strides, context, period, tmp_path):
+    """Of these every position of the period was counted over the whole context."""
+    pattern = [{"kind": "fixed", "stride": stride, "summary": 1} for stride in strides]
+    config, arrays = transformer_parts("fixed")
+    config = {**config, "attention": {"pattern": pattern}, "dimensions": {**config["dimensions"], "context": context}}
+    message = (
+        f"fixed patterns repeat together after {period} positions of a context of {context}; expected at most 4096, or a "
+        "shorter context (all their positions are counted)"
+    )
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        lm_meter.write_checkpoint(tmp_path / "m.npz", config, arrays)
+
+
 def test_memory_that_there_is_not():
     advice = "choose a shorter context, a smaller continuous cache or a smaller block"
     with pytest.raises(MeterError, match=rf"no memory for an array of \d+ x 8 numbers; {advice}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from .vocabulary import Vocabulary, parse_vocabulary
 
 NORMS = ("root_mean_square", "layer")
 PLACES = ("before", "after")
+# Of fixed patterns each position of a period is a kind of its own, whose activations are counted over the context.
+_MOST_KINDS, _MOST_POSITIONS = 4096, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,12 @@ def _check(config: TransformerConfig, path: str) -> None:
     if config.positions.kind == "relative" and config.window is None:
         raise CheckpointError(
             f"{path}: positions.kind is relative, but attention.window is null; expected the farthest distance"
+        )
+    period = math.lcm(*(pattern.stride for pattern in config.patterns if pattern.kind == "fixed"))
+    if period > _MOST_KINDS or period * (config.window or config.context) > _MOST_POSITIONS:
+        raise CheckpointError(
+            f"{path}: fixed patterns repeat together after {str(period):.20} positions of a context of "
+            f"{config.context}; expected at most {_MOST_KINDS}, or a shorter context (all their positions are counted)"
         )
     if config.positions.need_window and config.globals:
         raise CheckpointError(
