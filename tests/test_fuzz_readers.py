@@ -5,6 +5,8 @@ More inputs, other readers and the limits of memory and time are the script's; h
 
 import json
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tiny_transformer import transformer_parts
 
 import lm_meter
 from lm_meter import LmMeterError
+from lm_meter.conversion.gguf import _take
 from lm_meter.conversion.json_object import read_json_object
 from lm_meter.entry import read_entry
 from lm_meter.errors import CheckpointError, ConfigError, MeterError, StateError
@@ -24,6 +27,7 @@ from lm_meter.models.runtime import zeros
 from lm_meter.npz import Npz
 from lm_meter.result import load_result
 from lm_meter.saved_state import SavedState, read_state, save_state
+from lm_meter.tokenizers import HuggingFaceTokenizer
 
 LONGEST = 1000
 EXAMPLES = {"state": 300, "result": 300, "entry": 300, "text": 60, "checkpoint": 200}
@@ -203,11 +207,31 @@ def test_fixed_patterns_that_never_seem_to_repeat(strides, context, period, tmp_
     config, arrays = transformer_parts("fixed")
     config = {**config, "attention": {"pattern": pattern}, "dimensions": {**config["dimensions"], "context": context}}
     message = (
-        f"fixed patterns repeat together after {period} positions of a context of {context}; expected at most 4096, or a "
-        "shorter context (all their positions are counted)"
+        f"fixed patterns repeat together after {period} positions of a context of {context}; expected at most 4096, or "
+        "a shorter context (all their positions are counted)"
     )
     with pytest.raises(CheckpointError, match=re.escape(message)):
         lm_meter.write_checkpoint(tmp_path / "m.npz", config, arrays)
+
+
+def test_a_tokenizer_whose_numbers_the_model_has_no_rows_for():
+    """Its tokens were looked up outside of the embedding."""
+    pytest.importorskip("tokenizers")
+    vocabulary = {"a": 0, "b": 16777215}
+    raw = json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}).encode()
+    message = "tokenizer.json numbers a token 16777215; expected numbers below 2, which is how many tokens it has"
+    with pytest.raises(CheckpointError, match=message):
+        HuggingFaceTokenizer(raw, "m.npz")
+
+
+def test_a_gguf_tensor_without_numbers():
+    gguf = pytest.importorskip("gguf")
+    kind = gguf.GGMLQuantizationType.Q4_1
+    tensor = SimpleNamespace(name="x", tensor_type=kind, shape=np.array([0, 32]), data=np.zeros((32, 0), np.uint8))
+    with pytest.raises(
+        CheckpointError, match=r"tensor x is Q4_1 of shape \(32, 0\); expected a matrix with a multiple of"
+    ):
+        _take(tensor, "x", {}, Path("m.gguf"))
 
 
 def test_memory_that_there_is_not():

@@ -188,7 +188,7 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
         declared, dtype = FLOATS[kind]
         arrays[name] = raw.view(dtype).reshape(shape)
         return declared
-    if len(shape) != 2 or shape[1] % _BLOCK:
+    if len(shape) != 2 or shape[1] % _BLOCK or 0 in shape:
         raise CheckpointError(
             f"{path}: tensor {tensor.name} is {kind} of shape {shape}; expected a matrix with a multiple of {_BLOCK} "
             "columns"

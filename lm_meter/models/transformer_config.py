@@ -144,7 +144,7 @@ def _check(config: TransformerConfig, path: str) -> None:
     period = math.lcm(*(pattern.stride for pattern in config.patterns if pattern.kind == "fixed"))
     if period > _MOST_KINDS or period * (config.window or config.context) > _MOST_POSITIONS:
         raise CheckpointError(
-            f"{path}: fixed patterns repeat together after {str(period):.20} positions of a context of "
+            f"{path}: fixed patterns repeat together after {period!s:.20} positions of a context of "
             f"{config.context}; expected at most {_MOST_KINDS}, or a shorter context (all their positions are counted)"
         )
     if config.positions.need_window and config.globals:

@@ -30,6 +30,12 @@ class HuggingFaceTokenizer:
         except Exception as error:  # the package raises nothing more special
             raise CheckpointError(f"{path}: tokenizer.json cannot be read ({str(error)[:80]})") from None
         self.size = self._model.get_vocab_size(with_added_tokens=True)
+        largest = max(self._model.get_vocab(with_added_tokens=True).values(), default=0)
+        if largest >= self.size:  # a model has no row for it
+            raise CheckpointError(
+                f"{path}: tokenizer.json numbers a token {largest}; expected numbers below {self.size}, which is how many "
+                "tokens it has"
+            )
         self.specials = Specials(None, None, None)
 
     def number(self, token: str) -> int | None:
