@@ -33,8 +33,8 @@ class HuggingFaceTokenizer:
         largest = max(self._model.get_vocab(with_added_tokens=True).values(), default=0)
         if largest >= self.size:  # a model has no row for it
             raise CheckpointError(
-                f"{path}: tokenizer.json numbers a token {largest}; expected numbers below {self.size}, which is how many "
-                "tokens it has"
+                f"{path}: tokenizer.json numbers a token {largest}; expected numbers below {self.size}, which is how "
+                "many tokens it has"
             )
         self.specials = Specials(None, None, None)
 
