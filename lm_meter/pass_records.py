@@ -68,7 +68,7 @@ class PassRecords:
         self._skipped = int(prepared.options.first_token == "skip")
         self._lines = lines_of_pieces(prepared.text, prepared.encoded)
         self._articles = articles_of_lines(prepared.text)
-        self._words = np.maximum(np.cumsum(prepared.encoded.words) - 1, 0)
+        self._words = np.maximum(np.cumsum(prepared.encoded.words, dtype=np.int64) - 1, 0)
         self._operations = _metered(prepared, run)
         tokens = prepared.targets[: self.size]
         self.token_id = np.flatnonzero(np.bincount(tokens))

@@ -6,11 +6,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from .measurement import Predicted
 from .online import RECHECK_SEED
-from .text_blocks import block_of_pieces
+from .text_blocks import block_sums
 from .uncertainty import mean_loss_interval
 
 
@@ -47,10 +45,8 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
 
 def _uncertainty(measured: Predicted, here: slice) -> dict[str, Any] | None:
     """The interval of the perplexity per word token; None of a text with too few blocks."""
-    unit, blocks = block_of_pieces(measured.text, measured.encoded)
-    nats = np.bincount(blocks[here], -measured.log_probs)
-    words = np.bincount(blocks[here], measured.encoded.words[here].astype(np.float64))
-    found = mean_loss_interval(nats, words, unit)
+    unit, log_probs, words = block_sums(measured.text, measured.encoded, here, measured.log_probs)
+    found = mean_loss_interval(-log_probs, words, unit)
     return found.to_json() if found else None
 
 

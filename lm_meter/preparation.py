@@ -36,7 +36,7 @@ class Prepared:
     tokenizer : Tokenizer
     context : Context or None
         None: the state of a recurrent model.
-    inputs, targets : (n,) int64
+    inputs, targets : (n,) int32
         Token that enters at each step, and the one predicted after it.
     cut : bool
         Whether only the first of the text's predictions are to be made.
@@ -71,6 +71,8 @@ def prepare(checkpoint: str | Path | Checkpoint | None, text: str | Path | Text,
     encoded = tokenizer.encode(source, options.oov)
     context = opened.architecture.context(opened.model_config, options.policy, options.context)
     inputs, targets = inputs_and_targets(encoded, tokenizer.specials.start, options)
+    if options.first_token != "skip":
+        encoded = replace(encoded, tokens=targets)  # the same numbers: the text's tokens are held once
     return Prepared(opened, options, source, encoded, tokenizer, context, inputs, targets)
 
 
@@ -114,15 +116,16 @@ def _compile(runtime: Runtime, block: int) -> float:
 
 
 def inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions) -> tuple[np.ndarray, np.ndarray]:
-    """Token that enters at each step, and the one predicted after it."""
-    if options.first_token == "skip":
-        inputs, targets = encoded.tokens[:-1], encoded.tokens[1:]
-    elif start is None:
-        raise ConfigError(
-            "the checkpoint has no start token, so the first token of the text has no context; use --first-token skip"
-        )
-    else:
-        inputs, targets = np.concatenate([[start], encoded.tokens[:-1]]), encoded.tokens
+    """Token that enters at each step, and the one predicted after it: views of one array."""
+    tokens = encoded.tokens
+    if options.first_token != "skip":
+        if start is None:
+            raise ConfigError(
+                "the checkpoint has no start token, so the first token of the text has no context; use --first-token "
+                "skip"
+            )
+        tokens = np.concatenate([np.array([start], tokens.dtype), tokens])
+    inputs, targets = tokens[:-1], tokens[1:]
     if targets.size == 0:
         raise ConfigError("nothing is left to predict; the text needs at least two tokens with --first-token skip")
-    return np.ascontiguousarray(inputs, np.int64), np.ascontiguousarray(targets, np.int64)
+    return inputs, targets

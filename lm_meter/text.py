@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .errors import ConfigError, TextError
 
 # WikiText separates words by spaces. The other ASCII blanks are accepted; Unicode's are part of a word, as in WikiText.
 _WORD = re.compile(r"[^ \t\r\f\v\n]+")
+_SLAB = 1 << 16  # characters that are hashed at a time
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,30 @@ class Text:
 
     def lines(self) -> list[tuple[list[str], bool]]:
         """Words of each line, and whether the line's end belongs to the text."""
-        lines = self.content.split("\n")
-        if lines and lines[-1] == "":
-            lines.pop()
-        words = [_WORD.findall(line) for line in lines]
-        return [(w, not (self.cut and i == len(words) - 1)) for i, w in enumerate(words)]
+        return list(self.each_line())
+
+    def each_line(self) -> Iterator[tuple[list[str], bool]]:
+        """What ``lines`` gives, one after the other: the words of a long text are many."""
+        start, size = 0, len(self.content)
+        while start < size:
+            found = self.content.find("\n", start)
+            end = size if found < 0 else found
+            yield _WORD.findall(self.content, start, end), not (self.cut and end + 1 >= size)
+            start = end + 1
 
     def is_whole(self) -> bool:
         """Whether all of the file is here, its last end of line too."""
-        return not self.cut and hashlib.sha256(self.content.encode()).hexdigest() == self.sha256
+        if self.cut:
+            return False
+        digest = hashlib.sha256()
+        for start in range(0, len(self.content), _SLAB):
+            digest.update(self.content[start : start + _SLAB].encode())
+        return digest.hexdigest() == self.sha256
 
     @property
     def word_tokens(self) -> int:
         """Words, plus one end of line for each line."""
-        return sum(len(words) + ended for words, ended in self.lines())
+        return sum(len(words) + ended for words, ended in self.each_line())
 
 
 def read_text(path: str | Path, name: str | None = None) -> Text:
@@ -87,18 +99,14 @@ def first_words(text: Text, limit: int) -> Text:
         raise ConfigError(f"limit is {limit}; expected 1 or more word tokens")
     left = limit
     at = 0
-    for line in _lines_with_ends(text.content):
-        words = list(_WORD.finditer(line))
+    while at < len(text.content):
+        found = text.content.find("\n", at)
+        end = len(text.content) if found < 0 else found
+        words = list(_WORD.finditer(text.content, at, end))
         if left <= len(words):
-            return replace(text, content=text.content[: at + words[left - 1].end()], cut=True)
+            return replace(text, content=text.content[: words[left - 1].end()], cut=True)
         left -= len(words) + 1
-        at += len(line)
+        at = min(end + 1, len(text.content))
         if left == 0:
             return replace(text, content=text.content[:at])
     return text
-
-
-def _lines_with_ends(content: str) -> list[str]:
-    lines = content.split("\n")
-    ended = [line + "\n" for line in lines[:-1]]
-    return [*ended, lines[-1]] if lines[-1] else ended

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from .tokenizers import Encoded
 from .uncertainty import FEWEST_BLOCKS
 
 BLOCKS = ("article", "line")
+_AT_ONCE = 1 << 14  # pieces that are looked at together: memory does not grow with the text
 # A title of level one: " = Robert Boulter = ". Those of sections have more signs: " = = Career = = ".
 _TITLE = re.compile(r"^ = [^=].* = $")
 
@@ -20,9 +23,18 @@ def lines_of_pieces(text: Text, encoded: Encoded) -> np.ndarray:
 
     A piece stands where the last word token stands that has begun, be it the line's end.
     """
-    ends = np.cumsum([len(words) + ended for words, ended in text.lines()])
-    begun = np.maximum(np.cumsum(encoded.words), 1)
-    return np.minimum(np.searchsorted(ends, begun, side="left"), ends.size - 1)
+    return np.concatenate([lines for _, lines in _lines_in_turn(text, encoded)])
+
+
+def _lines_in_turn(text: Text, encoded: Encoded) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same in parts: which pieces, and the lines that they stand in."""
+    ends = np.cumsum([len(words) + ended for words, ended in text.each_line()])
+    begun = 0
+    for first in range(0, max(1, encoded.words.size), _AT_ONCE):
+        part = slice(first, min(first + _AT_ONCE, encoded.words.size))
+        counts = begun + np.cumsum(encoded.words[part], dtype=np.int64)
+        begun = int(counts[-1]) if counts.size else begun
+        yield part, np.minimum(np.searchsorted(ends, np.maximum(counts, 1), side="left"), ends.size - 1)
 
 
 def articles_of_lines(text: Text) -> np.ndarray:
@@ -30,13 +42,47 @@ def articles_of_lines(text: Text) -> np.ndarray:
 
     A title has no words on the lines before and after it; a formula may look like one.
     """
-    lines = text.content.split("\n")
-    padded = ["", *lines, ""]
-    titles = [
-        _TITLE.match(line) is not None and not before.strip() and not after.strip()
-        for before, line, after in zip(padded, lines, padded[2:], strict=False)
-    ]
-    return np.cumsum(np.array(titles[: len(lines) - (lines[-1] == "")], np.int64))
+    titles = array("b")
+    content, size, start, is_blank = text.content, len(text.content), 0, True
+    while start < size:
+        end = content.find("\n", start) % (size + 1)  # the end where there is no more
+        behind = content.find("\n", end + 1) % (size + 1)
+        is_title = is_blank and not content[end:behind].strip() and _TITLE.match(content[start:end])
+        titles.append(is_title is not None and bool(is_title))
+        is_blank = not content[start:end].strip()
+        start = end + 1
+    return np.cumsum(np.frombuffer(titles, np.int8), dtype=np.int64)
+
+
+def block_sums(text: Text, encoded: Encoded, here: slice, values: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
+    """Sums over the blocks of a text.
+
+    Parameters
+    ----------
+    text, encoded
+        Of all pieces.
+    here : slice
+        Which pieces have values.
+    values : (pieces here,) float64
+
+    Returns
+    -------
+    what a block is; sums of the values, and of the words that begin, each (blocks,) float64
+    """
+    articles = articles_of_lines(text)
+    has_pieces = np.zeros(articles.size, bool)
+    for _, lines in _lines_in_turn(text, encoded):
+        has_pieces[lines] = True
+    by_article = np.unique(articles[has_pieces]).size >= FEWEST_BLOCKS
+    blocks = articles if by_article else np.arange(articles.size)
+    sums, words = np.zeros(int(blocks.max(initial=0)) + 1), np.zeros(int(blocks.max(initial=0)) + 1)
+    for part, lines in _lines_in_turn(text, encoded):
+        first, last = max(part.start, here.start), min(part.stop, here.stop)
+        if first < last:
+            own = blocks[lines[first - part.start : last - part.start]]
+            np.add.at(sums, own, values[first - here.start : last - here.start])
+            np.add.at(words, own, encoded.words[first:last])
+    return BLOCKS[0 if by_article else 1], sums, words
 
 
 def block_of_pieces(text: Text, encoded: Encoded) -> tuple[str, np.ndarray]:

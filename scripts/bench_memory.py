@@ -73,7 +73,7 @@ def main() -> None:
                     "lm_meter",
                     "eval",
                     "--checkpoint",
-                    checkpoint,
+                    str(checkpoint),
                     "--text",
                     str(path),
                     "--oov",

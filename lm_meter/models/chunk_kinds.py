@@ -12,6 +12,8 @@ from ..kernels.attention_pattern import DENSE, FIXED, LOCAL_GLOBAL
 from ..kernels.network import Network
 from .held_positions import ENDLESS
 
+_AT_ONCE = 1 << 14  # chunks, or tokens, that are looked at together: memory does not grow with the text
+
 
 @dataclass(frozen=True)
 class ChunkKinds:
@@ -43,7 +45,10 @@ def bins_of(table: np.ndarray, tokens: np.ndarray) -> frozenset[int]:
     """Numbers of the bins, (bins, fields of Bin) int64, that tokens are in."""
     if not len(table):
         return frozenset()
-    return frozenset(map(int, np.unique(np.searchsorted(table[:, 0], tokens, side="right") - 1)))
+    parts = (tokens[first : first + _AT_ONCE] for first in range(0, tokens.size, _AT_ONCE))
+    return frozenset(
+        int(number) for part in parts for number in np.unique(np.searchsorted(table[:, 0], part, side="right") - 1)
+    )
 
 
 def chunk_kinds(
@@ -61,11 +66,14 @@ def chunk_kinds(
     inputs, targets : (n,) int64
         Tokens that enter, and those predicted.
     """
-    number = np.arange(inputs.size)
-    rows = np.stack([np.ones_like(number), np.zeros_like(number), np.full_like(number, ENDLESS)])
-    if context is not None:
-        rows = _rows(context, number)
-    return _kinds(network, context, np.stack([*rows, np.minimum(number, size)]), (size, inputs, targets))
+    found = [np.zeros((4, 0), np.int64)]
+    for first in range(0, inputs.size, _AT_ONCE):
+        number = np.arange(first, min(first + _AT_ONCE, inputs.size))
+        rows = np.stack([np.ones_like(number), np.zeros_like(number), np.full_like(number, ENDLESS)])
+        if context is not None:
+            rows = _rows(context, number)
+        found.append(_repeating(network, context, np.stack([*rows, np.minimum(number, size)])))
+    return _kinds(network, context, np.concatenate(found, axis=1), (size, inputs, targets))
 
 
 def full_chunk_kinds(network: Network, context: Context | None, size: int) -> ChunkKinds:
@@ -125,9 +133,7 @@ def _kinds(
     network: Network, context: Context | None, rows: np.ndarray, text: tuple[int, np.ndarray, np.ndarray]
 ) -> ChunkKinds:
     size, inputs, targets = text
-    if context is not None and context.policy == CACHE:
-        rows[1] = _repeated(network, rows[1])
-    rows = np.unique(rows, axis=1)
+    rows = _repeating(network, context, rows)
     if set(network.patterns[:, 0].tolist()) <= {DENSE, LOCAL_GLOBAL}:
         rows = _largest(rows)
     evaluated = bins_of(network.softmax_bins, targets) | {0}
@@ -135,6 +141,13 @@ def _kinds(
         evaluated = frozenset(range(len(network.softmax_bins)))
     tokens, positions, ends, pairs = rows
     return ChunkKinds(tokens, positions, ends, pairs, size > 0, bins_of(network.embedding_bins, inputs), evaluated)
+
+
+def _repeating(network: Network, context: Context | None, rows: np.ndarray) -> np.ndarray:
+    """Each kind once; of a sliding cache the positions of its first period."""
+    if context is not None and context.policy == CACHE:
+        rows[1] = _repeated(network, rows[1])
+    return np.unique(rows, axis=1)
 
 
 def _largest(rows: np.ndarray) -> np.ndarray:

@@ -61,6 +61,11 @@ def widest_inputs(matrices: list[Matrix]) -> int:
     return max(matrix.sections * padded(matrix.columns) for matrix in matrices)
 
 
+def _as_tokens(tokens: np.ndarray) -> np.ndarray:
+    """Tokens as the kernels have them: those of a text are held in fewer bytes."""
+    return np.ascontiguousarray(tokens, np.int64)
+
+
 class Frozen(NamedTuple):
     """What a prediction is made from, fixed before its token was known."""
 
@@ -166,7 +171,7 @@ class Runtime(ABC):
 
         Parameters
         ----------
-        inputs, targets : (n,) int64
+        inputs, targets : (n,) integers
             Tokens, 0 to V - 1. Without inputs, targets are predicted from the frozen outputs as they are.
         block : int
             Frozen outputs read out together, at most what was reserved.
@@ -180,6 +185,7 @@ class Runtime(ABC):
         (n,) float64
             Log-probability of each target, in nats.
         """
+        inputs, targets = _as_tokens(inputs), _as_tokens(targets)
         predictions = self._predictions(targets)
         self._run(inputs, predictions, block, tallies, clocks)
         return predictions.log_probs
@@ -188,7 +194,7 @@ class Runtime(ABC):
         self, inputs: np.ndarray, targets: np.ndarray, block: int, tallies: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """``run``, and the rank of each target, (n,) int64, where room was made for these; ranks are not charged."""
-        ranks = np.zeros(targets.size, np.int64)
+        inputs, targets, ranks = _as_tokens(inputs), _as_tokens(targets), np.zeros(targets.size, np.int64)
         if self._is_one_softmax:
             predictions = self._predictions(targets, ranks=ranks)
             self._run(inputs, predictions, block, tallies)

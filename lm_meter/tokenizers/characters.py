@@ -34,12 +34,12 @@ class CharacterTokenizer:
         replace = Replacer(text, self.specials.unknown, oov)
         tokens = self._each(text, replace)
         before = ("\n" + text.content)[:-1]
-        starts = [
+        starts = (
             int(c == "\n" or (c not in _BLANKS and previous in _BLANKS))
             for previous, c in zip(before, text.content, strict=True)
-        ]
-        sizes = [len(c.encode()) for c in text.content]
-        return encoded(tokens, starts, sizes, [int(c not in self._numbers) for c in text.content])
+        )
+        sizes = (len(c.encode()) for c in text.content)
+        return encoded(tokens, starts, sizes, (int(c not in self._numbers) for c in text.content))
 
     def _each(self, text: Text, replace: Replacer) -> Iterator[int]:
         line = 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -17,20 +18,46 @@ class Encoded:
 
     Attributes
     ----------
-    tokens : (pieces,) int64
-    words : (pieces,) int64
+    tokens : (pieces,) int32
+    words : (pieces,) unsigned
         Word tokens (words and line ends) that begin in each piece. Their sum is the text's, but for a last line end
         that is not in the file and that a character tokenizer therefore does not predict.
-    sizes : (pieces,) int64
+    sizes : (pieces,) unsigned
         UTF-8 bytes that each piece stands for, blanks between words included.
-    replaced : (pieces,) int64
+    replaced : (pieces,) uint8
         1 where the unknown token stands for something that is not in the vocabulary.
+
+    Numbers that are never negative are held in the smallest type that holds them all: the arrays live as long as the
+    pass, and are all that grows with the text.
     """
 
     tokens: np.ndarray
     words: np.ndarray
     sizes: np.ndarray
     replaced: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", np.ascontiguousarray(self.tokens, np.int32))
+        for name in ("words", "sizes", "replaced"):
+            values = getattr(self, name)
+            smallest = np.min_scalar_type(int(values.max(initial=0)))
+            object.__setattr__(self, name, np.ascontiguousarray(values, smallest))
+
+
+class Gathered:
+    """The pieces of a text as they are found, line by line."""
+
+    def __init__(self) -> None:
+        self._columns = [array("i") for _ in fields(Encoded)]
+
+    def add(self, columns: np.ndarray) -> None:
+        """Append pieces: (4, n) integers, rows as the attributes of ``Encoded``."""
+        for column, values in zip(self._columns, columns, strict=True):
+            column.frombytes(np.ascontiguousarray(values, np.int32).tobytes())
+
+    def encoded(self) -> Encoded:
+        """All of them."""
+        return Encoded(*(np.frombuffer(column, np.int32) for column in self._columns))
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,7 @@ class Specials:
 
 def encoded(tokens: Iterable[int], words: Iterable[int], sizes: Iterable[int], replaced: Iterable[int]) -> Encoded:
     """An ``Encoded`` from plain numbers."""
-    return Encoded(*(np.array(list(values), np.int64) for values in (tokens, words, sizes, replaced)))
+    return Encoded(*(np.fromiter(values, np.int32) for values in (tokens, words, sizes, replaced)))
 
 
 def unique(tokens: Sequence[str], path: str, what: str) -> dict[str, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from ..errors import CheckpointError, TextError
 from ..text import Text
-from .encoding import Encoded, Replacer, Specials
+from .encoding import Encoded, Gathered, Replacer, Specials
 
 _BLANK = "\u2581"  # how SentencePiece writes a blank
+_LINES = 256  # that are encoded together
 
 
 class PieceTokenizer:
@@ -52,25 +55,26 @@ class PieceTokenizer:
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all pieces and line ends; see ``WordTokenizer.encode``."""
         replace = Replacer(text, self.specials.unknown, oov)
-        lines = text.lines()
-        joined = [" ".join(words) for words, _ in lines]
-        encoded = self._model.encode(joined)
-        decoded = self._model.decode(encoded)
         end = np.array([[self.specials.end_of_line], [1], [1], [0]])
-        columns = [np.zeros((4, 0), np.int64)]  # token, words that begin in it, bytes, replaced
-        for i, (words, ended) in enumerate(lines):
-            pieces = np.array(encoded[i], np.int64)
-            if (pieces == self._model.unk_id()).any():
-                columns.append(self._with_unknown(joined[i], i + 1, replace))
-            elif decoded[i] == joined[i]:
-                starts = _settled(self._blanks[pieces], len(words))
-                sizes = _settled(self._lengths[pieces], len(joined[i].encode()))
-                columns.append(np.stack([pieces, starts, sizes, np.zeros_like(pieces)]))
-            else:
-                raise self._changed(text, i + 1)
-            if ended:
-                columns.append(end)
-        return Encoded(*np.ascontiguousarray(np.concatenate(columns, axis=1, dtype=np.int64)))
+        found, lines, number = Gathered(), text.each_line(), 0
+        while several := list(itertools.islice(lines, _LINES)):
+            joined = [" ".join(words) for words, _ in several]
+            encoded = self._model.encode(joined)
+            decoded = self._model.decode(encoded)
+            for i, (words, ended) in enumerate(several):
+                number += 1
+                pieces = np.array(encoded[i], np.int64)
+                if (pieces == self._model.unk_id()).any():
+                    found.add(self._with_unknown(joined[i], number, replace))
+                elif decoded[i] == joined[i]:
+                    starts = _settled(self._blanks[pieces], len(words))
+                    sizes = _settled(self._lengths[pieces], len(joined[i].encode()))
+                    found.add(np.stack([pieces, starts, sizes, np.zeros_like(pieces)]))
+                else:
+                    raise self._changed(text, number)
+                if ended:
+                    found.add(end)
+        return found.encoded()
 
     def _with_unknown(self, line: str, number: int, replace: Replacer) -> np.ndarray:
         """The columns of ``encode`` for a line with pieces that the model does not know: (4, pieces)."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
+
+import numpy as np
+
 from ..text import Text
-from .encoding import Encoded, Replacer, Specials, encoded, unique
+from .encoding import Encoded, Replacer, Specials, unique
 
 
 class WordTokenizer:
@@ -30,10 +34,8 @@ class WordTokenizer:
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all words and line ends; an unknown word is an error unless ``oov`` is "unk"."""
         replace = Replacer(text, self.specials.unknown, oov)
-        tokens: list[int] = []
-        sizes: list[int] = []
-        replaced: list[int] = []
-        for line, (words, ended) in enumerate(text.lines(), 1):
+        tokens, sizes, replaced = array("i"), array("i"), array("b")
+        for line, (words, ended) in enumerate(text.each_line(), 1):
             for word in words:
                 number = self._numbers.get(word)
                 tokens.append(replace(word, line, "word") if number is None else number)
@@ -45,4 +47,9 @@ class WordTokenizer:
                 tokens.append(self.specials.end_of_line)  # type: ignore[arg-type]
                 sizes.append(1)
                 replaced.append(0)
-        return encoded(tokens, [1] * len(tokens), sizes, replaced)
+        return Encoded(
+            np.frombuffer(tokens, np.int32),
+            np.ones(len(tokens), np.uint8),
+            np.frombuffer(sizes, np.int32),
+            np.frombuffer(replaced, np.uint8),
+        )
