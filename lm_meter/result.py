@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .calculation import calculation_to_json
 from .checkpoint import Checkpoint
 from .context import STATE
 from .documents import document_json, save_document
@@ -84,6 +85,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
         "histogram": rows_to_json(measured.rows),
         "overflows": [asdict(overflow) for overflow in measured.overflows],
         "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
+        "calculation": calculation_to_json(*checkpoint.architecture.described(checkpoint, context)),
         "activations": measured.activations.to_json(),
         "storage": {"bits": total_bits(tensors), "tensors": tensors_to_json(tensors)},
         "speed": {

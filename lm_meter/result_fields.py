@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .context import STATE
-from .entry_fields import ENTRY, limited_of_entry, unmetered_fields
+from .entry_fields import limited_of_entry, unmetered_fields
 from .errors import ConfigError
 from .hash_chain import TOKENS_PER_LINK, HashChain
 from .kernels.charge import KINDS, MAX_BITS
+from .later_sections import LATER
 from .models.vocabulary import ALL, NEEDED
 from .regions import ROLES
 from .run_identity import document_identity, identity_bytes
@@ -71,49 +72,6 @@ _FIELDS: dict[str, Any] = {
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
 }
-# Of integer accumulators.
-_OVERFLOWS = [{"region": str, "accumulator": int, "count": int}]
-_UNCERTAINTY = {
-    "method": str,
-    "level": float,
-    "block": str,
-    "blocks": int,
-    "resamples": int,
-    "seed": int,
-    "word_low": (float, None),
-    "word_high": (float, None),
-}
-_MOST = {"elements": int, "bits": int}
-_ACTIVATIONS = {
-    "with_state": {**_MOST, "elements_in": str, "bits_in": str},
-    "without_state": {**_MOST, "elements_in": str, "bits_in": str},
-    "by_region": [{"region": str, "with_state": _MOST, "without_state": _MOST}],
-}
-_RUN = {
-    "options": {
-        "block": int,
-        "threads": (int, None),
-        "first_token": str,
-        "limit": (int, None),
-        "oov": str,
-        "policy": (str, None),
-        "context": (int, None),
-        "continuous_cache": (str, None),
-    },
-    "seed": int,
-    "sittings": int,
-}
-_CHAIN = {"tokens_per_link": int, "links": [str]}
-# Sections that results of earlier versions do not have: what those get, and the fields.
-_LATER: dict[str, tuple[Any, Any]] = {
-    "overflows": ([], _OVERFLOWS),
-    "uncertainty": (None, (_UNCERTAINTY, None)),
-    "activations": (None, (_ACTIVATIONS, None)),
-    "run": (None, (_RUN, None)),
-    "chain": (None, (_CHAIN, None)),
-    "entry": (None, (ENTRY, None)),
-    "records": (None, ({"file": str, "sha256": str}, None)),
-}
 _MAX_COUNT = 2**63 - 1  # tallies are int64
 _LINK = re.compile("[0-9a-f]{64}")
 
@@ -126,7 +84,7 @@ def check_document(document: dict[str, Any], path: Path) -> None:
             online.setdefault(key, value)
     fields = _FIELDS if document.get("entry") is None else unmetered_fields(_FIELDS)
     _check_fields(document, fields, "", path)
-    for name, (without, later) in _LATER.items():
+    for name, (without, later) in LATER.items():
         if document.get(name) is None:
             document[name] = copy.copy(without)
         _check_fields(document[name], later, f"{name}.", path)
@@ -163,6 +121,8 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
     activations = document["activations"] or {"by_region": []}
     for number, row in enumerate(activations["by_region"]):
         yield f"activations.by_region.{number}.region", row["region"], names
+    for number, row in enumerate((document["calculation"] or {"regions": []})["regions"]):
+        yield f"calculation.regions.{number}.region", row["region"], names
     for number, tensor in enumerate(document["storage"]["tensors"]):
         yield f"storage.tensors.{number}.width", tensor["width"], range(1, MAX_BITS + 1)
         yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ROLES_OF_TENSORS
