@@ -9,6 +9,7 @@ from . import __version__, commands, eval_command
 from .checkpoint_arguments import add_convert, add_quantize
 from .compare_command import add_compare
 from .entry_arguments import add_entry
+from .report_command import add_report
 from .shared_arguments import add_context, add_format, add_profile, command, file_name
 from .verify_command import add_verify
 
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         _add_rescore,
         _add_rank,
         add_compare,
+        add_report,
         add_verify,
         _add_selftest,
     ):

@@ -16,6 +16,7 @@ from llama2c_files import llama2c_model, llama2c_tokenizer
 import lm_meter
 from lm_meter import cli
 from lm_meter.arguments import parser
+from lm_meter.conventions import CONVENTIONS, PRICES
 from lm_meter.defaults import default_checkpoint, entry_path, sample_text
 from lm_meter.profiles import PROFILES
 from lm_meter.report import result_table
@@ -104,6 +105,29 @@ def test_documented_fields_are_those_of_a_result(folder, capsys):
         if isinstance(inner, dict) and name != "environment":
             mentioned = set(re.findall(r"`(\w+)`", content))
             assert set(inner) <= mentioned, name
+
+
+def test_conventions_of_reports_are_those_of_this_page():
+    section = README.split("\n## What is counted\n")[1].split("\n## ")[0]
+    words = " ".join(section.split())
+    for sentence in CONVENTIONS:
+        assert sentence in words
+    assert set(PRICES) == set(PROFILES)
+    for name in ("micronet-2019-06", "micronet-2019-final"):
+        assert f"| `{name}` | {PRICES[name][0]} | {PRICES[name][1]} |" in section
+
+
+def test_commands_of_the_section_on_reports_run(folder, capsys):
+    exec(compile(_programs()[0], "README.md", "exec"), {})
+    run = ["eval", "--checkpoint", "model.npz", "--text", "book.txt", "--oov", "unk", "--quiet", "--output"]
+    for name in ("result.json", "first.json", "second.json"):
+        assert cli.main([*run, name]) == 0
+    commands = re.findall(r"^    lm-meter (report .*)$", README, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert cli.main(shlex.split(command)) == 0
+    assert Path("calculation.md").read_text(encoding="utf-8").startswith("# Report of result.json\n")
+    assert Path("report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_price_lists_are_all_documented():
