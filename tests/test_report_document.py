@@ -12,6 +12,7 @@ from report_files import HOSTILE, HOSTILE_WORDS, records_file, records_of, resul
 
 import lm_meter
 from lm_meter import cli
+from lm_meter.defaults import sample_path, sample_text
 from lm_meter.profiles import PROFILES
 from lm_meter.record_table import Words
 from lm_meter.reporting.blocks import Section, Table, Text, visible
@@ -170,6 +171,8 @@ def test_the_command_is_quoted_and_names_a_corpus_by_its_name(made):
         "lm-meter eval --checkpoint 'my model;$(rm).npz' --corpus wikitext-103 --split test --block 64 --threads 1 "
         "--first-token skip --limit 7 --oov unk --continuous-cache 5,0.3,0.1 --profile micronet-2019-06"
     )
+    document["text"] |= {"name": sample_text().name, "sha256": sample_text().sha256}
+    assert f" --text {shlex.quote(str(sample_path()))} " in command_of(document)
     document["checkpoint"]["path"] = "-model.npz"
     assert "--checkpoint=-model.npz" in command_of(document)
 
@@ -179,8 +182,10 @@ def test_claims_of_a_foreign_entry_are_labelled(made):
     facts, other = (read_facts(str(made[0]), PROFILE) for _ in range(2))
     nothing = dict.fromkeys(("total", "matrix_vector", "per_piece"))
     facts.document.update(
-        entry={"command": "python <model>.py", "protocol": 1, "unmetered": True,
-               "claims": {"operations": 1e6, "parameters": None}},
+        entry={"command": "python <model>.py", "name": None, "protocol": 1, "unmetered": True, "timeout": 60.0,
+               "claims": {"operations": 1e6, "parameters": None},
+               "vocabulary": {"path": "words.txt", "sha256": "0" * 64, "size": 9},
+               "files": [{"name": "model.py", "sha256": "1" * 64}]},
         histogram=[], regions=[], activations=None, calculation=None,
         operations_per_token=facts.document["operations_per_token"] | nothing,
         storage={"bits": None, "parameters": None, "tensors": []},
@@ -197,11 +202,23 @@ def test_claims_of_a_foreign_entry_are_labelled(made):
     assert "| parameters (claimed, unmetered) | not claimed |" in page
     assert "| score: total (claimed, unmetered) | 0.750000 |" in page
     assert "    python <model>.py\n" in page
+    assert f"| SHA-256 of model.py | `{'1' * 64}` |" in page
+    assert "    lm-meter eval --entry 'python <model>.py' --vocabulary words.txt --entry-timeout 60 --text " in page
+    assert "--block" not in page
     assert "## Operations" not in page
     page = html(report_of([other, facts]))
     assert ">0.75000 (claimed)<" in page
     assert 'class="dot claimed"' in page
     assert "What is marked as claimed was not metered" in page
+
+
+def test_a_ratio_of_nothing_is_not_drawn_and_said_so(made):
+    facts, other = (read_facts(str(made[0]), PROFILE) for _ in range(2))
+    facts.document["score"].update(storage_ratio=0.0)
+    page = html(report_of([other, facts]))
+    assert "these are not drawn: result.json." in page
+    assert page.count('<circle cx="9"') == 1  # the legend's
+    assert len(re.findall(r'<circle cx="[0-9.]+" cy="[0-9.]+" r="6"', page)) == 1
 
 
 def test_nothing_of_a_strangers_result_is_markup(tmp_path):

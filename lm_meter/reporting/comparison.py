@@ -21,6 +21,11 @@ def comparison_section(entries: Sequence[Facts]) -> Section:
     drawn = [(facts, x, y) for facts, x, y in points if x and y]
     if drawn:
         blocks.append(_drawing(drawn))
+    flat = [facts.name for facts, x, y in points if None not in (x, y) and not (x and y)]
+    if flat:
+        blocks.append(
+            Text(f"A ratio of 0 has no place on logarithmic axes, so that these are not drawn: {', '.join(flat)}.")
+        )
     texts = {facts.document["text"]["sha256"] for facts in entries}
     if len(texts) > 1:
         blocks.append(Text("The results are of different texts: their perplexities cannot be compared."))

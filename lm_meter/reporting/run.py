@@ -85,15 +85,9 @@ def activations_section(facts: Facts) -> Section:
 def reproduction_section(facts: Facts) -> Section:
     """The command, what it ran over, and the hashes that identify both."""
     d = facts.document
-    blocks: list[Block] = []
-    if facts.is_unmetered:
-        blocks.append(Text("A foreign program was run; see the section on its claims."))
-    else:
-        blocks.append(Code(command_of(d)))
-        if d["run"] is None:
-            blocks.append(
-                Text("This result does not say how it was run: the options are those that can be seen from it.")
-            )
+    blocks: list[Block] = [Code(command_of(d))]
+    if d["run"] is None:
+        blocks.append(Text("This result does not say how it was run: the options are those that can be seen from it."))
     text, online = d["text"], d["online"]
     blocks.append(
         pairs(
@@ -188,8 +182,17 @@ def claims_section(facts: Facts) -> Section:
         for key, value in (claimed or {}).items()
     ]
     blocks.append(pairs("Claims, unmetered", rows) if rows else Text("The program claims nothing of them."))
-    others = [(key, str(value)) for key, value in entry.items() if key not in ("command", "claims")]
+    others = [row for key, value in entry.items() if key not in ("command", "claims") for row in _told(key, value)]
     return Section("Claims of a foreign entry", [*blocks, pairs("The program", others, code=(1,))])
+
+
+def _told(key: str, value: Any) -> list[tuple[str, str]]:
+    """Rows of a value, of the values in an object, or of files with their hashes."""
+    if isinstance(value, Mapping):
+        return [(f"{key}: {name}", str(inner)) for name, inner in value.items()]
+    if isinstance(value, list):
+        return [(f"SHA-256 of {file['name']}", file["sha256"]) for file in value]
+    return [(key, "-" if value is None else str(value))]
 
 
 def _claim(value: Any) -> str:
