@@ -436,6 +436,19 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path, monkeypatch, c
     assert printed in capsys.readouterr().out
 
 
+def test_documented_fields_are_those_of_a_comparison(folder):
+    section = README.split("\n## Two results beside each other\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE)
+    found = _compared(folder, "a", "b")
+    assert {name for first, _ in rows for name in re.findall(r"`(\w+)`", first)} | {"schema"} == set(found)
+    for first, content in rows:
+        for name in re.findall(r"`(\w+)`", first):
+            inner = found[name][0] if isinstance(found[name], list) and found[name] else found[name]
+            if isinstance(inner, dict) and name != "activations":
+                figures = {"first", "second", "difference"}
+                assert set(inner) - figures <= set(re.findall(r"`(\w+)`", content)), name
+
+
 def test_signs_that_a_terminal_would_obey_are_escaped(folder):
     found = _compared(folder, "a", "b")
     found["loss"]["by_word"][0]["word"] = "\x1b[2J\n" + "w" * 100

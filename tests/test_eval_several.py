@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -154,6 +155,12 @@ def test_csv_has_the_figures_of_the_documents(folder, run):
         assert {name: row[name] for name in expected} == expected
         assert set(COLUMNS) - set(expected) == {"tokens_per_second", "seconds"}
         assert float(row["seconds"]) > 0
+
+
+def test_readme_names_the_columns():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"The columns of `csv` are (.*?)\.\n\n", readme, re.DOTALL)
+    assert tuple(name for name in re.findall(r"`(\w+)`", sentence) if name not in ("true", "false")) == COLUMNS
 
 
 def test_names_are_quoted_in_csv_and_markdown(folder):
