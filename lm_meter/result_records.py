@@ -66,6 +66,12 @@ def records_of(document: Mapping[str, Any], result: str | Path) -> Path | None:
 
 
 def load_result_records(document: Mapping[str, Any], path: str | Path) -> ResultRecords:
+    """Read a file of records, hold it against a result, and sum its losses by words; errors as ``fitting_records``."""
+    records = fitting_records(document, path)
+    return ResultRecords(Path(path), records, _word_losses(document, records, Path(path)))
+
+
+def fitting_records(document: Mapping[str, Any], path: str | Path) -> Records:
     """Read a file of records and hold it against a result.
 
     Raises
@@ -76,15 +82,16 @@ def load_result_records(document: Mapping[str, Any], path: str | Path) -> Result
     path = Path(path)
     records = read_records(path)
     named = document.get("records")
-    if named and _sha256(path) != named["sha256"]:
+    if named and file_sha256(path) != named["sha256"]:
         raise ConfigError(f"{path}: its SHA-256 is not that of records.sha256 in the result; {_AGAIN}")
     for what, found, expected in _pairs(document, records):
         if found != expected:
             raise ConfigError(f"{path}: {what} is {found!s:.70}, in the result {expected!s:.70}; {_AGAIN}")
-    return ResultRecords(path, records, _word_losses(document, records, path))
+    return records
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file of records, in hexadecimal."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,8 +7,10 @@ the start of the text; what lies before it only enters, and is not predicted.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from .pass_files import PassFiles
 from .preparation import Prepared
 from .profiles import profile_named
 from .progress import Progress
-from .records import Records
+from .record_table import COLUMNS, Records
+from .records import read_records
 from .result import Result
 from .saved_state import SavedState
 from .slice_run import Slice, run_slice
@@ -33,7 +36,7 @@ VERIFICATION_SCHEMA = "lm-meter/verification/1"
 class Finding:
     """Something that differs.
 
-    ``what``: chain, log_prob, count, figure, records or state; ``position``: the first one, of the first two.
+    ``what``: chain, log_prob, count, figure, records or state; ``position``: the first one, where it is of some.
     """
 
     what: str
@@ -62,12 +65,16 @@ def verify_whole(
 ) -> list[Finding]:
     """Run all of it again and compare every figure that does not depend on the machine."""
     profile = profile_named(result["operations_per_token"]["profile"])
-    again = run_prepared(prepared, profile, PassFiles(), progress)
-    if again["text"]["scored"] < result["text"]["scored"]:
-        raise KeyboardInterrupt
-    log_probs = again.log_probs
-    assert log_probs is not None
-    found = _compared(result, Slice(0, log_probs.size), log_probs, records)
+    with tempfile.TemporaryDirectory() as folder:
+        place = None if records is None else Path(folder) / "records.npz"
+        again = run_prepared(prepared, profile, PassFiles(records=place), progress)
+        if again["text"]["scored"] < result["text"]["scored"]:
+            raise KeyboardInterrupt
+        log_probs = again.log_probs
+        assert log_probs is not None  # of a pass that was just made
+        found = compare_links(result["chain"]["links"], Slice(0, log_probs.size), log_probs, _skipped(result.document))
+        if records is not None and place is not None:
+            found += compare_records(records, read_records(place))
     return found + [_figure(message) for message in differences(result.document, again.document)]
 
 
@@ -86,26 +93,30 @@ def verify_slice(
         if found:
             return [Finding("state", f"the state is of another run: {found[0].message}")]
     log_probs = run_slice(prepared, part, state, progress)
-    return _compared(result, part, log_probs, records)
-
-
-def _compared(result: Result, part: Slice, log_probs: np.ndarray, records: Records | None) -> list[Finding]:
     skipped = _skipped(result.document)
-    found = compare_links(result["chain"]["links"], part, log_probs, skipped)
-    return found + ([] if records is None else compare_records(records, part, log_probs, skipped))
+    found = compare_links(links, part, log_probs, skipped)
+    if records is not None:
+        found += _compare_column("log_prob", records.log_prob[part.first : part.last], log_probs, part.first + skipped)
+    return found
 
 
-def compare_records(records: Records, part: Slice, log_probs: np.ndarray, skipped: int) -> list[Finding]:
-    """The first log-probability in a part of the records that the run does not give, and how many there are."""
-    own = records.log_prob[part.first : part.last]
-    wrong = np.flatnonzero(own.view(np.int64) != log_probs.view(np.int64))
+def compare_records(found: Records, again: Records) -> list[Finding]:
+    """Of each column the first value that the run does not give."""
+    start = int(again.position[0])
+    columns = ((name, getattr(found, name), getattr(again, name)) for name in COLUMNS)
+    return [finding for name, one, other in columns for finding in _compare_column(name, one, other, start)]
+
+
+def _compare_column(name: str, found: np.ndarray, again: np.ndarray, start: int) -> list[Finding]:
+    """The first value of a column that differs, at its position, and how many do; ``start``: position of the first."""
+    wrong = np.flatnonzero(found != again)
     if not wrong.size:
         return []
     at = int(wrong[0])
-    position = part.first + at + skipped
+    one, other = (values[at].item() for values in (found, again))
     more = f"; {wrong.size - 1:,} more differ behind it" if wrong.size > 1 else ""
-    message = f"position {position}: log-probability {own[at]!r} in the records, {log_probs[at]!r} run again{more}"
-    return [Finding("log_prob", message, position)]
+    message = f"position {start + at}: {name} is {one!r} in the records, {other!r} run again{more}"
+    return [Finding("log_prob" if name == "log_prob" else "records", message, start + at)]
 
 
 def check_records(result: Result, records: Records, found: str) -> list[Finding]:

@@ -100,18 +100,15 @@ def run_verify(options: argparse.Namespace) -> int:
 
 def _records(options: argparse.Namespace, result: Result) -> tuple[Records | None, list[Finding]]:
     """Records that are named, or that the result names and that lie beside it; and what of them is not the result's."""
-    import hashlib
-
     from .records import read_records
+    from .result_records import file_sha256, records_of
     from .verification import check_records
 
-    named = result.document.get("records")
-    path = Path(options.records) if options.records else named and Path(options.result).parent / named["file"]
-    if not path or not (options.records or path.is_file()):
+    path = Path(options.records) if options.records else records_of(result.document, options.result)
+    if path is None:
         return None, []
     records = read_records(path)
-    with open(path, "rb") as file:
-        return records, check_records(result, records, hashlib.file_digest(file, "sha256").hexdigest())
+    return records, check_records(result, records, file_sha256(path))
 
 
 def _part(options: argparse.Namespace, document: dict[str, Any]) -> tuple[Slice | None, int | None]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,9 +19,10 @@ from lm_meter.corpora import WIKITEXT_103
 from lm_meter.errors import CheckpointError, ConfigError, TextError
 from lm_meter.hash_chain import HashChain
 from lm_meter.pass_files import PassFiles
+from lm_meter.records import read_records, write_records
 from lm_meter.repetition import checkpoint_of, corpus_of, options_of, text_of
 from lm_meter.slice_run import Slice
-from lm_meter.verification import check_records, compare_links, compare_records, slice_of
+from lm_meter.verification import check_records, compare_links, slice_of
 
 TEXTS = TEXT * 130  # 2,990 word tokens: three links
 
@@ -233,16 +235,44 @@ def test_a_fraction_is_at_least_that_much(fraction, predictions, links):
     assert min(first for first, _ in parts) == 0
 
 
-def test_records_name_the_first_position_that_differs(made):
-    log_probs = made.result.log_probs
-    own = log_probs.copy()
-    own[[1030, 1700]] += 1e-9
-    records = SimpleNamespace(log_prob=own)
-    assert compare_records(SimpleNamespace(log_prob=log_probs), Slice(0, 2990), log_probs, 0) == []
-    (found,) = compare_records(records, Slice(1024, 2048), log_probs[1024:2048], 1)
-    assert (found.what, found.position) == ("log_prob", 1031)
-    assert found.message.startswith("position 1031: log-probability ")
-    assert found.message.endswith(f" in the records, {log_probs[1030]!r} run again; 1 more differ behind it")
+@pytest.fixture
+def recorded(folder):
+    """A function that alters a value of a column in the records of a result."""
+    place = folder / "r.npz"
+    files = PassFiles(records=place)
+    options = lm_meter.RunOptions(first_token="skip")
+    lm_meter.evaluate(folder / "model.npz", text=folder / "text", options=options, files=files).save(folder / "r.json")
+    honest = read_records(place)
+
+    def alter(column, numbers, step):
+        values = getattr(honest, column).copy()
+        values[numbers] += values.dtype.type(step)
+        write_records(replace(honest, **{column: values}), place)
+        return values[numbers[0]].item(), getattr(honest, column)[numbers[0]].item()
+
+    return alter
+
+
+@pytest.mark.parametrize("part", [(), ("--positions", "1030:1040")])
+def test_an_altered_log_probability_in_the_records_is_named_with_its_position(part, folder, recorded, verify):
+    assert verify(folder, *part)[1]["records"] is True
+    altered, honest = recorded("log_prob", [1035, 1700], -1e-9)
+    status, found = verify(folder, *part)
+    assert status == 1
+    hashes, at = found["findings"]
+    assert hashes["what"] == "records"
+    assert hashes["message"].startswith("the records have SHA-256 ")
+    assert (at["what"], at["position"]) == ("log_prob", 1036)
+    message = f"position 1036: log_prob is {altered!r} in the records, {honest!r} run again; 1 more differ behind it"
+    assert at["message"] == message
+
+
+@pytest.mark.parametrize(("column", "step"), [("rank", 1), ("operations", -5)])
+def test_other_altered_columns_of_records_are_named_too(column, step, folder, recorded, verify):
+    altered, honest = recorded(column, [7], step)
+    found = verify(folder)[1]["findings"]
+    assert [finding["what"] for finding in found] == ["records", "records"]
+    assert found[1]["message"] == f"position 8: {column} is {altered} in the records, {honest} run again"
 
 
 def test_records_of_another_result(made):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..calculation import Calculation, calculate
-from ..errors import ConfigError
 from ..histogram import Row, rows_from_json
 from ..profiles import Profile
-from ..record_table import Records
-from ..records import read_records, read_words
+from ..records import read_words
 from ..result import load_result, price_result
+from ..result_records import file_sha256, fitting_records, records_of
 from ..storage import is_narrow, tensors_from_json
 from .curves import Curves, curves_of
 
@@ -83,56 +80,19 @@ def read_facts(path: str, profile: Profile, records: str | None = None) -> Facts
     """
     priced = price_result(load_result(path), profile)
     document = priced.document
-    place, why = _records_of(path, document.get("records")) if records is None else (Path(records), "")
-    curves = _curves(place, document) if place else None
+    place, why = _records_of(path, document) if records is None else (Path(records), "")
+    curves = curves_of(fitting_records(document, place), read_words(place)) if place else None
     return Facts(Path(path).name, document, profile, calculate(document, path), curves, why, place)
 
 
-def _records_of(path: str, named: Mapping[str, str] | None) -> tuple[Path | None, str]:
+def _records_of(path: str, document: Mapping[str, Any]) -> tuple[Path | None, str]:
     """The file that a result names, or None and why not."""
+    named = document["records"]
     if named is None:
         return None, "the result names no file of records (eval --records)"
-    place = Path(path).parent / Path(named["file"]).name
-    if not place.is_file():
-        return None, f"the file of records, {place.name}, is not beside the result"
-    if hashlib.sha256(place.read_bytes()).hexdigest() != named["sha256"]:
-        return (
-            None,
-            f"the file {place.name} beside the result is not the one that the result names: its SHA-256 is another",
-        )
+    place = records_of(document, path)
+    if place is None:
+        return None, f"the file of records, {Path(named['file']).name}, is not beside the result"
+    if file_sha256(place) != named["sha256"]:
+        return None, f"the file {place.name} is not the one that the result names: its SHA-256 is another"
     return place, ""
-
-
-def _curves(path: Path, document: Mapping[str, Any]) -> Curves:
-    records = read_records(path)
-    scored = document["text"]["scored"]
-    if records.position.size != scored:
-        raise ConfigError(
-            f"{path}: has {records.position.size} rows, but the result has {scored} predictions; expected the records "
-            "of the same run"
-        )
-    for what, found, wanted in (
-        ("text", records.text_sha256, document["text"]["sha256"]),
-        ("checkpoint", records.checkpoint_sha256, document["checkpoint"]["sha256"]),
-    ):
-        if found is not None and found != wanted:
-            raise ConfigError(
-                f"{path}: holds records of another {what} than the result; expected those of the same run"
-            )
-    found = _sums(records, document)
-    if found:
-        raise ConfigError(f"{path}: {found}; expected the records of the same run")
-    return curves_of(records, read_words(path))
-
-
-def _sums(records: Records, document: Mapping[str, Any]) -> str | None:
-    """What the sums of records say against the result."""
-    nats = -math.fsum(records.log_prob)
-    if not math.isclose(nats, document["nll_nats"], rel_tol=1e-9):
-        return f"the losses sum to {nats:.10g} nats, but the result has {document['nll_nats']:.10g}"
-    executed = sum(row["count"] for row in document["histogram"])
-    operations = sum(records.operations.tolist())
-    # A foreign program's are not known.
-    if document.get("entry") is None and operations != executed:
-        return f"{operations} operations are in its rows, but {executed} in the result's histogram"
-    return None
