@@ -51,7 +51,7 @@ def recorded(folder, name, text, suffix=".npz", first_token="score", oov="error"
         "position": np.arange(n) + here.start,
         "line": lines[here],
         "article": (articles_of_lines(source)[lines] - 1)[here].astype(np.int32),
-        "word": np.maximum(np.cumsum(encoded.words) - 1, 0)[here],
+        "word": np.maximum(np.cumsum(encoded.words, dtype=np.int64) - 1, 0)[here],
         "token": token,
         "log_prob": result.log_probs,
         "rank": np.ones(n, np.int64),
