@@ -178,7 +178,11 @@ def test_experts_that_differ_are_refused_before_the_run(tmp_path, monkeypatch):
     lm_meter.write_checkpoint(tmp_path / "m.npz", *narrowed(*transformer_parts(kind, MANY_WORDS), formats))
     (tmp_path / "text").write_text("w1 w2\n", encoding="utf-8")
     monkeypatch.setattr(evaluation, "load", None)
-    with pytest.raises(ConfigError, match="laws do not know the operations of each prediction; run without --records"):
+    message = (
+        "experts differ in their formats or in what is kept of them, so that the cost laws do not know the operations "
+        "of each prediction; run without --records"
+    )
+    with pytest.raises(ConfigError, match=message):
         lm_meter.evaluate(tmp_path / "m.npz", text=tmp_path / "text", files=PassFiles(records=tmp_path / "r.npz"))
 
 
