@@ -8,7 +8,6 @@ import math
 import struct
 import zipfile
 from collections.abc import Iterable
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from .record_table import (
     Words,
     row_chunks,
     word_chunks,
+    word_column,
+    word_rows,
 )
 
 _WORD = "word."
@@ -69,7 +70,8 @@ def _write_words(source: RecordSource, archive: zipfile.ZipFile) -> None:
     raw = [np.frombuffer(b"".join(chunk), np.uint8) for chunk in texts]
     del texts
     for name, dtype in WORD_COLUMNS.items():
-        _write(archive, _WORD + name, dtype, ends.shape, map(attrgetter(name), word_chunks(source, spoken=False)))
+        parts = (word_column(source, name, first, last) for first, last in word_rows(source))
+        _write(archive, _WORD + name, dtype, ends.shape, parts)
     _write(archive, _TEXT, "uint8", (int(ends[-1]),), raw)
     _write(archive, _TEXT_ENDS, "int64", ends.shape, [ends])
 

@@ -159,25 +159,31 @@ def label(text: str) -> str:
     return text[:_LABEL].replace("\0", "\u2400") if len(text) > _LABEL or "\0" in text else text
 
 
+def _labels(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The same of many, which are seldom long: all are looked at together."""
+    if max(map(len, texts), default=0) <= _LABEL and "\0" not in "".join(texts):
+        return texts
+    return tuple(map(label, texts))
+
+
 def row_chunks(source: RecordSource) -> Iterator[tuple[int, int]]:
     """The rows, some at a time: first one, and the one behind the last."""
     for first in range(0, source.size, CHUNK):
         yield first, min(first + CHUNK, source.size)
 
 
+def word_column(source: RecordSource, name: str, first: int, last: int) -> np.ndarray:
+    """A column of sums over word tokens, of rows ``first`` to ``last`` - 1, of which there is one or more."""
+    starts = np.flatnonzero(np.diff(source.column("word", first, last), prepend=-1))
+    if name == "pieces":
+        return np.diff(starts, append=last - first)
+    column = source.column(name, first, last)
+    return np.add.reduceat(column, starts) if name in ("log_prob", "operations") else column[starts]
+
+
 def sums_by_word(source: RecordSource, first: int, last: int) -> Words:
     """Sums over word tokens of rows ``first`` to ``last`` - 1."""
-    word = source.column("word", first, last)
-    starts = np.flatnonzero(np.diff(word, prepend=-1))
-    log_prob, operations = (source.column(name, first, last) for name in ("log_prob", "operations"))
-    return Words(
-        word[starts],
-        source.column("line", first, last)[starts],
-        source.column("article", first, last)[starts],
-        np.diff(starts, append=word.size),
-        np.add.reduceat(log_prob, starts) if starts.size else log_prob,
-        np.add.reduceat(operations, starts) if starts.size else operations,
-    )
+    return Words(*(word_column(source, name, first, last) for name in WORD_COLUMNS))
 
 
 def _next(texts: Iterator[str], counts: np.ndarray) -> Iterator[str]:
@@ -187,10 +193,10 @@ def _next(texts: Iterator[str], counts: np.ndarray) -> Iterator[str]:
     return (" ".join(itertools.islice(texts, count)) for count in counts.tolist())
 
 
-def word_chunks(source: RecordSource, spoken: bool = True) -> Iterator[Words]:
-    """Word tokens, some at a time, with their texts if these are wanted: none of them is torn."""
-    texts, taken, first, length = source.word_texts(), 0, 0, CHUNK
-    while first < source.size and texts is not None:
+def word_rows(source: RecordSource) -> Iterator[tuple[int, int]]:
+    """The rows, some at a time, so that no word token is torn: first one, and the one behind the last."""
+    first, length = 0, CHUNK
+    while first < source.size:
         last = min(first + length, source.size)
         if last < source.size:
             word = source.column("word", first, last)
@@ -198,13 +204,20 @@ def word_chunks(source: RecordSource, spoken: bool = True) -> Iterator[Words]:
             if last == first:  # one word has them all
                 length *= 2
                 continue
-        found = sums_by_word(source, first, last)
-        if spoken:
-            counts = np.diff(found.word, prepend=taken - 1)
-            found = replace(found, text=tuple(map(label, _next(texts, counts))))
-            taken = int(found.word[-1]) + 1
-        yield found
+        yield first, last
         first, length = last, CHUNK
+
+
+def word_chunks(source: RecordSource) -> Iterator[Words]:
+    """Word tokens, some at a time, with their texts; none where every one is a row."""
+    texts, taken = source.word_texts(), 0
+    if texts is None:
+        return
+    for first, last in word_rows(source):
+        found = sums_by_word(source, first, last)
+        counts = np.diff(found.word, prepend=taken - 1)
+        taken = int(found.word[-1]) + 1
+        yield replace(found, text=_labels(tuple(_next(texts, counts))))
 
 
 def check_records(records: Records, path: Path) -> Records:
