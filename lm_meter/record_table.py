@@ -183,7 +183,10 @@ def word_column(source: RecordSource, name: str, first: int, last: int) -> np.nd
 
 def sums_by_word(source: RecordSource, first: int, last: int) -> Words:
     """Sums over word tokens of rows ``first`` to ``last`` - 1."""
-    return Words(*(word_column(source, name, first, last) for name in WORD_COLUMNS))
+    word, line, article, pieces, log_prob, operations = (
+        word_column(source, name, first, last) for name in WORD_COLUMNS
+    )
+    return Words(word, line, article, pieces, log_prob, operations)
 
 
 def _next(texts: Iterator[str], counts: np.ndarray) -> Iterator[str]:
