@@ -46,6 +46,7 @@ def build_entry_result(measured: EntryMeasurement, profile: Profile) -> Result:
         "histogram": [],
         "overflows": [],
         "regions": [],
+        "calculation": None,
         "activations": None,
         "storage": {"bits": None, "tensors": []},
         "speed": {
