@@ -104,7 +104,7 @@ class Records:
     line : (n,) int64
         Line of the text that the piece stands in, from 0.
     article : (n,) int32
-        Number of the article, from 0; -1 before the first one and where there is none.
+        Number of the article, from 0; -1 of a text without articles.
     word : (n,) int64
         Number of the word token (an end of line is one) that the piece belongs to.
     token : (n,) int64

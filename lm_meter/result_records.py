@@ -31,7 +31,7 @@ class WordLosses:
         Word tokens that the row counts for; their sum is the result's ``word_tokens``.
     line : (n,) int64
     article : (n,) int32
-        -1 before the first and where there is none.
+        -1 of a text without articles.
     nats : (n,) float64
     text : (n,) NumPy array of str
     is_text : bool

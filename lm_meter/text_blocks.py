@@ -38,9 +38,10 @@ def _lines_in_turn(text: Text, encoded: Encoded) -> Iterator[tuple[slice, np.nda
 
 
 def articles_of_lines(text: Text) -> np.ndarray:
-    """Number of the article that each line stands in, (lines,) int64: 0 before the first title.
+    """Number of the article that each line stands in, (lines,) int64, from 1; 0 of a text without titles.
 
-    A title has no words on the lines before and after it; a formula may look like one.
+    What stands before the first title belongs to its article. A title has no words on the lines before and after it; a
+    formula may look like one.
     """
     titles = array("b")
     content, size, start, is_blank = text.content, len(text.content), 0, True
@@ -48,10 +49,11 @@ def articles_of_lines(text: Text) -> np.ndarray:
         end = content.find("\n", start) % (size + 1)  # the end where there is no more
         behind = content.find("\n", end + 1) % (size + 1)
         is_title = is_blank and not content[end:behind].strip() and _TITLE.match(content[start:end])
-        titles.append(is_title is not None and bool(is_title))
+        titles.append(bool(is_title))
         is_blank = not content[start:end].strip()
         start = end + 1
-    return np.cumsum(np.frombuffer(titles, np.int8), dtype=np.int64)
+    numbers = np.cumsum(np.frombuffer(titles, np.int8), dtype=np.int64)
+    return np.maximum(numbers, min(1, int(numbers.max(initial=0))))
 
 
 def block_sums(text: Text, encoded: Encoded, here: slice, values: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
@@ -83,15 +85,3 @@ def block_sums(text: Text, encoded: Encoded, here: slice, values: np.ndarray) ->
             np.add.at(sums, own, values[first - here.start : last - here.start])
             np.add.at(words, own, encoded.words[first:last])
     return BLOCKS[0 if by_article else 1], sums, words
-
-
-def block_of_pieces(text: Text, encoded: Encoded) -> tuple[str, np.ndarray]:
-    """What the blocks of a text are, and the number of the block that each piece stands in, (pieces,) int64.
-
-    Articles, or lines where there are too few articles for an interval.
-    """
-    lines = lines_of_pieces(text, encoded)
-    articles = articles_of_lines(text)[lines]
-    if np.unique(articles).size >= FEWEST_BLOCKS:
-        return BLOCKS[0], articles
-    return BLOCKS[1], lines

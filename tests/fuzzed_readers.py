@@ -257,7 +257,7 @@ def _tokenizers(folder):
 
 def read_a_text(raw, folder):
     """Read, cut, and encode by a tokenizer of each kind; the sums of what is encoded are the text's."""
-    from lm_meter.text_blocks import block_of_pieces
+    from lm_meter.text_blocks import block_sums
 
     text = read_text(_file(folder, raw))
     refused = None
@@ -269,7 +269,7 @@ def read_a_text(raw, folder):
             refused = error
             continue
         if encoded.tokens.size:
-            block_of_pieces(part, encoded)
+            block_sums(part, encoded, slice(0, encoded.tokens.size), np.zeros(encoded.tokens.size))
         assert all(0 <= token < tokenizer.size for token in encoded.tokens.tolist())
         assert encoded.sizes.sum() <= len(part.content.encode()) + 1
         assert (encoded.words >= 0).all()

@@ -60,7 +60,7 @@ def test_columns_by_hand(run):
     lines = [number for number, line in enumerate(words) for _ in line]
     assert records.position.tolist() == records.word.tolist() == list(range(len(flat)))
     assert records.line.tolist() == lines
-    assert records.article.tolist() == [-1 if line < 2 else 0 if line < 6 else 1 for line in lines]
+    assert records.article.tolist() == [0 if line < 6 else 1 for line in lines]
     assert [WORDS[token] for token in records.token] == flat
     assert dict(zip(records.token_id, records.token_text, strict=True)) == {WORDS.index(w): w for w in flat}
     assert records.word_start.all()

@@ -5,7 +5,7 @@ import numpy as np
 from lm_meter.checkpoint import Checkpoint
 from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.text import text_from_bytes
-from lm_meter.text_blocks import articles_of_lines, block_of_pieces, lines_of_pieces
+from lm_meter.text_blocks import articles_of_lines, block_sums, lines_of_pieces
 from lm_meter.tokenizers import load_tokenizer
 from lm_meter.tokenizers.encoding import encoded
 
@@ -40,22 +40,39 @@ def test_a_piece_before_the_first_word_stands_in_the_first_line():
 def test_articles_begin_with_titles_of_level_one_alone():
     part, formula = " = = Part = = ", " = a formula = "
     text = _text("before", "", " = One = ", "", "x", "", part, "", formula, "y", "", " = Two = ", "")
-    assert articles_of_lines(text).tolist() == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2]
+    assert articles_of_lines(text).tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2]  # before the first: with it
+    assert articles_of_lines(_text("no", "", "title")).tolist() == [0, 0, 0]
+
+
+def _sums(text, tokens):
+    return block_sums(text, tokens, slice(0, tokens.tokens.size), np.arange(tokens.tokens.size) / 8)
 
 
 def test_blocks_are_articles_where_there_are_enough_of_these():
     articles = [line for n in range(20) for line in ("", f" = Title {n} = ", "", "word")]
-    few, many = _text(*articles[:72]), _text(*articles)  # what stands before the first title is a block as well
-    unit, blocks = block_of_pieces(few, _words(few))
-    assert (unit, blocks.max()) == ("line", 71)
-    unit, blocks = block_of_pieces(many, _words(many))
-    assert (unit, np.unique(blocks).size) == ("article", 21)
+    few, many = _text(*articles[:72]), _text(*articles)
+    unit, _, words = _sums(few, _words(few))
+    assert (unit, words.size) == ("line", 72)
+    unit, sums, words = _sums(many, _words(many))
+    # Seven words or five are in an article, with the blank line before the next title: 1 + 5 + 1 + 2 - 1.
+    number = np.arange(many.word_tokens)
+    article = np.maximum((number - 1) // 9, 0)
+    assert unit == "article"
+    assert words[words > 0].tolist() == np.bincount(article).tolist()
+    assert sums[words > 0].tolist() == np.bincount(article, number / 8).tolist()
 
 
 def test_the_shipped_text_has_an_interval():
     """The sample's 107 lines, by the tokenizer of the shipped model."""
     text = sample_text()
     tokens = load_tokenizer(Checkpoint(default_checkpoint())).encode(text, "error")
-    unit, blocks = block_of_pieces(text, tokens)
-    assert unit == "line"
-    assert np.array_equal(np.unique(blocks), np.arange(107))
+    unit, _, words = _sums(text, tokens)
+    assert (unit, words.size) == ("line", 107)
+    assert (words > 0).all()
+
+
+def test_wikitext_has_its_articles(shared_data):
+    """The 60 that Merity et al. (2016) give for the test set."""
+    raw = (shared_data / "wikitext-103" / "wiki.test.tokens").read_bytes()
+    articles = articles_of_lines(text_from_bytes(raw, "t"))
+    assert (articles.min(), articles.max()) == (1, 60)
