@@ -6,7 +6,6 @@ from ..arena import MatrixSource
 from ..kernels.activation import FUNCTIONS, GELU, GELU_TANH, IDENTITY, RELU, SILU
 from ..kernels.charge import ADD, BITWISE, COMPARE, CONVERT, DIVIDE, MULTIPLY, TRANSCENDENTAL
 from ..kernels.formats import FLOAT32, INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS
-from ..kernels.inputs import inputs_of
 from ..kernels.matrix import DENSE, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Matrix
 from ..kernels.network import ACTIVATE, ADD_TO, GATE
 from ..kernels.norm import LAYER, Norm
@@ -60,7 +59,7 @@ def _prepare_laws(region: RegionLaws, matrix: Matrix, unit: str, suffix: str) ->
         return
     inputs = f"n{suffix}"
     if matrix.sections > 1:
-        inputs = region.size(f"i{suffix}", inputs_of(matrix), "inputs of all runs")
+        inputs = region.size(f"i{suffix}", matrix.sections * matrix.columns, "inputs of all runs")
     if matrix.input_bits == HALF_BITS:
         region.charge(CONVERT, f"{unit}*{inputs}", FLOAT_BITS, HALF_BITS)
         region.computes("x rounded to float16")
