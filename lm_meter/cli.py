@@ -17,6 +17,7 @@ from typing import Any
 from . import commands
 from .arguments import parser
 from .errors import LmMeterError, RecordsWarning, StateWarning
+from .interrupt import obey_sigterm
 from .streams import prepare_streams, silence
 
 _OWN_WARNINGS = (StateWarning, RecordsWarning)
@@ -25,6 +26,7 @@ _OWN_WARNINGS = (StateWarning, RecordsWarning)
 def program() -> int:
     """The command as a process of its own."""
     prepare_streams()
+    obey_sigterm()
     return main()
 
 

@@ -63,7 +63,7 @@ def evaluate(
     Returns
     -------
     Result
-        Partial, and marked so, where the pass was interrupted by Ctrl-C or SIGTERM. One that comes after the last
+        Partial, and marked so, where the pass was interrupted by Ctrl-C. One that comes after the last
         prediction, while the result is put together, is not obeyed: the result is complete.
 
     Raises

@@ -60,7 +60,7 @@ def evaluate_entry(
     -------
     Result
         Its operations, storage and score are null; what the entry claims of them is in ``entry.claims``. Partial where
-        the run was interrupted by Ctrl-C or SIGTERM.
+        the run was interrupted by Ctrl-C.
 
     Raises
     ------

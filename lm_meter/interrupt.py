@@ -26,17 +26,30 @@ class Interruption:
             raise KeyboardInterrupt
 
 
+def obey_sigterm() -> None:
+    """From now on SIGTERM is taken as Ctrl-C is."""
+
+    def end(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+
+
 @contextmanager
 def deferred_interrupt() -> Iterator[Interruption]:
-    """Collect Ctrl-C and SIGTERM inside the block. Only the main thread receives signals; elsewhere nothing is changed.
+    """Collect Ctrl-C inside the block, and SIGTERM where the program does not leave it to the system.
 
-    Compiled code needs it too: Numba, interrupted while it compiles, prints a traceback and goes on.
+    Compiled code needs it too: Numba, interrupted while it compiles, prints a traceback and goes on. Only the main
+    thread receives signals; elsewhere nothing is changed.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    before = {number: signal.signal(number, interruption._note) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = [signal.SIGINT]
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # of the command line; a script may be ended at once
+        handled.append(signal.SIGTERM)
+    before = {number: signal.signal(number, interruption._note) for number in handled}
     try:
         yield interruption
     finally:

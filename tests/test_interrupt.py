@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lm_meter.interrupt import deferred_interrupt
+from lm_meter.interrupt import deferred_interrupt, obey_sigterm
 
 
 def test_first_interrupt_is_noted_and_the_second_raised():
@@ -22,6 +22,21 @@ def test_the_handler_before_is_back_afterwards():
     with deferred_interrupt():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_sigterm_is_noted_only_where_the_program_takes_it():
+    before = signal.getsignal(signal.SIGTERM)
+    with deferred_interrupt():
+        assert signal.getsignal(signal.SIGTERM) == before  # the system's: a script is ended at once
+    obey_sigterm()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with deferred_interrupt() as interruption:
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.requested
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_outside_the_main_thread_nothing_changes():

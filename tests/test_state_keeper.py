@@ -13,6 +13,7 @@ from tiny_transformer import transformer_parts
 
 import lm_meter
 from lm_meter.errors import ConfigError, StateError, StateWarning
+from lm_meter.interrupt import obey_sigterm
 from lm_meter.pass_files import PassFiles
 from lm_meter.saved_state import SavedState, previous_path, read_state, save_state
 
@@ -67,6 +68,16 @@ def _checkpoint(kind, path):
     return tiny_checkpoint(path, kind=kind, hidden=(20,))
 
 
+@pytest.fixture
+def terminable():
+    """A program that takes SIGTERM as the command does."""
+    before = signal.getsignal(signal.SIGTERM)
+    obey_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("terminable")
 @pytest.mark.parametrize("cache", [None, "9,0.5,0.2"])
 @pytest.mark.parametrize("kind", ["word", "characters", "sentencepiece", "transformer"])
 def test_a_run_that_was_stopped_twice_ends_like_one_that_was_not(kind, cache, run, text, tmp_path):
