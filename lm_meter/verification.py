@@ -19,6 +19,7 @@ from .document_differences import differences
 from .errors import ConfigError
 from .evaluation import run_prepared
 from .hash_chain import TOKENS_PER_LINK, HashChain
+from .models.token_operations import token_operations
 from .pass_files import PassFiles
 from .preparation import Prepared
 from .profiles import profile_named
@@ -98,6 +99,18 @@ def verify_slice(
     if records is not None:
         found += _compare_column("log_prob", records.log_prob[part.first : part.last], log_probs, part.first + skipped)
     return found
+
+
+def compare_sum(result: Result, prepared: Prepared) -> list[Finding] | None:
+    """The sum of all counts against the cost laws, which need no run; None of a model whose tokens they do not know."""
+    try:
+        laws = token_operations(prepared.checkpoint, prepared.context, prepared.inputs, prepared.targets)
+    except ConfigError:
+        return None
+    expected, found = int(laws.sum()), sum(row["count"] for row in result["histogram"])
+    if found == expected:
+        return []
+    return [Finding("count", f"all counts sum to {found:,} in the result, to {expected:,} by the cost laws")]
 
 
 def compare_records(found: Records, again: Records) -> list[Finding]:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from .verification import Finding
 
 _SEEDS = 1 << 31
+# How counts were compared, and what a verification that found nothing says of them.
+_COUNTS = {
+    "run again": ", every count",
+    "summed by the cost laws": ", and the sum of all counts, by the cost laws",
+    "not compared": "; counts were not compared: the experts of the model differ",
+}
 
 
 def add_verify(group: argparse._SubParsersAction) -> None:
@@ -60,7 +66,7 @@ def run_verify(options: argparse.Namespace) -> int:
     from .progress import on_stderr
     from .repetition import checkpoint_of, options_of, text_of
     from .result import load_result
-    from .verification import VERIFICATION_SCHEMA, verify_slice, verify_whole
+    from .verification import VERIFICATION_SCHEMA, compare_sum, verify_slice, verify_whole
 
     result, folder = load_result(options.result), Path(options.result).parent
     document = result.document
@@ -77,10 +83,13 @@ def run_verify(options: argparse.Namespace) -> int:
     part, seed = _part(options, document)
     state = _state(options.state, prepared, part) if part else None
     records, findings = _records(options, result)
+    counts = "run again"
     if part is None:
         findings += verify_whole(result, prepared, records, progress)
     else:
-        findings += verify_slice(result, prepared, part, (state, records), progress)
+        sums = compare_sum(result, prepared)
+        counts = "not compared" if sums is None else "summed by the cost laws"
+        findings += [*(sums or []), *verify_slice(result, prepared, part, (state, records), progress)]
     done = {
         "schema": VERIFICATION_SCHEMA,
         "result": options.result,
@@ -90,6 +99,7 @@ def run_verify(options: argparse.Namespace) -> int:
         "last": part.last if part else scored,
         "scored": scored,
         "seed": seed,
+        "counts": counts,
         "records": records is not None,
         "from_state": state.progress["done"] if state else None,
         "findings": [asdict(finding) for finding in findings],
@@ -169,7 +179,7 @@ def _table(done: dict[str, Any]) -> str:
             lines.append(f"the place is that of --seed {done['seed']}")
     lines += [f"  {finding['message']}" for finding in done["findings"]]
     if done["identical"]:
-        lines.append("IDENTICAL: every bit of the log-probabilities" + (", every count" if done["whole"] else ""))
+        lines.append(f"IDENTICAL: every bit of the log-probabilities{_COUNTS[done['counts']]}")
     else:
         lines.append("DIFFERENT")
     return "\n".join(lines) + "\n"

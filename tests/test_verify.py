@@ -138,6 +138,28 @@ def test_an_altered_count_is_named(made, folder, verify):
     ]
 
 
+def test_an_altered_count_is_found_beside_a_part(made, folder, verify):
+    total = sum(row["count"] for row in made.result["histogram"])
+    status, found = verify(folder, "--fraction", "0.1")
+    assert (status, found["counts"]) == (0, "summed by the cost laws")
+    _alter(folder, "histogram.3.count", made.result["histogram"][3]["count"] - 1)
+    status, found = verify(folder, "--fraction", "0.1")
+    assert status == 1
+    assert [finding["message"] for finding in found["findings"]] == [
+        f"all counts sum to {total - 1:,} in the result, to {total:,} by the cost laws"
+    ]
+
+
+def test_counts_that_no_law_knows_are_said_not_to_be_compared(made, verify, capsys, monkeypatch):
+    def unknown(*arguments):
+        raise ConfigError("experts differ")
+
+    monkeypatch.setattr("lm_meter.verification.token_operations", unknown)
+    assert verify(made.folder, "--positions", "0:1")[1]["counts"] == "not compared"
+    assert cli.main(["verify", str(made.folder / "r.json"), "--quiet", "--positions", "0:1"]) == 0
+    assert "; counts were not compared: the experts of the model differ" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
