@@ -162,3 +162,20 @@ def test_a_snapshot_that_would_lead_out_of_memory_is_refused(name, context, arra
     assert len(found[array]) == len(value)
     with pytest.raises(StateError, match=message):
         runtime.restore({**found, array: np.array(value)})
+
+
+def test_a_large_block_and_a_small_one_go_on_from_each_other_with_a_continuous_cache(tmp_path):
+    """A block of 64 holds pairs for its own predictions that a block of 1 has no room for."""
+    tokens = np.random.default_rng(8).integers(0, len(WORDS), 701)
+    inputs, targets = tokens[:-1], tokens[1:]
+    whole = _load(tmp_path, "continuous", None, 1, 1)
+    reference = whole.run(inputs, targets, 1, whole.new_tallies())
+    for cut in (64, 289, 320, 352, 353, 620):
+        first, second, third = (_load(tmp_path, "continuous", None, 1, block) for block in (64, 1, 64))
+        before = first.run(inputs[:cut], targets[:cut], 64, first.new_tallies())
+        second.restore(first.snapshot())
+        here = slice(cut, cut + 9)
+        between = second.run(inputs[here], targets[here], 1, second.new_tallies())
+        third.restore(second.snapshot())
+        after = third.run(inputs[here.stop :], targets[here.stop :], 64, third.new_tallies())
+        assert np.concatenate([before, between, after]).tobytes() == reference.tobytes()

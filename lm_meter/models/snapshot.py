@@ -31,15 +31,22 @@ def state_buffers(plan: Plan, network: Network, memory: Memory) -> Iterator[tupl
 
 
 def continuous_snapshot(continuous: Continuous) -> dict[str, np.ndarray]:
-    """Pairs that a continuous cache holds, and the output that waits for its token."""
+    """Pairs that the next prediction may see, and the output that waits for its token.
+
+    A large block holds more pairs, for its own predictions, than a small one has room for: those are left out, in
+    whole blocks of 16.
+    """
     if continuous.size == 0:
         return {}
-    held = int(continuous.state[PAIRS] - continuous.state[DROPPED])
+    held, width = int(continuous.state[PAIRS] - continuous.state[DROPPED]), continuous.outputs.width
+    first = max(0, held - continuous.size) // LANES * LANES
+    state = continuous.state.copy()
+    state[DROPPED] += first
     return {
-        "continuous.state": continuous.state.copy(),
+        "continuous.state": state,
         "continuous.last": continuous.last.copy(),
-        "continuous.tokens": continuous.tokens[:held].copy(),
-        "continuous.outputs": continuous.outputs.keys[: padded(held) * continuous.outputs.width].copy(),
+        "continuous.tokens": continuous.tokens[first:held].copy(),
+        "continuous.outputs": continuous.outputs.keys[first * width : padded(held) * width].copy(),
     }
 
 
