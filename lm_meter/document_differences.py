@@ -17,6 +17,7 @@ SAME = (
     "uncertainty",
     "overflows",
     "regions",
+    "calculation",
     "activations",
     "storage",
     "operations_per_token",

@@ -84,11 +84,10 @@ class OnlinePass:
         seconds = numbers["seconds"]
         if type(seconds) not in (int, float) or not 0 <= seconds <= _MOST:
             raise ValueError(f"seconds is {seconds!r:.40}")
-        log_probs, cells, counts = (
-            _typed(arrays, *wanted) for wanted in (("log_probs", "f8"), ("cells", "i8"), ("counts", "i8"))
-        )
-        if not 0 <= done <= self.targets.size or log_probs.shape != (done,) or not np.isfinite(log_probs).all():
-            raise ValueError(f"it has {log_probs.size} log-probabilities of {done} predictions")
+        log_probs = saved_log_probs(numbers, arrays)
+        if done > self.targets.size:
+            raise ValueError(f"it has {done} predictions of {self.targets.size}, the run's")
+        cells, counts = (_typed(arrays, name, "i8") for name in ("cells", "counts"))
         shape = self.tallies.shape[1:]
         if cells.shape != (counts.size, 4) or (cells < 0).any() or (cells >= shape).any() or (counts < 0).any():
             raise ValueError("its counts are of no region or kind of operation")
@@ -145,6 +144,14 @@ class OnlinePass:
                 f"position {position}: the target's rank is {rank}, {int((log_probs > own).sum()) + 1} in its whole "
                 "distribution; please report this with your CPU's name"
             )
+
+
+def saved_log_probs(numbers: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Log-probabilities in what ``OnlinePass.saved`` gave, (done,) float64; KeyError or ValueError where it did not."""
+    done, log_probs = _count(numbers, "done"), _typed(arrays, "log_probs", "f8")
+    if log_probs.shape != (done,) or not np.isfinite(log_probs).all():
+        raise ValueError(f"it has {log_probs.size} log-probabilities of {done} predictions")
+    return log_probs
 
 
 def _count(numbers: Mapping[str, Any], name: str) -> int:

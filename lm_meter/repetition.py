@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,5 +100,12 @@ def options_of(document: Mapping[str, Any], block: int | None = None, threads: i
         raise ConfigError(
             "the result does not say how it was run, as those of older versions; write it again with eval --output"
         )
-    options = RunOptions(**document["run"]["options"])
+    given = document["run"]["options"]
+    unknown = sorted(set(given) - {field.name for field in fields(RunOptions)})
+    if unknown:
+        raise ConfigError(
+            f"run.options.{unknown[0]:.60} of the result is no option of this version; verify it with the version that "
+            "wrote it, which environment.lm_meter names"
+        )
+    options = RunOptions(**given)
     return replace(options, block=options.block if block is None else block, threads=threads)

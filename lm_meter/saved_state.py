@@ -27,6 +27,7 @@ from .strict_json import parse_json
 MAGIC = b"lm-meter state 1\n"
 _HASH_BYTES = 32
 _START = len(MAGIC) + 8
+WRITTEN_BY_EVAL = "expected a file written by eval --state"
 _LARGEST_HEADER = 1 << 22
 _MOST_DIMENSIONS = 8
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8")
@@ -84,20 +85,18 @@ def read_state(path: Path) -> SavedState:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < _START + _HASH_BYTES:
-                raise StateError(f"{path}: is too short for a state; expected a file written by eval --state")
+                raise StateError(f"{path}: is too short for a state; {WRITTEN_BY_EVAL}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
                 return _parsed(raw, path)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StateError(
-            f"{path}: cannot be read ({error.strerror}); expected a file written by eval --state"
-        ) from None
+        raise StateError(f"{path}: cannot be read ({error.strerror}); {WRITTEN_BY_EVAL}") from None
 
 
 def _parsed(raw: mmap.mmap, path: Path) -> SavedState:
     if raw[: len(MAGIC)] != MAGIC:
-        raise StateError(f"{path}: is no state of lm-meter; expected a file written by eval --state")
+        raise StateError(f"{path}: is no state of lm-meter; {WRITTEN_BY_EVAL}")
     end = len(raw) - _HASH_BYTES
     if hashlib.sha256(memoryview(raw)[:end]).digest() != raw[end:]:
         raise StateError(f"{path}: the checksum is wrong: the file was cut or changed after it was written")

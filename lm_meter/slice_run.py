@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import StateError
 from .interrupt import Interruption, deferred_interrupt
 from .models.runtime import Runtime
 from .online import OnlinePass
 from .preparation import Prepared, load
 from .progress import Progress, Silent
-from .saved_state import SavedState
+from .saved_state import WRITTEN_BY_EVAL, SavedState
 
 _CALL_SECONDS = 0.2
 _NO_TARGETS = np.zeros(0, np.int64)
@@ -40,7 +41,7 @@ def run_slice(
         begun = 0
         if state is not None:
             before = OnlinePass(runtime, inputs, targets, prepared.options.block)
-            before.take_up(state.progress, state.arrays)
+            _take_up(before, state)
             begun = before.done
         _enter(runtime, inputs[begun : part.first], prepared.options.block, interruption)
         run = OnlinePass(
@@ -53,6 +54,13 @@ def run_slice(
             meter.close()
         interruption.obey()
         return run.log_probs
+
+
+def _take_up(run: OnlinePass, state: SavedState) -> None:
+    try:
+        run.take_up(state.progress, state.arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"the state's progress is not a pass's ({error}); {WRITTEN_BY_EVAL}") from None
 
 
 def _enter(runtime: Runtime, inputs: np.ndarray, block: int, interruption: Interruption) -> None:

@@ -51,6 +51,8 @@ class StateKeeper:
             return
         try:
             run.take_up(found.progress, found.arrays)
+        except StateError as error:
+            raise StateError(f"{self.path}: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(
                 f"{self.path}: its progress is not a pass's ({error}); delete it, and {previous_path(self.path).name}, "

@@ -114,10 +114,22 @@ def compare_sum(result: Result, prepared: Prepared) -> list[Finding] | None:
 
 
 def compare_records(found: Records, again: Records) -> list[Finding]:
-    """Of each column the first value that the run does not give."""
+    """Of each column the first value that the run does not give, and what else of the file it does not."""
     start = int(again.position[0])
     columns = ((name, getattr(found, name), getattr(again, name)) for name in COLUMNS)
-    return [finding for name, one, other in columns for finding in _compare_column(name, one, other, start)]
+    differ = [finding for name, one, other in columns for finding in _compare_column(name, one, other, start)]
+    for name in ("text_sha256", "checkpoint_sha256"):
+        one, other = getattr(found, name), getattr(again, name)
+        if one not in (None, other):  # a CSV file has none
+            differ.append(Finding("records", f"{name} is {one!r:.60} in the records, {other!r} run again"))
+    pieces = [dict(zip(r.token_id.tolist(), r.token_text.tolist(), strict=True)) for r in (found, again)]
+    wrong = [token for token in sorted({*pieces[0], *pieces[1]}) if pieces[0].get(token) != pieces[1].get(token)]
+    if wrong:
+        one, other = (of.get(wrong[0]) for of in pieces)
+        more = f"; {len(wrong) - 1:,} more differ behind it" if len(wrong) > 1 else ""
+        message = f"the text of token {wrong[0]} is {one!r:.60} in the records, {other!r:.60} run again{more}"
+        differ.append(Finding("records", message))
+    return differ
 
 
 def _compare_column(name: str, found: np.ndarray, again: np.ndarray, start: int) -> list[Finding]:

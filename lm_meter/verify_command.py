@@ -101,6 +101,7 @@ def run_verify(options: argparse.Namespace) -> int:
         "seed": seed,
         "counts": counts,
         "records": records is not None,
+        "missing_records": _missing(document, records),
         "from_state": state.progress["done"] if state else None,
         "findings": [asdict(finding) for finding in findings],
     }
@@ -119,6 +120,12 @@ def _records(options: argparse.Namespace, result: Result) -> tuple[Records | Non
         return None, []
     records = read_records(path)
     return records, check_records(result, records, file_sha256(path))
+
+
+def _missing(document: dict[str, Any], records: Records | None) -> str | None:
+    """The file of records that the result names, where none was compared."""
+    named = document["records"]
+    return named["file"] if named and records is None else None
 
 
 def _part(options: argparse.Namespace, document: dict[str, Any]) -> tuple[Slice | None, int | None]:
@@ -153,16 +160,27 @@ def _part(options: argparse.Namespace, document: dict[str, Any]) -> tuple[Slice 
 
 def _state(name: str | None, prepared: Prepared, part: Slice) -> SavedState | None:
     """The last state before a part, of the file and the one before it; None where both come later."""
-    from .saved_state import previous_path
+    from .errors import StateError
+    from .online import saved_log_probs
+    from .saved_state import WRITTEN_BY_EVAL, previous_path
     from .state_keeper import run_state, state_identity
 
     if name is None:
         return None
     identity = state_identity(prepared)
-    found = [run_state(path, identity) for path in (Path(name), previous_path(Path(name)))]
-    if found == [None, None]:
-        raise ConfigError(f"--state {name}: is not there; expected a file written by eval --state")
-    usable = [state for state in found if state and state.progress["done"] <= part.first]
+    found = []
+    for path in (Path(name), previous_path(Path(name))):
+        state = run_state(path, identity)
+        if state is None:
+            continue
+        try:
+            saved_log_probs(state.progress, state.arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"{path}: its progress is not a pass's ({error}); {WRITTEN_BY_EVAL}") from None
+        found.append(state)
+    if not found:
+        raise ConfigError(f"--state {name}: is not there; {WRITTEN_BY_EVAL}")
+    usable = [state for state in found if state.progress["done"] <= part.first]
     return max(usable, key=lambda state: state.progress["done"], default=None)
 
 
@@ -178,6 +196,8 @@ def _table(done: dict[str, Any]) -> str:
         if done["seed"] is not None:
             lines.append(f"the place is that of --seed {done['seed']}")
     lines += [f"  {finding['message']}" for finding in done["findings"]]
+    if done["missing_records"]:
+        lines.append(f"records {done['missing_records']} are not here and were not compared; name them with --records")
     if done["identical"]:
         lines.append(f"IDENTICAL: every bit of the log-probabilities{_COUNTS[done['counts']]}")
     else:

@@ -241,6 +241,7 @@ def test_a_damaged_state_in_a_folder_that_cannot_be_written(stopped, run, tmp_pa
         ({"cells": np.array([[99, 0, 0, 0]])}, "its counts are of no region or kind of operation"),
         ({"log_probs": np.full(3, np.nan), "done": 3}, "log-probabilities of 3 predictions"),
         ({"seconds": None}, "seconds is None"),
+        ({"log_probs": np.zeros(9999), "done": 9999}, "it has 9999 predictions of "),
     ],
 )
 def test_a_state_that_contradicts_itself_is_refused(change, message, stopped, run, tmp_path):
@@ -251,6 +252,14 @@ def test_a_state_that_contradicts_itself_is_refused(change, message, stopped, ru
         arrays["counts"] = np.ones(1, np.int64) if change["cells"].any() else np.ones(2, np.int64)
     save_state(SavedState(state.run, progress, arrays), tmp_path / "state")
     with pytest.raises(StateError, match=rf"its progress is not a pass's \(.*{message}.*\); delete it, and state.prev"):
+        run(stopped)
+
+
+def test_a_state_of_another_shape_is_refused_with_its_file(stopped, run, tmp_path):
+    state = read_state(tmp_path / "state")
+    arrays = {**state.arrays, "runtime.position": np.zeros(9, np.int64)}
+    save_state(SavedState(state.run, state.progress, arrays), tmp_path / "state")
+    with pytest.raises(StateError, match=r"state: array position of the state is int64 \[9\]; expected int64 \[2\]"):
         run(stopped)
 
 

@@ -169,6 +169,8 @@ def test_counts_that_no_law_knows_are_said_not_to_be_compared(made, verify, caps
         ("checkpoint.architecture", "gru"),
         ("activations", None),
         ("uncertainty.blocks", 7),
+        ("calculation.regions.1.formula", "y = x"),
+        ("calculation.regions.1.sizes.0.meaning", "free"),
     ],
 )
 def test_an_altered_figure_is_named(path, value, folder, verify):
@@ -257,6 +259,33 @@ def test_a_fraction_is_at_least_that_much(fraction, predictions, links):
     assert min(first for first, _ in parts) == 0
 
 
+@pytest.mark.parametrize(
+    ("progress", "arrays", "message"),
+    [
+        (
+            {"done": None},
+            {},
+            "state: its progress is not a pass's (done is None); expected a file written by eval --state",
+        ),
+        ({}, {"log_probs": np.zeros(3)}, "state: its progress is not a pass's (it has 3 log-probabilities of 1024 "),
+        (
+            {"seconds": -1},
+            {},
+            "the state's progress is not a pass's (seconds is -1); expected a file written by eval --state",
+        ),
+    ],
+)
+def test_a_state_that_no_pass_wrote_is_refused(progress, arrays, message, made, folder, refused):
+    from lm_meter.saved_state import SavedState, read_state, save_state
+
+    lm_meter.evaluate(folder / "model.npz", text=folder / "text", files=PassFiles(folder / "state"))
+    state = read_state(folder / "state")
+    numbers = {**state.progress, "done": 1024, **progress}
+    first = {**state.arrays, "log_probs": state.arrays["log_probs"][:1024], **arrays}
+    save_state(SavedState(state.run, numbers, first), folder / "state")
+    assert message in refused(folder, "--positions", "2048:2049", "--state", folder / "state", "--quiet")
+
+
 @pytest.fixture
 def recorded(folder):
     """A function that alters a value of a column in the records of a result."""
@@ -295,6 +324,43 @@ def test_other_altered_columns_of_records_are_named_too(column, step, folder, re
     found = verify(folder)[1]["findings"]
     assert [finding["what"] for finding in found] == ["records", "records"]
     assert found[1]["message"] == f"position 8: {column} is {altered} in the records, {honest} run again"
+
+
+@pytest.mark.parametrize(
+    ("altered", "message"),
+    [
+        ({"text_sha256": "0" * 64}, f"text_sha256 is '{'0' * 59} in the records, '"),
+        ({"checkpoint_sha256": "0" * 64}, f"checkpoint_sha256 is '{'0' * 59} in the records, '"),
+        ({"token_text": 0}, "the text of token 0 is 'other' in the records, '"),
+        ({"token_id": 999}, "the text of token 999 is 'other' in the records, None run again"),
+    ],
+)
+def test_what_records_say_beside_their_columns_is_compared_though_their_hash_fits(
+    altered, message, folder, recorded, verify
+):
+    recorded("rank", [0], 0)
+    honest = read_records(folder / "r.npz")
+    if "token_text" in altered:
+        altered = {"token_text": np.array(["other", *honest.token_text[1:]])}
+    elif "token_id" in altered:
+        texts = np.append(honest.token_text, "other")
+        altered = {"token_id": np.append(honest.token_id, 999), "token_text": texts}
+    _alter(folder, "records.sha256", write_records(replace(honest, **altered), folder / "r.npz"))
+    status, found = verify(folder)
+    assert status == 1
+    (finding,) = found["findings"]
+    assert finding["what"] == "records"
+    assert finding["message"].startswith(message)
+
+
+def test_records_that_are_not_there_are_said_not_to_be_compared(folder, recorded, verify, capsys):
+    assert verify(folder)[1]["missing_records"] is None
+    (folder / "r.npz").unlink()
+    status, found = verify(folder)
+    assert (status, found["records"]) == (0, False)
+    assert found["missing_records"].endswith("r.npz")
+    assert cli.main(["verify", str(folder / "r.json"), "--quiet"]) == 0
+    assert "r.npz are not here and were not compared; name them with --records" in capsys.readouterr().out
 
 
 def test_records_of_another_result(made):
@@ -373,6 +439,14 @@ def test_a_result_of_an_older_version(made, folder, refused):
     (folder / "r.json").write_text(json.dumps(document))
     assert refused(folder).startswith("the result does not say how it was run, as those of older versions; write it")
     assert options_of(made.result.document, 3, 2) == lm_meter.RunOptions(block=3, threads=2)
+
+
+def test_an_option_of_a_later_version_is_refused(folder, refused):
+    _alter(folder, "run.options.temperature", 2)
+    assert refused(folder) == (
+        "run.options.temperature of the result is no option of this version; verify it with the version that wrote it, "
+        "which environment.lm_meter names"
+    )
 
 
 def test_more_predictions_than_the_text_has(folder, refused):
