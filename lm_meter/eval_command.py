@@ -92,7 +92,7 @@ def _checkpoint_plans(options: argparse.Namespace, run: RunOptions) -> list[Plan
     states, records, outputs = (places(name, stems) for name in (options.state, options.records, options.output))
     files = [PassFiles(state, options.save_every, kept) for state, kept in zip(states, records, strict=True)]
     inputs = [*(checkpoint.path for checkpoint in checkpoints), *_files(options)]
-    written = [_written("--state", states, names), *_written_records(records, names)]
+    written = [*_written_states(states, names), *_written_records(records, names)]
     check_places([*chain(*written), *_written("--output", outputs, names)], inputs)
     texts = {source: source.read() for source in sources}
     prepared = []
@@ -109,6 +109,15 @@ def _checkpoint_plans(options: argparse.Namespace, run: RunOptions) -> list[Plan
         Plan(name, partial(run_prepared, each, profile, kept), output, kept.records)
         for name, each, kept, output in zip(names, prepared, files, outputs, strict=True)
     ]
+
+
+def _written_states(states: Sequence[str | None], names: Sequence[str]) -> Iterator[list[tuple[str, str, str]]]:
+    """Files of states, and those of the ones before, which each saving replaces."""
+    from .saved_state import previous_path
+
+    before = [str(previous_path(Path(path))) if path else None for path in states]
+    yield _written("--state", states, names)
+    yield _written("--state, the one before", before, names)
 
 
 def _written_records(records: Sequence[str | None], names: Sequence[str]) -> Iterator[list[tuple[str, str, str]]]:
