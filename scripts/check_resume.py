@@ -4,9 +4,9 @@
 
 For each of four runs (an LSTM and a transformer, without and with a continuous cache) a child process evaluates a
 text and saves its state after every call. It is sent SIGKILL at a random moment, wherever that falls: while it loads,
-or writes a state, or between two calls. The next child goes on. When one comes to the end, its log-probabilities,
-histogram and hash chain are compared, bit for bit, with those of a run that nothing interrupted. Then the text begins
-anew, until there were as many kills as were asked for.
+or writes a state, or between two calls. The next child goes on, with another block. When one comes to the end, its
+log-probabilities, histogram, records and hash chain are compared, bit for bit, with those of a run that nothing
+interrupted. Then the text begins anew, until there were as many kills as were asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lm_meter.defaults import default_checkpoint, sample_path
 from lm_meter.pass_files import PassFiles
 
 CACHE = "300,0.3,0.1"
+_BLOCKS = (1, 16, 64)
 _AFTER_EVERY_CALL = 1e-9
 
 
@@ -55,10 +56,11 @@ def shipped_cases(limit: int | None) -> dict[str, Case]:
 
 def _run(case: Case, folder: Path, state: str | None) -> None:
     """Evaluate in this process; what must be the same is written to ``found`` when all is there."""
-    files = PassFiles(folder / state if state else None, _AFTER_EVERY_CALL)
+    files = PassFiles(folder / state if state else None, _AFTER_EVERY_CALL, folder / "records.npz")
     result = evaluate(case.checkpoint, text=case.text, options=case.options, files=files)
     found = {name: result[name] for name in ("histogram", "chain", "nll_nats", "text", "uncertainty")}
     found["sittings"] = result["run"]["sittings"]
+    found["records"] = result["records"]["sha256"]
     found["log_probs"] = result.log_probs.tobytes().hex()
     (folder / "found.part").write_text(json.dumps(found), encoding="utf-8")
     os.replace(folder / "found.part", folder / "found")
@@ -114,7 +116,8 @@ def check(case: Case, kills: int, seed: int) -> Outcome:
         outcome, killed, unfinished = Outcome(), 0, False
         while killed < kills or unfinished:
             seconds = moments.uniform(0, whole) if killed < kills else None
-            unfinished = not _finished(case, folder, "state", seconds)
+            sitting = replace(case, options=replace(case.options, block=moments.choice(_BLOCKS)))
+            unfinished = not _finished(sitting, folder, "state", seconds)
             if unfinished:
                 killed += 1
                 continue

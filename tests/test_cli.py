@@ -453,7 +453,9 @@ def test_a_state_that_would_replace_something(refused, model, text, tmp_path):
     both = ("--state", tmp_path / "r.json", "--output", tmp_path / "." / "r.json")
     assert refused(*command, *both).endswith("r.json: is also that of --state; expected two names")
     before = "--state", tmp_path / "s", "--output", tmp_path / "s.previous"
-    assert refused(*command, *before).endswith("s.previous: is also that of --state, the one before; expected two names")
+    assert refused(*command, *before).endswith(
+        "s.previous: is also that of --state, the one before; expected two names"
+    )
     assert refused(*command, "--state", tmp_path) == f"--state {tmp_path}: is a folder; expected the name of a file"
     (tmp_path / "other").write_text("some text that is no state of anything, and long enough to be one")
     assert refused(*command, "--state", tmp_path / "other").endswith(
