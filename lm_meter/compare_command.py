@@ -42,6 +42,7 @@ def run_compare(options: argparse.Namespace) -> int:
     from .comparison_table import comparison_table
     from .documents import save_document
     from .profiles import profile_named
+    from .records import files_of_records
 
     records = options.records or [None, None]
     if options.output:
@@ -49,7 +50,8 @@ def run_compare(options: argparse.Namespace) -> int:
         refuse_input(options.output, [Path(name) for name in (*options.results, *(options.records or []))])
     first, second = (read_compared(path, file) for path, file in zip(options.results, records, strict=True))
     if options.output:
-        refuse_input(options.output, [each.records.path for each in (first, second) if each.records])
+        read = [file for each in (first, second) if each.records for file in files_of_records(each.records.path)]
+        refuse_input(options.output, read)
     found = compare(first, second, profile_named(options.profile), options.per_word)
     if options.output:
         save_document(found, options.output)

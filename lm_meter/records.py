@@ -62,6 +62,12 @@ def words_path(path: Path) -> Path | None:
     return None if _FORMATS[path.suffix].write_words is None else path.with_suffix(f".words{path.suffix}")
 
 
+def files_of_records(path: Path) -> list[Path]:
+    """A file of records that can be read, and that of word tokens beside it where its format has one."""
+    beside = words_path(path)
+    return [path] if beside is None else [path, beside]
+
+
 def write_records(source: RecordSource, path: str | Path) -> str:
     """Write records, and a sub-word model's word tokens; each file appears only when complete.
 

@@ -37,6 +37,7 @@ def add_report(group: argparse._SubParsersAction) -> None:
 def run_report(options: argparse.Namespace) -> int:
     """Write the documents that were asked for."""
     from .profiles import profile_named
+    from .records import files_of_records
     from .reporting.document import report_of
     from .reporting.facts import read_facts
     from .reporting.html import html
@@ -60,7 +61,9 @@ def run_report(options: argparse.Namespace) -> int:
     records = options.records or [None] * len(options.results)
     entries = [read_facts(path, profile, of) for path, of in zip(options.results, records, strict=True)]
     for option, path, _ in asked:
-        refuse_input(path, [facts.records for facts in entries if facts.records], option)
+        refuse_input(
+            path, [file for facts in entries if facts.records for file in files_of_records(facts.records)], option
+        )
     report = report_of(entries)
     for _, path, write in asked:
         _save(write(report), path)

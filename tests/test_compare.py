@@ -393,6 +393,8 @@ def test_a_foreign_entry_has_no_costs_to_compare(folder, tmp_path):
     assert found["score"]["difference"] is None
     assert found["perplexity"]["difference"] == both[1].result.perplexity - both[0].result.perplexity
     assert f"{tmp_path / 'entry.json'} is of a foreign entry, whose costs are not metered" in found["notes"]
+    no_records = f"{tmp_path / 'entry.json'}: is of a foreign entry, of which there are no records"  # nor can be
+    assert f"no interval, and not where the losses differ: {no_records}" in found["notes"]
     table = comparison_table(found)
     assert "operations" not in table.split("\nspeed\n")[0].split("perplexity")[1]
 
@@ -416,6 +418,17 @@ def test_the_command(folder, tmp_path, capsys):
     for taken in (files[0], records[1]):
         assert cli.main(["compare", *files, "--output", taken]) == 2
         assert "is an input of this run; choose another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("compare", "--output"), ("report", "--markdown")])
+def test_word_tokens_beside_records_are_no_place_for_what_is_made_of_them(command, folder, tmp_path, capsys):
+    recorded(tmp_path, "pieces", folder / "text", suffix=".csv", **MODELS["pieces"])
+    (words,) = tmp_path.glob("*.words.csv")
+    before = words.read_bytes()
+    results = [str(tmp_path / "pieces.json")] * 2
+    assert cli.main([command[0], *results, command[1], str(words)]) == 2
+    assert f"{command[1]} {words}: is an input of this run" in capsys.readouterr().err
+    assert words.read_bytes() == before
 
 
 def test_the_commands_of_the_readme_print_what_it_shows(tmp_path, monkeypatch, capsys):
