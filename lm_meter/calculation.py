@@ -16,7 +16,7 @@ from typing import Any
 from .errors import ConfigError
 from .histogram import Row, rows_from_json
 from .kernels.network import Network
-from .law_text import names_in, value_of
+from .law_text import degree_of, names_in, value_of
 from .models.laws import laws_of
 from .models.plan import Plan
 
@@ -133,6 +133,11 @@ def _laws_of(region: Mapping[str, Any], units: Mapping[str, None], where: str) -
                 raise ConfigError(
                     f"{where}: the law {term!r:.60} counts operations of a run without tokens; expected a unit of the "
                     "run in each of its products; write it again with eval --output"
+                )
+            if degree_of(term, units) > 1:
+                raise ConfigError(
+                    f"{where}: the law {term!r:.60} multiplies units of the run by each other; expected one of them in "
+                    "each of its products; write it again with eval --output"
                 )
             for unit in here:
                 # A law is linear in its units: its value where one of them is 1 and the others are 0.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from .errors import ConfigError
 
@@ -54,6 +54,18 @@ def value_of(law: str, symbols: Mapping[str, int], where: str) -> int:
             f"{where}: the law {law!r:.60} cannot be evaluated; expected sums and products of whole numbers and of the "
             "symbols that the document declares; write it again with eval --output"
         ) from None
+
+
+def degree_of(law: str, symbols: Container[str]) -> int:
+    """The most of ``symbols`` that are multiplied by each other in a law which ``value_of`` can evaluate."""
+    return _degree(ast.parse(law.strip(), mode="eval").body, symbols)
+
+
+def _degree(node: ast.expr, symbols: Container[str]) -> int:
+    if isinstance(node, ast.BinOp):
+        sides = _degree(node.left, symbols), _degree(node.right, symbols)
+        return sum(sides) if isinstance(node.op, ast.Mult) else max(sides)
+    return int(isinstance(node, ast.Name) and node.id in symbols)
 
 
 def _value(node: ast.expr, symbols: Mapping[str, int]) -> int:

@@ -162,3 +162,18 @@ def test_a_law_without_a_unit_is_refused(tmp_path):
         "f.json: lstm.0: the law 'm*n' counts operations of a run without tokens; expected a unit of the run in each "
         "of its products; write it again with eval --output"
     )
+
+
+@pytest.mark.parametrize("law", ["T*T*m*n", "T*P", "m*(T + n)*T - m*n*T", "T*(T - 1)"])
+def test_a_law_that_is_not_linear_in_the_units_is_refused(law, tmp_path):
+    # With one unit 1 and the others 0 these are as large as T*m*n, nothing, T*m and nothing.
+    opened = _opened(recurrent_parts("plain"), tmp_path)
+    regions, tally = opened.architecture.text_tally(opened, INPUTS, TARGETS, np.zeros_like(INPUTS))
+    document, _ = _calculated(opened, None, regions, tally)
+    document["calculation"]["regions"][1]["laws"][0]["terms"] = [law]
+    with pytest.raises(lm_meter.ConfigError) as caught:
+        calculate(document, "f.json")
+    assert str(caught.value) == (
+        f"f.json: lstm.0: the law {law!r} multiplies units of the run by each other; expected one of them in each of "
+        "its products; write it again with eval --output"
+    )
