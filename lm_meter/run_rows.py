@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .entry_result import ARCHITECTURE
 from .report import columns, number
 from .result import Result
 
@@ -40,6 +41,7 @@ COLUMNS = (
     "tokens_per_second",
     "seconds",
 )
+_UNMETERED = "unmetered"  # of a foreign entry; its claims stand in its result
 _GATES = {True: "met", False: "NOT MET", None: "not asked"}
 
 
@@ -141,8 +143,7 @@ def _shown_rows(rows: Sequence[dict[str, Any]], everything: bool) -> list[list[s
             "word tokens": number(row["word_tokens"]),
             "perplexity": _fixed(row["perplexity"], 3) + (" (partial)" if row["partial"] else ""),
             "95% interval": "-" if row["perplexity_low"] is None else f"{low} to {high}",
-            "operations": number(row["operations"]),
-            "parameters": number(row["parameters"]),
+            **{name: _cost(row, name) for name in ("operations", "parameters")},
             "score": _fixed(row["score"], 5),
             "gate": row["gate_verdict"] or _GATES[row["meets_gate"]],
             "tokens/s": _fixed(row["tokens_per_second"], 0),
@@ -163,6 +164,10 @@ def _short_names(paths: Sequence[str]) -> list[str]:
     """The last parts of names where these tell them apart, else the whole names."""
     short = [Path(path).name or path for path in paths]
     return short if len(set(short)) == len(set(paths)) else list(paths)
+
+
+def _cost(row: dict[str, Any], name: str) -> str:
+    return _UNMETERED if row["architecture"] == ARCHITECTURE else number(row[name])
 
 
 def _fixed(value: float | None, digits: int) -> str:

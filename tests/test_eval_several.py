@@ -204,7 +204,10 @@ def test_an_entry_is_started_for_each_text_and_its_costs_are_empty(folder, run):
         assert [row[name] for name in unmetered] == [""] * 5
     status, table, _ = run(*arguments, *texts)
     assert status == 0
-    assert table.splitlines()[-1].split()[-3:-1] == ["-", "-"]  # operations, parameters
+    assert table.splitlines()[-1].split()[-3:-1] == ["unmetered", "unmetered"]  # operations, parameters
+    _, table, _ = run(*arguments, *texts, "--format", "markdown")
+    for line in table.splitlines()[2:]:
+        assert line.count("| unmetered | unmetered | - |") == 1  # the last is the score
     status, _, err = run(*arguments, *texts, "--records", "r.npz")
     assert (status, "--records does not go with --entry" in err) == (2, True)
 
