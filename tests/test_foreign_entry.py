@@ -128,7 +128,8 @@ def test_a_model_of_ours_as_a_program_predicts_what_evaluate_does(dtype, tmp_pat
     checkpoint = tiny_checkpoint(tmp_path / "model.npz", kind="sentencepiece", projection=8)
     (tmp_path / "wrapped.py").write_text(WRAPPED, encoding="utf-8")
     command = shlex.join([sys.executable, str(tmp_path / "wrapped.py"), str(checkpoint), dtype])
-    result = evaluate_entry(ForeignEntry(command, checkpoint), text=text)
+    # The program compiles its kernels before it answers: half a minute where none are kept, more beside other work.
+    result = evaluate_entry(ForeignEntry(command, checkpoint, timeout=600), text=text)
     reference = evaluate(checkpoint, text=text)
 
     assert result["text"] == reference["text"]
