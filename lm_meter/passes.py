@@ -140,6 +140,6 @@ def check_places(written: Sequence[tuple[str, str, str]], inputs: Sequence[Path]
         if other:
             raise ConfigError(
                 f"{option} {path}: is that of two runs, {of} and {run}; expected a name for each, such as "
-                "'{checkpoint}-{text}.json'"
+                "'{checkpoint}-{text}.json', of files whose own names without folder and suffix differ"
             )
         taken[place] = option, run

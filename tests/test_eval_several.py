@@ -241,7 +241,7 @@ def test_a_name_that_two_runs_share(option, name, folder, run):
     shown = name.replace("{text}", "short").replace("{checkpoint}", "one")
     assert err == (
         f"lm-meter: error: {option} {shown}: is that of two runs, one.npz over short.txt and {second}; expected a name "
-        "for each, such as '{checkpoint}-{text}.json'\n"
+        "for each, such as '{checkpoint}-{text}.json', of files whose own names without folder and suffix differ\n"
     )
     assert {path.name for path in folder.iterdir()} == {"one.npz", "two.npz", "short.txt", "long.txt"}
 
