@@ -125,6 +125,20 @@ def test_a_count_that_does_not_follow_is_named(made):
     assert "such as lstm.0: multiply 32\u00d732 bits" in page
 
 
+def test_counts_that_are_those_of_more_predictions_are_told(made):
+    def change(document):
+        for row in document["histogram"]:
+            row["count"] *= 2
+
+    path, result = made
+    scored = result["text"]["scored"]
+    page = _report(_changed(path, "twice.json", change))
+    assert (
+        f"THE COUNTS ARE THOSE OF ANOTHER RUN: they follow from {2 * scored:,} predictions, and {scored:,} were made. "
+    ) in page
+    assert "OF ANOTHER RUN" not in _report(path)
+
+
 def test_an_older_result_has_counts_and_no_laws(made):
     def change(document):
         for name in ("calculation", "run", "chain", "activations", "uncertainty"):
@@ -173,8 +187,9 @@ def test_the_command_is_quoted_and_names_a_corpus_by_its_name(made):
     )
     document["text"] |= {"name": sample_text().name, "sha256": sample_text().sha256}
     assert f" --text {shlex.quote(str(sample_path()))} " in command_of(document)
-    document["checkpoint"]["path"] = "-model.npz"
-    assert "--checkpoint=-model.npz" in command_of(document)
+    for name in ("-model.npz", "--limit"):
+        document["checkpoint"]["path"] = name
+        assert f" --checkpoint={name} " in command_of(document)
 
 
 def test_claims_of_a_foreign_entry_are_labelled(made):
@@ -411,3 +426,16 @@ def test_a_general_view_has_no_plane(made):
     page = _report(made[0], "--profile", "flops", name="view.html")
     assert "On the plane of scores" not in page
     assert lm_meter.__version__ in page
+
+
+@pytest.mark.parametrize("first_token", ["score", "skip"])
+def test_the_command_of_an_older_result_runs_over_as_much_of_the_text(first_token, made):
+    _, result = made
+    options = lm_meter.RunOptions(limit=7, first_token=first_token)
+    document = dict(
+        lm_meter.evaluate(result["checkpoint"]["path"], text=result["text"]["name"], options=options).document
+    )
+    assert " --limit 7 " in command_of(document)
+    document["run"] = None
+    assert " --limit 7 " in command_of(document)
+    assert " --limit " not in command_of(document | {"partial": True})

@@ -14,39 +14,32 @@ _PLAIN = {"first_token": "score", "oov": "error"}
 
 def command_of(document: Mapping[str, Any]) -> str:
     """``lm-meter eval`` with the checkpoint or program, text and options of a result, quoted for a shell."""
-    words = ["lm-meter", "eval", *_model(document)]
+    given = _model(document)
     text = document["text"]
     corpus, _, split = text["name"].partition("/")
     if corpus in CORPORA and split in CORPORA[corpus].splits:
-        words += ["--corpus", corpus, "--split", split]
+        given |= {"corpus": corpus, "split": split}
     else:
         # Without --text the command would take another text where a public one is on the machine.
         is_sample = text["name"] == sample_text().name and text["sha256"] == sample_text().sha256
-        words += ["--text", str(sample_path()) if is_sample else text["name"]]
-    for option, value in _options(document).items():
-        if value is not None and value != _PLAIN.get(option):
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    profile = document["operations_per_token"]["profile"]
-    # A value that begins with a hyphen belongs to the option before it all the same.
-    return shlex.join([*_joined(words), "--profile", profile])
+        given["text"] = str(sample_path()) if is_sample else text["name"]
+    given |= {name: value for name, value in _options(document).items() if value not in (None, _PLAIN.get(name))}
+    given["profile"] = document["operations_per_token"]["profile"]
+    return shlex.join(["lm-meter", "eval", *(word for name, value in given.items() for word in _words(name, value))])
 
 
-def _model(document: Mapping[str, Any]) -> list[str]:
+def _model(document: Mapping[str, Any]) -> dict[str, Any]:
     entry = document.get("entry")
     if entry is None:
-        return ["--checkpoint", document["checkpoint"]["path"]]
+        return {"checkpoint": document["checkpoint"]["path"]}
     timeout = f"{entry['timeout']:g}"
-    return ["--entry", entry["command"], "--vocabulary", entry["vocabulary"]["path"], "--entry-timeout", timeout]
+    return {"entry": entry["command"], "vocabulary": entry["vocabulary"]["path"], "entry_timeout": timeout}
 
 
-def _joined(words: list[str]) -> list[str]:
-    found: list[str] = []
-    for word in words:
-        if found and found[-1].startswith("--") and word.startswith("-") and not word.startswith("--"):
-            found[-1] += f"={word}"
-        else:
-            found.append(word)
-    return found
+def _words(name: str, value: Any) -> list[str]:
+    """An option and its value, which belongs to it though it begin with a hyphen."""
+    option, word = f"--{name.replace('_', '-')}", str(value)
+    return [f"{option}={word}"] if word.startswith("-") else [option, word]
 
 
 def _options(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,12 +49,15 @@ def _options(document: Mapping[str, Any]) -> dict[str, Any]:
         # A program is sent one token at a time by one thread.
         kept = options if document.get("entry") is None else ("first_token", "limit", "oov")
         return {name: options[name] for name in kept}
-    online, cache = document["online"], document["online"]["continuous_cache"]
+    online, cache, text = document["online"], document["online"]["continuous_cache"], document["text"]
+    # A first token that is not scored is a word of the limit all the same.
+    words = text["word_tokens"] + (text["first_token"] == "skip")
     return {
         "block": online["block"],
         "threads": document["environment"]["threads"],
-        "first_token": document["text"]["first_token"],
-        "oov": "unk" if document["text"]["replaced_by_unk"] else None,
+        "first_token": text["first_token"],
+        "limit": None if text["whole"] or document["partial"] else words,
+        "oov": "unk" if text["replaced_by_unk"] else None,
         "policy": online["policy"] if online["context"] else None,
         "context": online["context"],
         "continuous_cache": f"{cache['size']},{cache['theta']},{cache['lambda']}" if cache else None,

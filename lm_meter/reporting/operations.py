@@ -14,6 +14,7 @@ from .plots import bars
 
 _LAYER = re.compile(r"^layers\.[0-9]+\.")
 _MOST_SHADES = 4
+_PREDICTIONS = "P"  # the unit of the run that its text tells too
 _ROLES = {
     "lookup": "rows that are looked up",
     "matrix_vector": "matrix-vector product",
@@ -145,6 +146,12 @@ def _units(facts: Facts) -> list[Block]:
     else:
         verdict = (
             f"All {len(found.rows)} counts of the histogram follow from the formulas and these numbers, to the integer."
+        )
+    predicted, scored = found.units.get(_PREDICTIONS), facts.document["text"]["scored"]
+    if predicted not in (None, scored):
+        verdict = (
+            f"THE COUNTS ARE THOSE OF ANOTHER RUN: they follow from {number(predicted)} predictions, and "
+            f"{number(scored)} were made. {verdict}"
         )
     if found.undetermined:
         verdict += f" {found.undetermined} have units that the histogram does not determine, and were not compared."
