@@ -79,11 +79,10 @@ def refuse_text(words: list[str], text: Path | None) -> None:
 
 def environment_without(text: Path | None) -> dict[str, str]:
     """The environment but for what is said in it about the text and the folder of texts."""
-    hidden = [] if text is None else [os.path.abspath(text), os.path.realpath(text)]
     return {
         name: value
         for name, value in os.environ.items()
-        if name != _TEXTS and not any(path in value for path in hidden) and value != str(text)
+        if name != _TEXTS and not (text is not None and (value == str(text) or _names(value, text)))
     }
 
 

@@ -129,6 +129,7 @@ def test_a_program_that_fails_after_its_last_distribution_says_so(tmp_path, text
 def test_the_program_is_not_told_where_the_text_is(tmp_path, text, monkeypatch):
     monkeypatch.setenv("LM_METER_DATA", str(text.parent))
     monkeypatch.setenv("BOOK", f"x:{text}")
+    monkeypatch.setenv("NEAR", os.path.relpath(text, tmp_path))  # from the working directory
     monkeypatch.setenv("KEPT", "yes")
     monkeypatch.chdir(tmp_path)
     seen = """
@@ -144,7 +145,7 @@ with open("seen.json", "w") as file:
     assert "secret" not in raw
     assert "book.txt" not in raw
     assert found["environment"]["KEPT"] == "yes"
-    assert not {"BOOK", "LM_METER_DATA"} & set(found["environment"])
+    assert not {"BOOK", "NEAR", "LM_METER_DATA"} & set(found["environment"])
     # Its input, output and error, and the file that it writes.
     assert len(found["open"]) == 4
 
