@@ -225,6 +225,15 @@ def test_claims_of_a_foreign_entry_are_labelled(made):
     assert ">0.75000 (claimed)<" in page
     assert 'class="dot claimed"' in page
     assert "What is marked as claimed was not metered" in page
+    # However small, claims take no metered result's place on the front, nor do they stand on one.
+    smallest = {"storage_ratio": 1e-9, "operations_ratio": 1e-9, "total": 2e-9}
+    facts.document["score"].update(claimed=smallest)
+    page = markdown(report_of([other, facts]))
+    assert "| `result.json` | yes | " in page
+    assert "| `result.json` | - | 0.00000 (claimed) | 0.00000 (claimed) | 0.00000 (claimed) |" in page
+    page = html(report_of([facts, facts]))
+    assert 'class="dot claimed"' in page
+    assert "Pareto front of the results" not in page
 
 
 def test_a_ratio_of_nothing_is_not_drawn_and_said_so(made):

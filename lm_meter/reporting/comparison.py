@@ -49,7 +49,7 @@ def _table(entries: Sequence[Facts]) -> Table:
             "storage ratio", "operations ratio", "score")  # fmt: skip
     rows = []
     for facts in entries:
-        d, score, mark = facts.document, _score(facts), " (claimed)" if facts.is_unmetered else ""
+        d, score, mark = facts.document, _score(facts), _mark(facts)
         word, interval = d["perplexity"]["word"], d["uncertainty"]
         bounds = [interval["word_low"], interval["word_high"]] if interval else [None, None]
         rows.append(
@@ -70,13 +70,19 @@ def _table(entries: Sequence[Facts]) -> Table:
     return Table(f"Results under {entries[0].profile.name}", head, rows, numbers=4, code=(0,))
 
 
+def _mark(facts: Facts) -> str:
+    """What stands behind each figure that was not measured."""
+    return " (claimed)" if facts.is_unmetered else ""
+
+
 def _claimed(value: float | None, mark: str, digits: int) -> str:
     return "-" if value is None else f"{number(value, digits)}{mark}"
 
 
 def _drawing(drawn: Sequence[tuple[Facts, float | None, float | None]]) -> Figure:
     points = [(facts, x or 0.0, y or 0.0) for facts, x, y in drawn]
-    front = pareto_front([(x, y) for _, x, y in points])
+    # Claims, which nobody measured, take no place from those that were.
+    front = pareto_front([(x, y) for facts, x, y in points if not facts.is_unmetered])
     marks, rows = [], []
     for facts, x, y in points:
         kind = "dot c-1"
@@ -85,12 +91,14 @@ def _drawing(drawn: Sequence[tuple[Facts, float | None, float | None]]) -> Figur
         elif facts.document["score"]["meets_gate"] is False or facts.document["partial"]:
             kind = "dot hollow"
         marks.append((facts.name.removesuffix(".json"), x, y, kind))
-        on_front = "yes" if (x, y) in front else "no"
-        rows.append((facts.name, on_front, f"{x:.5f}", f"{y:.5f}", f"{x + y:.5f}"))
+        on_front = "-" if facts.is_unmetered else "yes" if (x, y) in front else "no"
+        mark = _mark(facts)
+        rows.append((facts.name, on_front, *(f"{value:.5f}{mark}" for value in (x, y, x + y))))
     rows.append(("baseline", "-", "1.00000", "1.00000", "2.00000"))
     title = "Storage and operations against the baseline"
     head = ("result", "on the Pareto front", "storage ratio", "operations ratio", "score")
     legend = [("dot c-1", "result"), ("dot hollow", "gate not met, or partial"), ("dot claimed", "claimed, unmetered")]
     used = [(kind, name) for kind, name in legend if kind in {mark[3] for mark in marks}]
-    used += [("base", "baseline"), ("front stroke", "Pareto front of the results"), ("equal stroke", "equal score")]
-    return Figure(title, plane(title, marks, _SCORES), Table(title, head, rows, numbers=2), used)
+    used += [("base", "baseline"), *([("front stroke", "Pareto front of the results")] if front else [])]
+    used.append(("equal stroke", "equal score"))
+    return Figure(title, plane(title, marks, _SCORES, front), Table(title, head, rows, numbers=2), used)

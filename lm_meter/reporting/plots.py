@@ -72,7 +72,12 @@ def columns(title: str, axes: tuple[Axis, Axis], bars: Sequence[tuple[float, flo
     return drawing(frame.height, title, [*frame.axes(), *parts])
 
 
-def plane(title: str, entries: Sequence[tuple[str, float, float, str]], scores: Sequence[float]) -> str:
+def plane(
+    title: str,
+    entries: Sequence[tuple[str, float, float, str]],
+    scores: Sequence[float],
+    front: Sequence[tuple[float, float]],
+) -> str:
     """Entries on the plane of storage and operations ratios, both logarithmic.
 
     Parameters
@@ -82,6 +87,8 @@ def plane(title: str, entries: Sequence[tuple[str, float, float, str]], scores: 
         Short name, storage ratio, operations ratio, both above 0, and the class of the mark.
     scores : sequence
         Those whose lines are drawn.
+    front : sequence
+        The Pareto front, by the first ratio; there may be none.
     """
     xs, ys = [1.0, *(entry[1] for entry in entries)], [1.0, *(entry[2] for entry in entries)]
     frame = Frame(
@@ -94,12 +101,12 @@ def plane(title: str, entries: Sequence[tuple[str, float, float, str]], scores: 
     for _, x, y, _ in [("", 1.0, 1.0, ""), *entries]:
         labels.mark(*frame.at(x, y))
     parts += _equal_scores(frame, labels, scores)
-    front = pareto_front([(x, y) for _, x, y, _ in entries])
-    corners = [(front[0][0], frame.y.high), front[0]]
-    for before, after in pairwise(front):
-        corners += [(after[0], before[1]), after]
-    corners.append((frame.x.high, front[-1][1]))
-    parts.append(frame.line([x for x, _ in corners], [y for _, y in corners], "front"))
+    if front:
+        corners = [(front[0][0], frame.y.high), front[0]]
+        for before, after in pairwise(front):
+            corners += [(after[0], before[1]), after]
+        corners.append((frame.x.high, front[-1][1]))
+        parts.append(frame.line([x for x, _ in corners], [y for _, y in corners], "front"))
     x, y = frame.at(1, 1)
     turned = f'transform="rotate(45 {x:.1f} {y:.1f})"'
     parts.append(f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" class="base" {turned}/>')
