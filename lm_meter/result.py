@@ -19,13 +19,13 @@ from .context import STATE
 from .documents import document_json, save_document
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
-from .hash_chain import TOKENS_PER_LINK, HashChain
+from .hash_chain import TOKENS_PER_LINK
 from .histogram import rows_from_json, rows_to_json
 from .measurement import Measurement
 from .predicted_sections import predicted_sections
 from .profiles import Profile, profile_named
 from .result_fields import check_document
-from .run_identity import document_identity, identity_bytes
+from .run_identity import document_chain
 from .score import price
 from .score_section import score_section, unmetered_sections
 from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
@@ -117,7 +117,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
 
 def finished_result(document: dict[str, Any], log_probs: np.ndarray, profile: Profile) -> Result:
     """A document with what follows from it: the chain of hashes, and the prices."""
-    chain = HashChain(identity_bytes(document_identity(document)))
+    chain = document_chain(document)
     chain.add(log_probs)
     document["chain"] = {"tokens_per_link": TOKENS_PER_LINK, "links": chain.links()}
     return price_result(Result(document, log_probs), profile)

@@ -13,12 +13,12 @@ from typing import Any
 from .context import STATE
 from .entry_fields import limited_of_entry, unmetered_fields
 from .errors import ConfigError
-from .hash_chain import TOKENS_PER_LINK, HashChain
+from .hash_chain import TOKENS_PER_LINK
 from .kernels.charge import KINDS, MAX_BITS
 from .later_sections import LATER
 from .models.vocabulary import ALL, NEEDED
 from .regions import ROLES
-from .run_identity import document_identity, identity_bytes
+from .run_identity import document_chain
 from .run_options import FIRST_TOKEN
 from .storage import ROLES as ROLES_OF_TENSORS
 from .text_blocks import BLOCKS
@@ -184,7 +184,7 @@ def _run_and_chain(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     if chain is not None:
         yield "number of chain.links", len(chain["links"]), 1 + -(-document["text"]["scored"] // TOKENS_PER_LINK)
         if run is not None:
-            start = HashChain(identity_bytes(document_identity(document))).links()[0]
+            start = document_chain(document).links()[0]
             yield "chain.links.0", chain["links"][0], start
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
-from .hash_chain import HashChain
 from .records import Records, Words, read_records, read_words
-from .run_identity import document_identity, identity_bytes
+from .run_identity import document_chain
 
 _AGAIN = "expected the records that eval --records wrote with it"
 
@@ -116,7 +115,7 @@ def _pairs(document: Mapping[str, Any], records: Records) -> list[tuple[str, Any
         operations = sum(records.operations.tolist())  # as integers without end
         pairs.append(("the sum of operations", operations, sum(row["count"] for row in document["histogram"])))
     if document["chain"] is not None and document["run"] is not None:
-        chain = HashChain(identity_bytes(document_identity(document)))
+        chain = document_chain(document)
         chain.add(records.log_prob)
         pairs.append(("the last link of the chain", chain.links()[-1], document["chain"]["links"][-1]))
     return pairs

@@ -8,6 +8,7 @@ from typing import Any
 
 from .context import STATE, Context
 from .continuous_cache import ContinuousCache
+from .hash_chain import HashChain
 from .run_options import RunOptions
 
 
@@ -48,3 +49,8 @@ def document_identity(document: Mapping[str, Any]) -> dict[str, Any]:
 def identity_bytes(identity: Mapping[str, Any]) -> bytes:
     """An identity as a hash chain starts with it: JSON with sorted keys and no blanks, in ASCII."""
     return json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def document_chain(document: Mapping[str, Any]) -> HashChain:
+    """The chain of a result before its first log-probability."""
+    return HashChain(identity_bytes(document_identity(document)))
