@@ -67,6 +67,7 @@ class Npz:
             reason = error.strerror if isinstance(error, OSError) else error
             raise CheckpointError(f"{path}: cannot be opened ({reason}); expected a checkpoint file (.npz)") from None
         self._refuse_overlaps(members)
+        self._sha256: str | None = None
         self.config_text = self._read_config(members)
         self.arrays = {
             name[: -len(".npy")]: self._read_header(name, info)
@@ -126,7 +127,12 @@ class Npz:
             end = self._data_offset(name, info) + info.file_size
 
     def sha256(self) -> str:
-        """SHA-256 of the mapped file."""
+        """SHA-256 of the mapped file, which is read for it once."""
+        if self._sha256 is None:
+            self._sha256 = self._hashed()
+        return self._sha256
+
+    def _hashed(self) -> str:
         digest = hashlib.sha256()
         for at in range(0, len(self._map), _SLAB):
             stop = min(at + _SLAB, len(self._map))

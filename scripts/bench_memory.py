@@ -42,10 +42,12 @@ def cut(content: str, word_tokens: int) -> str:
 def peak_bytes(command: list[str]) -> tuple[int, float]:
     """Peak resident bytes of a process, and the seconds that it took."""
     started = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)}: status {status}\n{child.stderr.read().decode()}")  # type: ignore[union-attr]
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(child.pid, 0)
+        if status:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(command)}: status {status}\n{errors.read().decode()}")
     return usage.ru_maxrss * 1024, time.perf_counter() - started
 
 
