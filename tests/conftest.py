@@ -1,10 +1,13 @@
 """Fixtures of the whole suite."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+# Files that take longest are begun first, so that no process is left alone with one of them at the end.
+_LONGEST = ("test_cpus.py", "test_wikitext.py", "test_entries.py")
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -14,12 +17,29 @@ def pytest_configure():
     os.environ["LM_METER_CACHE"] = str(Path(os.environ.get("LM_METER_CACHE") or user_cache / "lm-meter").absolute())
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files come first, then those of most tests; a file's own tests keep their order."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (_rank(item.path), -tests[item.path], item.path))
+
+
+def _rank(path):
+    return _LONGEST.index(path.name) if path.name in _LONGEST else len(_LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def every_thread_works(monkeypatch):
-    """The models of tests are small, but are shared by all the threads that a test asks for."""
+    """The models of tests are small, but are shared by all the threads that a test asks for.
+
+    Where it asks for none it gets those of this process: others of the suite work beside it, and threads that wait for
+    each other at every step of a model lose most where there are more of them than processors.
+    """
+    from lm_meter import threads
     from lm_meter.models import runtime
 
     monkeypatch.setattr(runtime, "SHARE_BYTES", 1)
+    share = max(1, threads.usable_cpus() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    monkeypatch.setattr(threads, "usable_cpus", lambda: share)
 
 
 @pytest.fixture(scope="session")

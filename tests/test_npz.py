@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm_meter.atomic_file import atomic_file
 from lm_meter.errors import CheckpointError
 from lm_meter.npz import ALIGNMENT, MAX_HEADER, MAX_JSON, Npz, write_npz
 
@@ -97,33 +96,6 @@ def test_a_mapped_array_can_be_changed_but_the_file_is_not(valid):
     opened.view(opened.arrays["x"])[...] = 7
 
     assert valid.read_bytes() == before
-
-
-def test_a_failed_write_leaves_nothing_and_keeps_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    with pytest.raises(TypeError), atomic_file(path) as file:
-        file.writelines([b"half of the new", "no bytes"])
-
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_written_file_has_ordinary_permissions(tmp_path):
-    (tmp_path / "ordinary").touch()
-    with atomic_file(tmp_path / "atomic") as file:
-        file.write(b"new")
-
-    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
-
-
-def test_a_replaced_file_keeps_its_permissions(tmp_path):
-    (tmp_path / "file").touch(0o600)
-    with atomic_file(tmp_path / "file") as file:
-        file.write(b"new")
-
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_missing(tmp_path):
@@ -402,12 +374,3 @@ def test_any_memory_layout_is_written_in_c_order(tmp_path):
         assert np.array_equal(arrays["y"], VALUES[:, ::2])
         assert np.array_equal(arrays["z"], VALUES.T)
     assert np.array_equal(Npz(path).view(Npz(path).arrays["z"]), VALUES.T)
-
-
-def test_a_link_stays_a_link(tmp_path):
-    (tmp_path / "target").write_bytes(b"old")
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    with atomic_file(tmp_path / "link") as file:
-        file.write(b"new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_bytes() == b"new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -27,7 +28,7 @@ from .moments import Moment, moments
 from .plan import Plan
 from .readout_memory import continuous_memory, readout_buffers, readout_rows
 from .runtime import Runtime, most_groups, narrow_inputs, padded, widest_inputs, zeros
-from .snapshot import continuous_snapshot, put, put_position, restore_continuous, state_buffers
+from .snapshot import continuous_snapshot, put, put_position, restore_continuous, state_buffers, state_numbers
 
 
 def _routes(experts: Experts, rows: int, threads: int) -> Routes:
@@ -122,6 +123,10 @@ class NetworkRuntime(Runtime):
         self._memory.buffers[...] = 0
         self._continuous.state[...] = 0
 
+    @functools.cached_property
+    def _state_numbers(self) -> list[int]:
+        return state_numbers(self._plan, self._network)
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """Copies of all that is kept from token to token, between two calls."""
         memory = self._memory
@@ -130,7 +135,7 @@ class NetworkRuntime(Runtime):
             "keys": memory.cache.keys.copy(),
             "values": memory.cache.values.copy(),
         }
-        found |= {name: rows[0].copy() for name, rows in state_buffers(self._plan, self._network, memory)}
+        found |= {name: rows[0].copy() for name, rows in state_buffers(self._state_numbers, self._network, memory)}
         return found | continuous_snapshot(self._continuous)
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -139,7 +144,7 @@ class NetworkRuntime(Runtime):
         put_position(memory.state, arrays, self._expected_position(arrays))
         put("keys", memory.cache.keys, arrays)
         put("values", memory.cache.values, arrays)
-        for name, rows in state_buffers(self._plan, self._network, memory):
+        for name, rows in state_buffers(self._state_numbers, self._network, memory):
             put(name, rows[0], arrays)
             rows[1:] = rows[0]  # threads that have a row of their own
         restore_continuous(self._continuous, arrays, self.vocabulary)

@@ -5,7 +5,7 @@ It depends neither on the number of threads nor on the block, so that a run may 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,10 +22,15 @@ _MOST_TOKENS = 1 << 62  # of a text: what comes behind must not overflow int64
 _AGAIN = "write the state again with eval --state"
 
 
-def state_buffers(plan: Plan, network: Network, memory: Memory) -> Iterator[tuple[str, np.ndarray]]:
-    """The vectors that the next token reads: name and rows, (rows, width) float32, views of the memory."""
+def state_numbers(plan: Plan, network: Network) -> list[int]:
+    """Numbers of the buffers that the next token reads."""
     found = liveness(plan.steps, network.options.embedding_width, True).state
-    for number in sorted({piece.memory for piece in found if isinstance(piece.memory, int)}):
+    return sorted({piece.memory for piece in found if isinstance(piece.memory, int)})
+
+
+def state_buffers(numbers: Sequence[int], network: Network, memory: Memory) -> Iterator[tuple[str, np.ndarray]]:
+    """Vectors of the buffers ``numbers``: name and rows, (rows, width) float32, views of the memory."""
+    for number in numbers:
         offset, width, _, rows = network.buffers[number].tolist()
         yield f"buffer.{number}", memory.buffers[offset : offset + rows * width].reshape(rows, width)
 
