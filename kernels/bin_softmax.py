@@ -14,7 +14,7 @@ from .charge import ADD, CHARGED_BY_CALLER, Meter, charge
 from .clock import lap
 from .inputs import Vectors
 from .jit import kernel
-from .lanes import blocks_of
+from .lanes import LANES, blocks_of, load, store
 from .log_softmax import (
     SEGMENT_BLOCKS,
     SEGMENT_ROWS,
@@ -76,8 +76,11 @@ def _take_logits(buffers, row, segment, chosen, predictions):
             buffers.targets[n] = buffers.logits[row + n, target]
     if predictions.logits.shape[0] > 0:
         for n in range(chosen.size):
-            for r in range(rows):
-                predictions.logits[chosen[n], start + r] = buffers.logits[row + n, r]
+            kept, whole = predictions.logits[chosen[n], start : start + rows], rows // LANES * LANES
+            for at in range(0, whole, LANES):
+                store(kept, at, load(buffers.logits[row + n], at))
+            for at in range(whole, rows):
+                kept[at] = buffers.logits[row + n, at]
 
 
 @kernel
@@ -152,10 +155,10 @@ def reduce_segments(readout, part, outputs, choice, team, meter):
             lanes = buffers.lanes[team.thread]
             reduce_segment(logits, segment, lanes, buffers.partials, larger, CHARGED_BY_CALLER)
             lap(team.clock, meter.region)
-            load = load_of(readout.weights, matrix, span)
-            own_rows += load.rows
-            own_terms += load.terms
-            own_filled += load.filled
+            done = load_of(readout.weights, matrix, span)
+            own_rows += done.rows
+            own_terms += done.terms
+            own_filled += done.filled
             own_segments += 1
     product_cost(logits_meter, matrix, Load(own_rows, own_terms, own_filled), tokens)
     count_overflows(logits_meter, matrix, overflows)

@@ -148,10 +148,25 @@ def _highest_uncached(log_prob, share):
 
 
 @kernel
+def _is_above(log_prob, cached, bound, share):
+    """Whether ``mixed`` gives a token more than a bound, (its exponential, itself).
+
+    Logarithms and exponentials are left for those near it.
+    """
+    own = share * np.float64(cached)
+    if own > bound[0] * (1.0 + _NEAR):
+        return True
+    if own < 0.5 * bound[0] and log_prob < bound[1] - 1.0:  # exp(-1) and a half are less than 1
+        return False
+    return mixed(log_prob, cached, share) > bound[1]
+
+
+@kernel
 def _rank_mixed(continuous, bins, prediction, thread, pairs):
     """The rank of a mixed prediction, (predictions, its number), from the exponentials in a thread's scores.
 
-    All tokens are first compared as if the cache had none of them, then those in the cache once more as they are.
+    All tokens are first compared as if the cache had none of them; those in the cache that are not above then may be
+    with it.
     """
     predictions, n = prediction
     masses, first = continuous.masses[thread], pairs[0] - continuous.state[DROPPED]
@@ -160,12 +175,15 @@ def _rank_mixed(continuous, bins, prediction, thread, pairs):
     rank = 1 + count_above(bins, predictions, n, uncached)
     for i in range(pairs[1]):
         masses[continuous.tokens[first + i]] += continuous.scores[thread, FRONT + i]
+    probability = exp_64(bound)
     for i in range(pairs[1]):
         token = continuous.tokens[first + i]
         if masses[token] > np.float32(0):
             log_prob = kept_log_prob(bins, predictions, n, token)
-            is_above = mixed(log_prob, masses[token] / total, continuous.share) > bound
-            rank += (1 if is_above else 0) - (1 if log_prob > uncached else 0)
+            if log_prob <= uncached and _is_above(
+                log_prob, masses[token] / total, (probability, bound), continuous.share
+            ):
+                rank += 1
             masses[token] = np.float32(0)
     return rank
 

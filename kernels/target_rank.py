@@ -24,6 +24,9 @@ from .lanes import LANES, broadcast, load, store, where_less
 from .matrix import matrix_at
 from .product import READS_ON, Place, Span, product, real_rows
 
+# Relative: farther than this from it no float32 is the one that a log-probability's rounding chooses.
+_FAR = 1e-6
+
 
 class Larger(NamedTuple):
     """Where larger logits than the targets' are counted."""
@@ -115,15 +118,35 @@ def kept_log_prob(bins, predictions, n, token):
 
 
 @kernel
+def _highest_logit(top, log_total, cluster, bound):
+    """The highest float32 logit whose log-probability, as it is rounded, is not above a bound.
+
+    A log-probability never falls where its logit rises, so that this is found by halving.
+    """
+    near = ((bound - cluster) + log_total) + top
+    far = _FAR * (1.0 + abs(bound) + abs(cluster) + abs(log_total) + abs(top))
+    low, high = np.float32(near - far), np.float32(near + far)
+    middle = np.float32(0.5 * (np.float64(low) + np.float64(high)))
+    while low < middle < high:
+        if ((np.float64(middle) - top) - log_total) + cluster > bound:
+            high = middle
+        else:
+            low = middle
+        middle = np.float32(0.5 * (np.float64(low) + np.float64(high)))
+    return low
+
+
+@kernel
 def count_above(bins, predictions, n, bound):
     """How many tokens have a log-probability by the model, from a prediction's kept logits, above a bound."""
     count, first = 0, predictions.normalisers[n, 0]
     for number in range(bins.shape[0]):
-        part, normaliser, logits = bin_at(bins, number), predictions.normalisers[n, number], predictions.logits[n]
-        top, log_total = normaliser[0], normaliser[1]
+        part, normaliser = bin_at(bins, number), predictions.normalisers[n, number]
         cluster = 0.0 if number == 0 else (normaliser[2] - first[0]) - first[1]
-        for token in range(part.first, part.first + part.size):
-            if ((np.float64(logits[token]) - top) - log_total) + cluster > bound:
+        # One float32 compare for each of many thousand logits.
+        highest = _highest_logit(normaliser[0], normaliser[1], cluster, bound)
+        for logit in predictions.logits[n, part.first : part.first + part.size]:
+            if logit > highest:
                 count += 1
     return count
 

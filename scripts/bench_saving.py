@@ -143,8 +143,8 @@ def main() -> int:
         met = found.fraction < WANTED
         missed += not met
         print(
-            f"{checkpoint.name}: {found.run:.1f} s; ranks {100 * found.ranks / found.run:+.2f} % of it in {found.pairs} "
-            f"pairs, {found.states} states of {found.state:.3f} s, records {found.records:.3f} s; in all "
+            f"{checkpoint.stem}: {found.run:.1f} s; ranks {100 * found.ranks / found.run:+.2f} % of it in "
+            f"{found.pairs} pairs, {found.states} states of {found.state:.3f} s, records {found.records:.3f} s; in all "
             f"{100 * found.fraction:+.2f} %, wanted below {100 * WANTED:g} %: {'met' if met else 'not met'}",
             flush=True,
         )

@@ -12,7 +12,7 @@ from tiny_transformer import KINDS, transformer_parts
 import lm_meter
 from lm_meter.context import Context
 from lm_meter.continuous_cache import ContinuousCache
-from lm_meter.kernels import target_rank
+from lm_meter.kernels import continuous_cache, target_rank
 from lm_meter.kernels.jit import compiled
 from lm_meter.threads import ThreadTeam
 
@@ -142,3 +142,39 @@ def test_larger_ones_are_counted_in_lanes_whatever_their_number():
     for token in (0, 1, 2) * 2:
         call(target_rank.Larger(targets, larger, True), 1 + token, token, data[1 + token])
     assert larger.sum(axis=1).tolist() == [0, *(2 * (data[1 + t] > targets[t]).sum() for t in range(3))]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 40.0, 3000.0])
+def test_the_highest_logit_that_is_not_above_a_bound(scale):
+    """The next one has a log-probability above it, also where the bound is that of a logit itself."""
+    rng = np.random.default_rng(1)
+    call = compiled(lambda *arguments: target_rank._highest_logit(*arguments))
+    for number in range(300):
+        logit = np.float32(scale * rng.standard_normal())
+        top, log_total = float(max(logit, np.float32(scale * rng.standard_normal()))), rng.uniform(0, 11)
+        cluster = float(-rng.uniform(0, 9) * (number % 2))
+
+        def log_prob(x, terms=(top, log_total, cluster)):
+            return ((np.float64(x) - terms[0]) - terms[1]) + terms[2]
+
+        bound = log_prob(logit) if number % 3 else np.nextafter(log_prob(logit), rng.choice([-np.inf, 0.0]))
+        actual = np.float32(call(top, log_total, cluster, bound))
+        assert log_prob(actual) <= bound < log_prob(np.nextafter(actual, np.float32(np.inf)))
+
+
+def test_what_is_above_without_a_logarithm_is_above_with_one():
+    rng = np.random.default_rng(2)
+    above = compiled(lambda *arguments: continuous_cache._is_above(*arguments))
+    mixed = compiled(lambda *arguments: continuous_cache.mixed(*arguments))
+    found = set()
+    for _ in range(3000):
+        share, bound = rng.uniform(0.001, 0.999), -rng.exponential(6.0)
+        probability, near = np.exp(bound), 1 + rng.normal() * 10.0 ** -rng.integers(0, 17)
+        # What the cache and the model give sum to about the bound, or to less.
+        part = rng.random()
+        cached = np.float32(probability * near * part / share)
+        log_prob = np.log(max(probability * near * (1 - part), 1e-300)) - np.log1p(-share) - rng.exponential(1.0) * 0.3
+        reference = mixed(log_prob, cached, share) > bound
+        found.add(bool(reference))
+        assert above(log_prob, cached, (probability, bound), share) == reference
+    assert found == {True, False}

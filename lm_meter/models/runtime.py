@@ -195,20 +195,17 @@ class Runtime(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """``run``, and the rank of each target, (n,) int64, where room was made for these; ranks are not charged."""
         inputs, targets, ranks = _as_tokens(inputs), _as_tokens(targets), np.zeros(targets.size, np.int64)
-        if self._is_one_softmax:
-            predictions = self._predictions(targets, ranks=ranks)
+        if not self._leaves_bins_out:
+            predictions = self._predictions(targets, self._kept_logits, ranks)
             self._run(inputs, predictions, block, tallies)
             return predictions.log_probs, ranks
         log_probs = np.zeros(targets.size)
         for first in range(0, targets.size, block):
             part = slice(first, first + block)
+            log_probs[part] = self.run(inputs[part], targets[part], block, tallies)
+            # The bins that were left out are evaluated for the rank alone.
             predictions = self._predictions(targets[part], self._kept_logits, ranks[part])
-            if self._leaves_bins_out:  # which are evaluated for the rank alone, apart
-                log_probs[part] = self.run(inputs[part], targets[part], block, tallies)
-                self._run(_NO_TOKENS, predictions, block, self._unused)
-            else:
-                self._run(inputs[part], predictions, block, tallies)
-                log_probs[part] = predictions.log_probs
+            self._run(_NO_TOKENS, predictions, block, self._unused)
         return log_probs, ranks
 
     @property
