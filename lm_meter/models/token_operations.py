@@ -92,16 +92,27 @@ class _Laws:
 
 
 def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows of (n, k) int64, and the number among these of each row.
+    """The distinct rows of (n, k) int64, none negative, and the number among these of each row.
 
-    Neighbouring rows are mostly alike in a run, or ascend, which a sort of whole rows makes nothing of.
+    Columns are numbered one after the other: sorting whole rows takes many times as long.
     """
     which = np.zeros(len(rows), np.int64)
     for column in rows.T:
-        _, numbers = np.unique(column, return_inverse=True)
-        _, which = np.unique(which * (int(numbers.max(initial=0)) + 1) + numbers, return_inverse=True)
-    _, firsts = np.unique(which, return_index=True)
+        numbers = _numbered(column)
+        which = _numbered(which * (int(numbers.max(initial=0)) + 1) + numbers)
+    firsts = np.zeros(int(which.max(initial=-1)) + 1, np.int64)
+    firsts[which[::-1]] = np.arange(len(rows))[::-1]  # the last one written stays: the first of its kind
     return rows[firsts], which
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """The number of each value, none negative, among the distinct ones in their order."""
+    most = int(values.max(initial=0))
+    if most > 4 * values.size:  # too far apart for a table
+        return np.unique(values, return_inverse=True)[1]
+    is_there = np.zeros(most + 1, np.int64)
+    is_there[values] = 1
+    return (np.cumsum(is_there) - 1)[values]
 
 
 def token_operations(
