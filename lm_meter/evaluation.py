@@ -11,7 +11,7 @@ from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
 from .errors import ConfigError, RecordsWarning
 from .histogram import overflows_of, rows_of
-from .interrupt import deferred_interrupt
+from .interrupt import Interruption, deferred_interrupt
 from .measurement import Measurement, Online, Speed
 from .online import OnlinePass
 from .pass_files import PassFiles
@@ -80,49 +80,59 @@ def run_prepared(
     prepared: Prepared, profile: Profile, files: PassFiles, progress: Callable[[int], Progress] | None = None
 ) -> Result:
     """The pass over a text that is prepared, and its result: see ``evaluate``."""
+    with deferred_interrupt() as interruption:
+        measured = _measured(prepared, files, interruption, progress)  # the model has left memory when it is here
+        return build_result(prepared.checkpoint, measured, profile)
+
+
+def _measured(
+    prepared: Prepared,
+    files: PassFiles,
+    interruption: Interruption,
+    progress: Callable[[int], Progress] | None,
+) -> Measurement:
+    """Run the model: what the pass measured, and its records written."""
     options, targets = prepared.options, prepared.targets
     keeper, ranked = state_keeper(prepared, files), files.records is not None
     if ranked:
         check_recordable(prepared)
-    with deferred_interrupt() as interruption:
-        loaded = load(prepared, interruption, ranked)
-        runtime = loaded.runtime
-        run = OnlinePass(runtime, prepared.inputs, targets, options.block, ranked)
-        if keeper:
-            keeper.take_up(run)
-        meter = progress(targets.size) if progress else Silent()
-        try:
-            run.go(meter, interruption, keeper.keep if keeper else None)
-        finally:
-            meter.close()
-        if keeper:
-            keeper.save(run)
-        tally, done = run.tallies.sum(axis=0), slice(run.done)
-        measurement = Measurement(
-            text=prepared.text,
-            encoded=prepared.encoded,
-            options=options,
-            sittings=run.sittings,
-            log_probs=run.log_probs[done],
-            partial=prepared.cut or run.done < targets.size,
-            rows=rows_of(tally, runtime.regions),
-            overflows=overflows_of(tally, runtime.regions),
-            regions=runtime.regions,
-            activations=activations_of(runtime.regions, runtime.moments(prepared.inputs[done], targets[done])),
-            speed=Speed(
-                tokens_per_second=run.done / run.seconds if run.seconds else 0.0,
-                seconds=run.seconds,
-                load_seconds=loaded.load_seconds,
-                compile_seconds=loaded.compile_seconds,
-                weight_bytes_per_token=runtime.weight_bytes(options.block),
-                stream_bytes_per_second=stream_bytes_per_second(runtime.weights, runtime.team, runtime.threads),
-            ),
-            online=_online(prepared, run),
-            threads=runtime.threads,
-            ranks=run.ranks[done] if ranked else None,
-            records=_written(prepared, run, Path(files.records)) if files.records is not None else None,
-        )
-        return build_result(prepared.checkpoint, measurement, profile)
+    loaded = load(prepared, interruption, ranked)
+    runtime = loaded.runtime
+    run = OnlinePass(runtime, prepared.inputs, targets, options.block, ranked)
+    if keeper:
+        keeper.take_up(run)
+    meter = progress(targets.size) if progress else Silent()
+    try:
+        run.go(meter, interruption, keeper.keep if keeper else None)
+    finally:
+        meter.close()
+    if keeper:
+        keeper.save(run)
+    tally, done = run.tallies.sum(axis=0), slice(run.done)
+    return Measurement(
+        text=prepared.text,
+        encoded=prepared.encoded,
+        options=options,
+        sittings=run.sittings,
+        log_probs=run.log_probs[done],
+        partial=prepared.cut or run.done < targets.size,
+        rows=rows_of(tally, runtime.regions),
+        overflows=overflows_of(tally, runtime.regions),
+        regions=runtime.regions,
+        activations=activations_of(runtime.regions, runtime.moments(prepared.inputs[done], targets[done])),
+        speed=Speed(
+            tokens_per_second=run.done / run.seconds if run.seconds else 0.0,
+            seconds=run.seconds,
+            load_seconds=loaded.load_seconds,
+            compile_seconds=loaded.compile_seconds,
+            weight_bytes_per_token=runtime.weight_bytes(options.block),
+            stream_bytes_per_second=stream_bytes_per_second(runtime.weights, runtime.team, runtime.threads),
+        ),
+        online=_online(prepared, run),
+        threads=runtime.threads,
+        ranks=run.ranks[done] if ranked else None,
+        records=_written(prepared, run, Path(files.records)) if files.records is not None else None,
+    )
 
 
 def _written(prepared: Prepared, run: OnlinePass, path: Path) -> dict[str, str] | None:
@@ -131,7 +141,7 @@ def _written(prepared: Prepared, run: OnlinePass, path: Path) -> dict[str, str] 
     try:
         return {"file": str(path).encode("utf-8", "replace").decode(), "sha256": write_records(source, path)}
     except ConfigError as error:
-        warnings.warn(str(error), RecordsWarning, stacklevel=4)
+        warnings.warn(str(error), RecordsWarning, stacklevel=5)
         return None
 
 

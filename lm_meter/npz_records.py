@@ -26,6 +26,7 @@ from .record_table import (
     word_column,
     word_rows,
 )
+from .spool import Spool, in_parts
 
 _WORD = "word."
 # In UTF-8, one text behind the other, and the byte behind each: one long word must not make all of them wide.
@@ -65,15 +66,18 @@ def write_npz_records(source: RecordSource, file: Any) -> None:
 
 
 def _write_words(source: RecordSource, archive: zipfile.ZipFile) -> None:
-    texts = [[text.encode() for text in chunk.text or ()] for chunk in word_chunks(source)]
-    ends = np.cumsum([len(text) for chunk in texts for text in chunk], dtype=np.int64)
-    raw = [np.frombuffer(b"".join(chunk), np.uint8) for chunk in texts]
-    del texts
+    spooled_raw, spooled_ends, size = Spool(np.uint8), Spool(np.int64), 0
+    for chunk in word_chunks(source):
+        texts = [text.encode() for text in chunk.text or ()]
+        spooled_raw.add(np.frombuffer(b"".join(texts), np.uint8))
+        spooled_ends.add(size + np.cumsum([len(text) for text in texts], dtype=np.int64))
+        size += sum(map(len, texts))
+    raw, ends = spooled_raw.array(), spooled_ends.array()
     for name, dtype in WORD_COLUMNS.items():
         parts = (word_column(source, name, first, last) for first, last in word_rows(source))
         _write(archive, _WORD + name, dtype, ends.shape, parts)
-    _write(archive, _TEXT, "uint8", (int(ends[-1]),), raw)
-    _write(archive, _TEXT_ENDS, "int64", ends.shape, [ends])
+    _write(archive, _TEXT, "uint8", raw.shape, in_parts(raw))
+    _write(archive, _TEXT_ENDS, "int64", ends.shape, in_parts(ends))
 
 
 def _write(

@@ -12,6 +12,7 @@ from .errors import MeterError
 from .interrupt import Interruption
 from .models.runtime import Runtime
 from .progress import Progress
+from .spool import forget, spooled_zeros
 
 # A compiled call works for about this long before Python sees the progress and a Ctrl-C.
 _CALL_SECONDS = 0.2
@@ -28,8 +29,8 @@ class OnlinePass:
         self, runtime: Runtime, inputs: np.ndarray, targets: np.ndarray, block: int, ranked: bool = False
     ) -> None:
         self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, block
-        self.log_probs = np.zeros(targets.size)
-        self.ranks = np.zeros(targets.size if ranked else 0, np.int64)
+        self.log_probs = spooled_zeros(targets.size)
+        self.ranks = spooled_zeros(targets.size if ranked else 0, np.int64)
         self.tallies = runtime.new_tallies()
         self.done = 0
         self.seconds = 0.0
@@ -60,6 +61,7 @@ class OnlinePass:
                 next_recheck *= 2
             if keep:
                 keep(self)
+            forget(self.inputs, self.targets, self.log_probs, self.ranks)
             blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
             size = self.block * min(blocks, 2 * size // self.block)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 
@@ -13,11 +12,11 @@ from .kernels.charge import KINDS
 from .models.token_operations import token_operations
 from .online import OnlinePass
 from .preparation import Prepared
-from .record_table import label
+from .record_table import label, row_chunks
+from .spool import forget, in_parts
 from .text import Text
-from .text_blocks import articles_of_lines, lines_of_pieces
+from .text_blocks import articles_of_lines, lines_of_pieces, words_of_pieces
 
-_PART = 1 << 16  # characters
 # Words as ``text.py`` finds them, and the ends of lines.
 _WORD_TOKEN = re.compile(r"[^ \t\r\f\v\n]+|\n")
 
@@ -35,17 +34,11 @@ def check_recordable(prepared: Prepared) -> None:
 
 def texts_of_words(text: Text) -> Iterator[str]:
     """Each word token of a text: a word, or a line feed for the end of a line."""
-    found = itertools.chain.from_iterable(map(_WORD_TOKEN.findall, _parts(text.content)))
-    return found if text.cut or text.content.endswith("\n") else itertools.chain(found, ["\n"])
-
-
-def _parts(content: str) -> Iterator[str]:
-    """The text, some lines at a time: all words at once would be many times as large."""
-    first = 0
-    while first < len(content):
-        last = content.find("\n", first + _PART) + 1 or len(content)
-        yield content[first:last]
-        first = last
+    part = ""
+    for part in text.parts():
+        yield from _WORD_TOKEN.findall(part)
+    if not text.cut and not part.endswith("\n"):
+        yield "\n"
 
 
 class PassRecords:
@@ -68,10 +61,12 @@ class PassRecords:
         self._skipped = int(prepared.options.first_token == "skip")
         self._lines = lines_of_pieces(prepared.text, prepared.encoded)
         self._articles = articles_of_lines(prepared.text)
-        self._words = np.maximum(np.cumsum(prepared.encoded.words, dtype=np.int64) - 1, 0)
+        self._words = words_of_pieces(prepared.encoded)
         self._operations = _metered(prepared, run)
-        tokens = prepared.targets[: self.size]
-        self.token_id = np.flatnonzero(np.bincount(tokens))
+        seen = np.zeros(prepared.tokenizer.size, bool)
+        for part in in_parts(prepared.targets[: self.size]):
+            seen[part] = True
+        self.token_id = np.flatnonzero(seen)
         self.token_text = np.array([label(prepared.tokenizer.token(token)) for token in self.token_id.tolist()])
         self.text_sha256, self.checkpoint_sha256 = prepared.text.sha256, prepared.checkpoint.sha256()
 
@@ -81,25 +76,32 @@ class PassRecords:
         if name == "position":
             return np.arange(pieces.start, pieces.stop)
         if name == "line":
-            return self._lines[pieces]
+            return _taken(self._lines, pieces)
         if name == "article":
-            return (self._articles[self._lines[pieces]] - 1).astype(np.int32)
+            return (self._articles[_taken(self._lines, pieces)] - 1).astype(np.int32)
         if name == "word":
-            return self._words[pieces]
+            return _taken(self._words, pieces)
         if name == "word_start":
-            return self._prepared.encoded.words[pieces] > 0
+            return _taken(self._prepared.encoded.words, pieces) > 0
         arrays = {
             "token": self._prepared.targets,
             "log_prob": self._run.log_probs,
             "rank": self._run.ranks,
             "operations": self._operations,
         }
-        return arrays[name][rows]
+        return _taken(arrays[name], rows)
 
     def word_texts(self) -> Iterator[str] | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
-        words = self.column("word", 0, self.size)
-        return None if (np.diff(words) > 0).all() else texts_of_words(self._prepared.text)
+        parts = (self.column("word", first, min(last + 1, self.size)) for first, last in row_chunks(self))
+        return None if all((np.diff(part) > 0).all() for part in parts) else texts_of_words(self._prepared.text)
+
+
+def _taken(values: np.ndarray, rows: slice) -> np.ndarray:
+    """A copy of some of a long column, which is forgotten."""
+    taken = values[rows].copy()
+    forget(values)
+    return taken
 
 
 def _metered(prepared: Prepared, run: OnlinePass) -> np.ndarray:
@@ -107,9 +109,10 @@ def _metered(prepared: Prepared, run: OnlinePass) -> np.ndarray:
     done = slice(run.done)
     found = token_operations(prepared.checkpoint, prepared.context, prepared.inputs[done], prepared.targets[done])
     metered = int(run.tallies[:, :, : len(KINDS)].sum())
-    if int(found.sum()) != metered:
+    total = sum(int(part.sum()) for part in in_parts(found))
+    if total != metered:
         raise MeterError(
-            f"{prepared.checkpoint.path}: the operations of the predictions sum to {int(found.sum())} by the cost "
+            f"{prepared.checkpoint.path}: the operations of the predictions sum to {total} by the cost "
             f"laws, but {metered} were metered; please report this with the checkpoint's configuration"
         )
     return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from .measurement import Predicted
 from .online import RECHECK_SEED
+from .spool import in_parts
 from .text_blocks import block_sums
 from .uncertainty import mean_loss_interval
 
@@ -17,9 +21,9 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
     scored = measured.log_probs.size
     skipped = int(measured.options.first_token == "skip")
     here = slice(skipped, skipped + scored)
-    words = int(measured.encoded.words[here].sum())
-    size = int(measured.encoded.sizes[here].sum())
-    nll = -math.fsum(measured.log_probs)
+    encoded = measured.encoded
+    words, size, replaced = (_sum(column[here]) for column in (encoded.words, encoded.sizes, encoded.replaced))
+    nll = -math.fsum(itertools.chain.from_iterable(in_parts(measured.log_probs)))
     return {
         "text": {
             "name": measured.text.name,
@@ -30,7 +34,7 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
             "bytes": size,
             "first_token": measured.options.first_token,
             "whole": not measured.partial and measured.text.is_whole(),
-            "replaced_by_unk": int(measured.encoded.replaced[here].sum()),
+            "replaced_by_unk": replaced,
         },
         "run": {"options": asdict(measured.options), "seed": RECHECK_SEED, "sittings": measured.sittings},
         "nll_nats": nll,
@@ -41,6 +45,10 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
         },
         "uncertainty": _uncertainty(measured, here),
     }
+
+
+def _sum(column: np.ndarray) -> int:
+    return sum(int(part.sum()) for part in in_parts(column))
 
 
 def _uncertainty(measured: Predicted, here: slice) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from .errors import ConfigError
 from .interrupt import Interruption
 from .models.runtime import Runtime
 from .run_options import RunOptions
+from .spool import Spool, in_parts
 from .text import Text, first_words, read_text
 from .threads import ThreadTeam, check_threads
 from .tokenizers import Encoded, Tokenizer, load_tokenizer
@@ -124,7 +126,10 @@ def inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions)
                 "the checkpoint has no start token, so the first token of the text has no context; use --first-token "
                 "skip"
             )
-        tokens = np.concatenate([np.array([start], tokens.dtype), tokens])
+        begun = Spool(tokens.dtype)
+        for part in itertools.chain([np.array([start])], in_parts(tokens)):
+            begun.add(part)
+        tokens = begun.array()
     inputs, targets = tokens[:-1], tokens[1:]
     if targets.size == 0:
         raise ConfigError("nothing is left to predict; the text needs at least two tokens with --first-token skip")

@@ -28,6 +28,7 @@ from .result_fields import check_document
 from .run_identity import document_chain
 from .score import price
 from .score_section import score_section, unmetered_sections
+from .spool import in_parts
 from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
 from .strict_json import parse_json
 
@@ -118,7 +119,8 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
 def finished_result(document: dict[str, Any], log_probs: np.ndarray, profile: Profile) -> Result:
     """A document with what follows from it: the chain of hashes, and the prices."""
     chain = document_chain(document)
-    chain.add(log_probs)
+    for part in in_parts(log_probs):
+        chain.add(part)
     document["chain"] = {"tokens_per_link": TOKENS_PER_LINK, "links": chain.links()}
     return price_result(Result(document, log_probs), profile)
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from .errors import ConfigError, TextError
+from .spool import Spool, forget, in_parts
 
 # WikiText separates words by spaces. The other ASCII blanks are accepted; Unicode's are part of a word, as in WikiText.
 _WORD = re.compile(r"[^ \t\r\f\v\n]+")
-_SLAB = 1 << 16  # characters that are hashed at a time
+_SLAB = 1 << 16  # bytes that are looked at together, or one line that has more
+_LINE_END = 0x0A
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Text:
     """A text to be scored.
 
@@ -25,8 +31,8 @@ class Text:
         What a report calls it.
     sha256 : str
         Of the whole file, whatever the limit.
-    content : str
-        The text, cut behind the last word that is to be scored.
+    raw : (bytes,) uint8
+        The text in UTF-8, cut behind the last word that is to be scored.
     cut : bool
         True where a limit ended the text inside a line: that line has no end then.
     path : Path, optional
@@ -35,9 +41,44 @@ class Text:
 
     name: str
     sha256: str
-    content: str
+    raw: np.ndarray
     cut: bool = False
-    path: Path | None = field(default=None, compare=False)
+    path: Path | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Text):
+            return NotImplemented
+        ours, theirs = ((text.name, text.sha256, text.cut) for text in (self, other))
+        return ours == theirs and np.array_equal(self.raw, other.raw)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.sha256, self.cut))
+
+    @property
+    def content(self) -> str:
+        """The whole text."""
+        return "".join(self.parts())
+
+    def parts(self) -> Iterator[str]:
+        """The text, some whole lines at a time: a long text never is in memory."""
+        size, first = self.raw.size, 0
+        while first < size:
+            last = min(first + _SLAB, size)
+            while last < size and not (found := np.flatnonzero(self.raw[first:last] == _LINE_END)).size:
+                last = min(first + 2 * (last - first), size)  # a longer line
+            if last < size:
+                last = first + int(found[-1]) + 1
+            yield self.raw[first:last].tobytes().decode()
+            forget(self.raw)
+            first = last
+
+    def raw_lines(self) -> Iterator[tuple[str, bool]]:
+        """Each line as it stands there, and whether the line's end belongs to the text."""
+        for part in self.parts():
+            *lines, rest = part.split("\n")
+            yield from ((line, True) for line in lines)
+            if rest:
+                yield rest, not self.cut
 
     def lines(self) -> list[tuple[list[str], bool]]:
         """Words of each line, and whether the line's end belongs to the text."""
@@ -45,20 +86,16 @@ class Text:
 
     def each_line(self) -> Iterator[tuple[list[str], bool]]:
         """What ``lines`` gives, one after the other: the words of a long text are many."""
-        start, size = 0, len(self.content)
-        while start < size:
-            found = self.content.find("\n", start)
-            end = size if found < 0 else found
-            yield _WORD.findall(self.content, start, end), not (self.cut and end + 1 >= size)
-            start = end + 1
+        for line, ended in self.raw_lines():
+            yield _WORD.findall(line), ended
 
     def is_whole(self) -> bool:
         """Whether all of the file is here, its last end of line too."""
         if self.cut:
             return False
         digest = hashlib.sha256()
-        for start in range(0, len(self.content), _SLAB):
-            digest.update(self.content[start : start + _SLAB].encode())
+        for part in in_parts(self.raw):
+            digest.update(part.data)
         return digest.hexdigest() == self.sha256
 
     @property
@@ -70,43 +107,52 @@ class Text:
 def read_text(path: str | Path, name: str | None = None) -> Text:
     """Read a UTF-8 file, one line of words a line."""
     path = Path(path)
+    # The name of a file need not be UTF-8; what a report calls it must be.
+    name = name or str(path).encode("utf-8", "replace").decode()
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            return _text(iter(lambda: file.read(_SLAB), b""), name, path)
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror}); expected a UTF-8 text file") from None
-    # The name of a file need not be UTF-8; what a report calls it must be.
-    return text_from_bytes(raw, name or str(path).encode("utf-8", "replace").decode(), path)
 
 
 def text_from_bytes(raw: bytes, name: str, path: Path | None = None) -> Text:
     """The text in ``raw``, which must be UTF-8 and not empty."""
-    try:
-        content = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise TextError(
-            f"{name}: line {line}: byte {error.start} is not UTF-8 (0x{raw[error.start]:02x}); "
-            "convert the text to UTF-8"
-        ) from None
-    if not content:
+    return _text((raw[first : first + _SLAB] for first in range(0, len(raw), _SLAB)), name, path)
+
+
+def _text(parts: Iterable[bytes], name: str, path: Path | None) -> Text:
+    raw, digest, decoder = Spool(np.uint8), hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
+    size = lines = 0
+    for part in itertools.chain(parts, [b""]):
+        begun = len(decoder.getstate()[0])  # bytes of a character that the part before has begun
+        try:
+            decoder.decode(part, final=not part)
+        except UnicodeDecodeError as error:
+            line = lines + error.object.count(b"\n", 0, error.start) + 1
+            raise TextError(
+                f"{name}: line {line}: byte {size - begun + error.start} is not UTF-8 "
+                f"(0x{error.object[error.start]:02x}); convert the text to UTF-8"
+            ) from None
+        digest.update(part)
+        raw.add(np.frombuffer(part, np.uint8))
+        size, lines = size + len(part), lines + part.count(b"\n")
+    if not size:
         raise TextError(f"{name}: the text is empty; expected at least one line")
-    return Text(name, hashlib.sha256(raw).hexdigest(), content, path=path)
+    return Text(name, digest.hexdigest(), raw.array(), path=path)
 
 
 def first_words(text: Text, limit: int) -> Text:
     """The first ``limit`` word tokens of a text; line ends count as tokens."""
     if limit < 1:
         raise ConfigError(f"limit is {limit}; expected 1 or more word tokens")
-    left = limit
-    at = 0
-    while at < len(text.content):
-        found = text.content.find("\n", at)
-        end = len(text.content) if found < 0 else found
-        words = list(_WORD.finditer(text.content, at, end))
+    left, at = limit, 0
+    for line, _ in text.raw_lines():
+        words = list(_WORD.finditer(line))
         if left <= len(words):
-            return replace(text, content=text.content[: words[left - 1].end()], cut=True)
+            return replace(text, raw=text.raw[: at + len(line[: words[left - 1].end()].encode())], cut=True)
         left -= len(words) + 1
-        at = min(end + 1, len(text.content))
+        at = min(at + len(line.encode()) + 1, text.raw.size)
         if left == 0:
-            return replace(text, content=text.content[:at])
+            return replace(text, raw=text.raw[:at])
     return text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from array import array
 from collections.abc import Iterator
 
 import numpy as np
 
+from .spool import Spool, forget, in_parts
 from .text import Text
 from .tokenizers import Encoded
 from .uncertainty import FEWEST_BLOCKS
@@ -23,17 +25,31 @@ def lines_of_pieces(text: Text, encoded: Encoded) -> np.ndarray:
 
     A piece stands where the last word token stands that has begun, be it the line's end.
     """
-    return np.concatenate([lines for _, lines in _lines_in_turn(text, encoded)])
+    spool = Spool(np.int64)
+    for _, lines in _lines_in_turn(text, encoded):
+        spool.add(lines)
+    return spool.array()
+
+
+def words_of_pieces(encoded: Encoded) -> np.ndarray:
+    """Number, from 0, of the last word token that has begun in or before each piece: (pieces,) int64."""
+    spool, begun = Spool(np.int64), 0
+    for part in in_parts(encoded.words):
+        counts = begun + np.cumsum(part, dtype=np.int64)
+        begun = int(counts[-1])
+        spool.add(np.maximum(counts - 1, 0))
+    return spool.array()
 
 
 def _lines_in_turn(text: Text, encoded: Encoded) -> Iterator[tuple[slice, np.ndarray]]:
     """The same in parts: which pieces, and the lines that they stand in."""
-    ends = np.cumsum([len(words) + ended for words, ended in text.each_line()])
+    ends = np.cumsum(np.fromiter((len(words) + ended for words, ended in text.each_line()), np.int64))
     begun = 0
     for first in range(0, max(1, encoded.words.size), _AT_ONCE):
         part = slice(first, min(first + _AT_ONCE, encoded.words.size))
         counts = begun + np.cumsum(encoded.words[part], dtype=np.int64)
         begun = int(counts[-1]) if counts.size else begun
+        forget(encoded.words)
         yield part, np.minimum(np.searchsorted(ends, np.maximum(counts, 1), side="left"), ends.size - 1)
 
 
@@ -43,15 +59,11 @@ def articles_of_lines(text: Text) -> np.ndarray:
     What stands before the first title belongs to its article. A title has no words on the lines before and after it; a
     formula may look like one.
     """
-    titles = array("b")
-    content, size, start, is_blank = text.content, len(text.content), 0, True
-    while start < size:
-        end = content.find("\n", start) % (size + 1)  # the end where there is no more
-        behind = content.find("\n", end + 1) % (size + 1)
-        is_title = is_blank and not content[end:behind].strip() and _TITLE.match(content[start:end])
-        titles.append(bool(is_title))
-        is_blank = not content[start:end].strip()
-        start = end + 1
+    titles, is_blank = array("b"), True
+    lines = itertools.chain((line for line, _ in text.raw_lines()), [""])
+    for line, behind in itertools.pairwise(lines):
+        titles.append(bool(is_blank and not behind.strip() and _TITLE.match(line)))
+        is_blank = not line.strip()
     numbers = np.cumsum(np.frombuffer(titles, np.int8), dtype=np.int64)
     return np.maximum(numbers, min(1, int(numbers.max(initial=0))))
 
@@ -84,4 +96,5 @@ def block_sums(text: Text, encoded: Encoded, here: slice, values: np.ndarray) ->
             own = blocks[lines[first - part.start : last - part.start]]
             np.add.at(sums, own, values[first - here.start : last - here.start])
             np.add.at(words, own, encoded.words[first:last])
+            forget(values, encoded.words)
     return BLOCKS[0 if by_article else 1], sums, words

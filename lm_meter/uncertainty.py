@@ -163,9 +163,9 @@ def _bootstrap_t(columns: np.ndarray, statistic: Callable[[np.ndarray, int], tup
     at_once, distances = max(1, _DRAWN // blocks), []
     for first in range(0, RESAMPLES, at_once):
         count = min(at_once, RESAMPLES - first)
-        numbers = rng.integers(0, blocks, (count, blocks))
-        offsets = (np.arange(count) * blocks)[:, None]
-        times = np.bincount((numbers + offsets).ravel(), minlength=count * blocks).reshape(count, blocks)
+        times = np.empty((count, blocks))
+        for row in times:  # how often each block is drawn; all numbers at once would be several times as large
+            row[:] = np.bincount(rng.integers(0, blocks, blocks), minlength=blocks)
         resampled, errors = statistic(times @ columns, blocks)
         # Of a resampled statistic from the statistic, in its own standard error.
         distances.append(np.where(errors > 0, (resampled - value) / np.where(errors > 0, errors, 1), 0.0))

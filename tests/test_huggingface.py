@@ -280,7 +280,8 @@ def test_without_its_tokenizer(folder, tmp_path):
 def test_tokenizers_that_are_none_or_lose_something(tmp_path):
     with pytest.raises(CheckpointError, match=r"m.npz: tokenizer.json cannot be read \("):
         HuggingFaceTokenizer(b"{}", "m.npz")
-    assert HuggingFaceTokenizer(_tokenizer().encode(), "m.npz").encode(Text("nothing", "", "")).tokens.size == 0
+    nothing = Text("nothing", "", np.zeros(0, np.uint8))
+    assert HuggingFaceTokenizer(_tokenizer().encode(), "m.npz").encode(nothing).tokens.size == 0
     lowering = HuggingFaceTokenizer(_tokenizer(normalizer={"type": "Lowercase"}).encode(), "m.npz")
     (tmp_path / "text").write_text("The cat\n", encoding="utf-8")
     with pytest.raises(TextError, match="the checkpoint's tokenizer changes the text when it encodes it; a perplexity"):

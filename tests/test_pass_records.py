@@ -11,6 +11,7 @@ from tiny_transformer import transformer_parts
 
 import lm_meter
 from lm_meter import cli, evaluation, online, pass_records
+from lm_meter import text as text_module
 from lm_meter.errors import ConfigError, MeterError, RecordsWarning, StateError
 from lm_meter.evaluation import run_prepared
 from lm_meter.pass_files import PassFiles
@@ -275,7 +276,7 @@ def test_command_prints_the_result_where_records_fail(files, capsys, monkeypatch
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
 def test_texts_of_words_are_those_of_the_lines(end, monkeypatch):
     """In parts of a few characters: none of them tears a word."""
-    monkeypatch.setattr(pass_records, "_PART", 5)
+    monkeypatch.setattr(text_module, "_SLAB", 5)
     text = text_from_bytes(f" = One = \n\ta\rbc\fé\u00a0x\n\n{'long' * 9} y{end}".encode(), "t")
     expected = [word for words, ended in text.lines() for word in (*words, *["\n"] * ended)]
     assert list(pass_records.texts_of_words(text)) == expected

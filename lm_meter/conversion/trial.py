@@ -54,7 +54,7 @@ def _tokens(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray, str]:
             raise
         name += " without what its vocabulary lacks"
         text = _known(text, tokenizer)
-        if not text.content:
+        if not text.raw.size:
             return np.zeros(0, np.int64), np.zeros(0, np.int64), name
         encoded = tokenizer.encode(text)
     return encoded.tokens, encoded.replaced, name
@@ -67,5 +67,7 @@ def _known(text: Text, tokenizer: WordTokenizer | CharacterTokenizer) -> Text:
         return [token for token in tokens if tokenizer.number(token) is not None]
 
     if isinstance(tokenizer, WordTokenizer):
-        return replace(text, content="".join(" ".join(known(words)) + "\n" for words, _ in text.lines()))
-    return replace(text, content="".join(known(list(text.content))))
+        content = "".join(" ".join(known(words)) + "\n" for words, _ in text.lines())
+    else:
+        content = "".join(known(list(text.content)))
+    return replace(text, raw=np.frombuffer(content.encode(), np.uint8))

@@ -10,9 +10,10 @@ import numpy as np
 from ..context import CACHE, RECOMPUTE, Context
 from ..kernels.attention_pattern import DENSE, FIXED, LOCAL_GLOBAL
 from ..kernels.network import Network
+from ..spool import in_parts
 from .held_positions import ENDLESS
 
-_AT_ONCE = 1 << 14  # chunks, or tokens, that are looked at together: memory does not grow with the text
+_AT_ONCE = 1 << 12  # chunks that are looked at together: memory does not grow with the text
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,8 @@ def bins_of(table: np.ndarray, tokens: np.ndarray) -> frozenset[int]:
     """Numbers of the bins, (bins, fields of Bin) int64, that tokens are in."""
     if not len(table):
         return frozenset()
-    parts = (tokens[first : first + _AT_ONCE] for first in range(0, tokens.size, _AT_ONCE))
-    return frozenset(
-        int(number) for part in parts for number in np.unique(np.searchsorted(table[:, 0], part, side="right") - 1)
-    )
+    parts = (np.unique(np.searchsorted(table[:, 0], part, side="right") - 1) for part in in_parts(tokens))
+    return frozenset(int(number) for numbers in parts for number in numbers)
 
 
 def chunk_kinds(

@@ -16,6 +16,7 @@ from ..kernels.charge import KINDS, MAX_BITS
 from ..kernels.distances import distances_cost
 from ..kernels.network import Network
 from ..kernels.step_costs import count_chunks, experts_cost
+from ..spool import PART, Spool, forget
 from .chunk_kinds import chunk_positions
 from .mixture import routed_alike
 from .plan import Plan
@@ -44,6 +45,9 @@ class _Laws:
         self.plan: Plan = plan
         self.network: Network = network
         self._counter = _Counter(len(plan.regions))
+        self._context, self._size = context, checkpoint.model_config.ends.continuous.size
+        self._embedding = self.embedding() if len(network.embedding_bins) else np.zeros(0, np.int64)
+        self._products: dict[int, int] = {}
 
     def chunks(self, chunks: np.ndarray, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Operations of some chunks and a prediction behind each, as ``chunks_cost`` takes them: (n,) int64."""
@@ -71,24 +75,50 @@ class _Laws:
 
     def experts(self, tokens: np.ndarray) -> np.ndarray:
         """Products of experts in chunks of so many tokens, (n,) int64."""
-        layers, found = self.network.options.layers, []
         if not self.plan.experts.total:
             return np.zeros_like(tokens)
-        matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
-        where = str(self.checkpoint.path)
         sizes, which = np.unique(tokens, return_inverse=True)
-        for size in sizes.tolist():
-            passing = [size] * (layers - 1) + [1]  # of the last layer only the last token is needed
-            routed = routed_alike(where, self.plan.steps, matrices, self.plan.experts, passing)
+        return np.array([self._products_of(size) for size in sizes.tolist()], np.int64)[which]
+
+    def _products_of(self, size: int) -> int:
+        """The same of one chunk, found once."""
+        if size not in self._products:
+            matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
+            # Of the last layer only the last token is needed.
+            passing = [size] * (self.network.options.layers - 1) + [1]
+            routed = routed_alike(str(self.checkpoint.path), self.plan.steps, matrices, self.plan.experts, passing)
             experts_cost(self.network, routed, self._counter.tally)
-            found.append(self._counter.taken())
-        return np.array(found, np.int64)[which]
+            self._products[size] = self._counter.taken()
+        return self._products[size]
 
     def once(self) -> int:
         """What is done when a run begins."""
         if self.plan.once:
             distances_cost(self.network, self.network.options.window + 1, self._counter.tally)
         return self._counter.taken()
+
+    def predictions(self, number: np.ndarray, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Operations of the predictions of these consecutive numbers, but for what is done once: (n,) int64."""
+        counts, positions = np.ones_like(number), np.zeros_like(number)
+        if self._context is not None:
+            counts, positions = chunk_positions(self.network, self._context, number)
+        nothing = np.zeros_like(number)
+        home = nothing
+        if len(self.network.softmax_bins) > 1:
+            firsts = self.network.softmax_bins[:, 0]
+            home = firsts[np.searchsorted(firsts, targets[number], side="right") - 1]
+        found = self.kinds(np.stack([counts, positions, nothing], axis=1), home) + self.experts(counts)
+        if self._size:
+            pairs = np.minimum(number, self._size)
+            rows = np.stack([np.ones_like(number), nothing, pairs], axis=1)
+            # The first prediction sees no pair.
+            found += self.kinds(rows, nothing) - self.kinds(np.array([[1, 0, 0]]), nothing[:1])
+        if len(self.network.embedding_bins):
+            low, end = int((number + 1 - counts).min()), int(number[-1]) + 1
+            bins = np.searchsorted(self.network.embedding_bins[:, 0], inputs[low:end], side="right") - 1
+            before = np.concatenate([[0], np.cumsum(self._embedding[bins])])
+            found += before[number + 1 - low] - before[number + 1 - counts - low]
+        return found
 
 
 def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,24 +168,11 @@ def token_operations(
     ConfigError
         Where experts differ in what they cost.
     """
-    laws, number = _Laws(checkpoint, context), np.arange(inputs.size)
-    counts, positions = np.ones_like(number), np.zeros_like(number)
-    if context is not None:
-        counts, positions = chunk_positions(laws.network, context, number)
-    nothing = np.zeros_like(number)
-    home = nothing
-    if len(laws.network.softmax_bins) > 1:
-        firsts = laws.network.softmax_bins[:, 0]
-        home = firsts[np.searchsorted(firsts, targets, side="right") - 1]
-    found = laws.kinds(np.stack([counts, positions, nothing], axis=1), home) + laws.experts(counts)
-    size = checkpoint.model_config.ends.continuous.size
-    if size:
-        pairs, one = np.minimum(number, size), np.ones_like(number)
-        mixed = laws.kinds(np.stack([one, nothing, pairs], axis=1), nothing)
-        found += mixed - mixed[:1]  # the first prediction sees no pair
-    if len(laws.network.embedding_bins):
-        bins = np.searchsorted(laws.network.embedding_bins[:, 0], inputs, side="right") - 1
-        before = np.concatenate([[0], np.cumsum(laws.embedding()[bins])])
-        found += before[number + 1] - before[number + 1 - counts]
-    found[:1] += laws.once()
-    return found
+    laws, spool = _Laws(checkpoint, context), Spool(np.int64)
+    for first in range(0, inputs.size, PART):
+        found = laws.predictions(np.arange(first, min(first + PART, inputs.size)), inputs, targets)
+        if first == 0:
+            found[:1] += laws.once()
+        spool.add(found)
+        forget(inputs, targets)
+    return spool.array()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ..errors import CheckpointError, ConfigError, TextError
+from ..spool import Spool, spooled
 from ..text import Text
 
 
@@ -19,16 +19,15 @@ class Encoded:
     Attributes
     ----------
     tokens : (pieces,) int32
-    words : (pieces,) unsigned
+    words : (pieces,) int32
         Word tokens (words and line ends) that begin in each piece. Their sum is the text's, but for a last line end
         that is not in the file and that a character tokenizer therefore does not predict.
-    sizes : (pieces,) unsigned
+    sizes : (pieces,) int32
         UTF-8 bytes that each piece stands for, blanks between words included.
-    replaced : (pieces,) uint8
+    replaced : (pieces,) int32
         1 where the unknown token stands for something that is not in the vocabulary.
 
-    Numbers that are never negative are held in the smallest type that holds them all: the arrays live as long as the
-    pass, and are all that grows with the text.
+    The arrays live as long as the pass, and grow with the text: they are spooled.
     """
 
     tokens: np.ndarray
@@ -37,27 +36,24 @@ class Encoded:
     replaced: np.ndarray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", np.ascontiguousarray(self.tokens, np.int32))
-        for name in ("words", "sizes", "replaced"):
-            values = getattr(self, name)
-            smallest = np.min_scalar_type(int(values.max(initial=0)))
-            object.__setattr__(self, name, np.ascontiguousarray(values, smallest))
+        for field in fields(self):
+            object.__setattr__(self, field.name, spooled(getattr(self, field.name), np.int32))
 
 
 class Gathered:
     """The pieces of a text as they are found, line by line."""
 
     def __init__(self) -> None:
-        self._columns = [array("i") for _ in fields(Encoded)]
+        self._columns = [Spool(np.int32) for _ in fields(Encoded)]
 
-    def add(self, columns: np.ndarray) -> None:
+    def add(self, columns: np.ndarray | Sequence[Sequence[int]]) -> None:
         """Append pieces: (4, n) integers, rows as the attributes of ``Encoded``."""
         for column, values in zip(self._columns, columns, strict=True):
-            column.frombytes(np.ascontiguousarray(values, np.int32).tobytes())
+            column.add(values)
 
     def encoded(self) -> Encoded:
         """All of them."""
-        return Encoded(*(np.frombuffer(column, np.int32) for column in self._columns))
+        return Encoded(*(column.array() for column in self._columns))
 
 
 @dataclass(frozen=True)

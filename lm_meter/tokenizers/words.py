@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from array import array
 
-import numpy as np
-
+from ..spool import PART
 from ..text import Text
-from .encoding import Encoded, Replacer, Specials, unique
+from .encoding import Encoded, Gathered, Replacer, Specials, unique
 
 
 class WordTokenizer:
@@ -34,7 +33,13 @@ class WordTokenizer:
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all words and line ends; an unknown word is an error unless ``oov`` is "unk"."""
         replace = Replacer(text, self.specials.unknown, oov)
-        tokens, sizes, replaced = array("i"), array("i"), array("b")
+        found, tokens, sizes, replaced = Gathered(), array("i"), array("i"), array("i")
+
+        def add() -> None:
+            found.add((tokens, array("i", [1]) * len(tokens), sizes, replaced))
+            for column in (tokens, sizes, replaced):
+                del column[:]
+
         for line, (words, ended) in enumerate(text.each_line(), 1):
             for word in words:
                 number = self._numbers.get(word)
@@ -47,9 +52,7 @@ class WordTokenizer:
                 tokens.append(self.specials.end_of_line)  # type: ignore[arg-type]
                 sizes.append(1)
                 replaced.append(0)
-        return Encoded(
-            np.frombuffer(tokens, np.int32),
-            np.ones(len(tokens), np.uint8),
-            np.frombuffer(sizes, np.int32),
-            np.frombuffer(replaced, np.uint8),
-        )
+            if len(tokens) >= PART:
+                add()
+        add()
+        return found.encoded()
