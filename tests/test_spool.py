@@ -6,10 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_target_rank import CONTINUOUS
+from test_target_rank import WORDS as MANY_WORDS
+from tiny import ADAPTIVE, TEXT, tiny_checkpoint
 
+from lm_meter import online
 from lm_meter import spool as spool_module
+from lm_meter import text as text_module
 from lm_meter.errors import ConfigError
+from lm_meter.evaluation import evaluate
+from lm_meter.models import token_operations
+from lm_meter.pass_files import PassFiles
+from lm_meter.run_options import RunOptions
+from lm_meter.saved_state import read_state
 from lm_meter.spool import KEPT_BYTES, PART, Spool, forget, in_parts, spooled, spooled_zeros
+from lm_meter.tokenizers import words
 
 MANY = KEPT_BYTES // 8 + 1
 SMAPS = Path("/proc/self/smaps")
@@ -99,3 +110,54 @@ def test_a_folder_that_is_not_there_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match=r"cannot be written \(No such file or directory\); set TMPDIR"):
         spooled_zeros(MANY)
+
+
+def _run(folder, options):
+    """A pass with records and a saved state: its result, the document but for what differs each time, its records."""
+    files = PassFiles(folder / "state", save_every=1e-9, records=folder / "records.npz")
+    result = evaluate(folder / "tiny.npz", text=folder / "text", options=RunOptions(block=3, **options), files=files)
+    document = {k: v for k, v in result.document.items() if k not in ("speed", "memory", "environment")}
+    state = read_state(folder / "state").arrays
+    for path in folder.glob("state*"):
+        path.unlink()
+    return result, document, {name: array.tobytes() for name, array in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ({}, {"first_token": "skip", "oov": "unk"}),
+        ({"kind": "sentencepiece"}, {"limit": 140}),
+        ({"words": MANY_WORDS, "embedding": 9, "adaptive": ADAPTIVE, "continuous_cache": CONTINUOUS}, {"oov": "unk"}),
+    ],
+)
+def test_a_pass_from_files_gives_the_bits_of_one_from_memory(model, options, tmp_path, monkeypatch):
+    tiny_checkpoint(tmp_path / "tiny.npz", **model)
+    content = (
+        TEXT * 9 if "words" not in model else "".join(f"w{i * i % 398} w{i}{chr(10)[: i % 2]} " for i in range(90))
+    )
+    (tmp_path / "text").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(online, "_CALL_SECONDS", 0)  # so that calls do not depend on the machine
+    memory, reference, state = _run(tmp_path, options)
+    monkeypatch.setattr(spool_module, "KEPT_BYTES", 0)
+    for module in (spool_module, words, token_operations):
+        monkeypatch.setattr(module, "PART", 7)
+    monkeypatch.setattr(text_module, "_SLAB", 16)
+    files, actual, other_state = _run(tmp_path, options)
+
+    assert spool_module._mapping(memory.log_probs) is None
+    assert spool_module._mapping(files.log_probs) is not None
+    assert files.log_probs.tobytes() == memory.log_probs.tobytes()
+    assert files.ranks.tobytes() == memory.ranks.tobytes()
+    assert actual == reference  # the hash of the records too
+    assert other_state == state
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason="Linux says what is in memory")
+def test_a_pass_leaves_nothing_of_each_position_in_memory(tmp_path, monkeypatch):
+    tiny_checkpoint(tmp_path / "tiny.npz")
+    (tmp_path / "text").write_text(TEXT * 20, encoding="utf-8")
+    monkeypatch.setattr(spool_module, "KEPT_BYTES", 0)
+    result, _, _ = _run(tmp_path, {"oov": "unk"})
+
+    assert resident(result.log_probs) == resident(result.ranks) == 0
