@@ -19,7 +19,7 @@ from .errors import ConfigError
 
 # An array of as much is kept in memory: a short text needs no file.
 KEPT_BYTES = 1 << 16
-PART = 1 << 14  # numbers that are looked at together
+PART = 1 << 12  # numbers that are looked at together
 
 
 class _Mapping(mmap.mmap):

@@ -15,7 +15,7 @@ from .tokenizers import Encoded
 from .uncertainty import FEWEST_BLOCKS
 
 BLOCKS = ("article", "line")
-_AT_ONCE = 1 << 14  # pieces that are looked at together: memory does not grow with the text
+_AT_ONCE = 1 << 12  # pieces that are looked at together: memory does not grow with the text
 # A title of level one: " = Robert Boulter = ". Those of sections have more signs: " = = Career = = ".
 _TITLE = re.compile(r"^ = [^=].* = $")
 
