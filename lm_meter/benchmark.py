@@ -15,6 +15,7 @@ from .environment import describe
 from .errors import ConfigError
 from .kernels.clock import WAITING
 from .models.runtime import Runtime
+from .printable import page
 from .report import columns, number, pairs
 from .threads import ThreadTeam, check_threads
 from .timing import ENOUGH_FOR_INTERVAL, Amount, amount_for, in_turn, ratio_with_interval, timed
@@ -158,7 +159,7 @@ def bench_table(found: dict[str, Any]) -> str:
     lines += columns(
         [[name, *(f"{b['regions'][i]['milliseconds']:.4f}" for b in blocks)] for i, name in enumerate(regions)]
     )
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def _context(context: dict[str, Any] | None) -> list[tuple[str, str]]:

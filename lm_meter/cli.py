@@ -18,6 +18,7 @@ from . import commands
 from .arguments import parser
 from .errors import LmMeterError, RecordsWarning, StateWarning
 from .interrupt import obey_sigterm
+from .printable import printable
 from .streams import prepare_streams, silence
 
 _OWN_WARNINGS = (StateWarning, RecordsWarning)
@@ -68,7 +69,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, _OWN_WARNINGS):
-                print(f"lm-meter: warning: {' '.join(str(message).splitlines())}", file=sys.stderr)
+                print(f"lm-meter: warning: {printable(str(message))}", file=sys.stderr)
             else:
                 others(message, category, *place, **more)
 

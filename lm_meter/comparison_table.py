@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .printable import page, printable
 from .report import columns, number, operations_table, pairs
 
 _HEAD = ("", "A", "B", "B - A")
@@ -36,7 +37,7 @@ def comparison_table(found: dict[str, Any]) -> str:
     if found["score"]["difference"] is not None:
         lines += ["", "score", *columns([_HEAD, _row("total", found["score"], 5)])]
     lines += ["", *_speed_lines(found["speed"])]
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def _fixed(value: float | None, digits: int, plus: str = "") -> str:
@@ -116,7 +117,7 @@ def _band(row: dict[str, Any]) -> Sequence[str]:
 
 def _shown(text: str) -> str:
     """A word on one line of a table: no line ends or other signs that are not printed, and not without end."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    plain = printable(text)
     return plain if len(plain) <= _MOST_TEXT else plain[: _MOST_TEXT - 3] + "..."
 
 

@@ -13,13 +13,15 @@ Each message is one line: what was found where, what was expected, what to do. A
 
 from __future__ import annotations
 
+from .printable import printable
+
 
 class LmMeterError(Exception):
     """Base of all errors that the command line reports as one line, with exit status 2."""
 
     def __init__(self, message: str) -> None:
-        # Names of files, members and keys may contain line ends; the message stays one line.
-        super().__init__(" ".join(message.splitlines()))
+        # Names of files, members and keys may contain line ends and escape sequences; the message stays one line.
+        super().__init__(printable(" ".join(message.splitlines())))
 
 
 class CheckpointError(LmMeterError):

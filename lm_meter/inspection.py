@@ -9,6 +9,7 @@ from .checkpoint import Checkpoint
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
 from .levels import levels_used
+from .printable import page
 from .profiles import PROFILES, Profile
 from .report import activation_lines, columns, number, operations_table
 from .score import price
@@ -75,7 +76,7 @@ def inspection_table(found: dict[str, Any]) -> str:
     lines += columns(rows)
     lines += ["", f"numbers: {number(found['numbers'])}, bits: {number(found['bits'])}", "parameters by profile"]
     lines += columns([[name, number(value)] for name, value in found["parameters"].items()])
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def count_operations(
@@ -132,4 +133,4 @@ def count_table(counted: dict[str, Any]) -> str:
     lines += ["", *activation_lines(counted["activations"])]
     lines += ["", "not priced"]
     lines += [f"  {move['region']}: {move['what']}" for move in counted["moves"]]
-    return "\n".join(lines) + "\n"
+    return page(lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 from .errors import ConfigError, LmMeterError
 from .interrupt import deferred_interrupt
 from .output_files import check_writable, refuse_input
+from .printable import printable
 from .progress import Progress
 from .result import Result
 
@@ -76,7 +77,7 @@ def make_passes(plans: Sequence[Plan], progress: Callable[[int], Progress] | Non
     made = Made()
     for number, plan in enumerate(plans):
         if progress and len(plans) > 1:
-            print(f"run {number + 1} of {len(plans)}: {plan.name}", file=sys.stderr, flush=True)
+            print(f"run {number + 1} of {len(plans)}: {printable(plan.name)}", file=sys.stderr, flush=True)
         before = len(made.results)
         try:
             ended = _make(plan, progress, made)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import ConfigError
+from .printable import page
 from .profiles import Profile
 from .report import columns
 from .result import Result, price_result
@@ -85,7 +86,7 @@ def ranking_table(found: dict[str, Any]) -> str:
     texts = sorted({f"{row['text']} ({row['word_tokens']:,} word tokens)" for row in found["results"]})
     if len(texts) > 1:
         lines.append(f"the results are of different texts: {', '.join(texts)}")
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def _cells(row: dict[str, Any], key: str) -> tuple[str, str]:

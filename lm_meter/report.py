@@ -8,6 +8,7 @@ from typing import Any
 
 from .entry_report import answer_rows, claim_rows, unmetered_heading
 from .histogram import rows_from_json
+from .printable import page, printable
 from .profiles import PROFILES
 from .result import Result
 from .score import price
@@ -30,6 +31,7 @@ def number(value: float | int | None, digits: int = 1) -> str:
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Rows as aligned columns: the first to the left, the others to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         (indent + "  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]))
@@ -40,8 +42,8 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 def pairs(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
     """Names and their values, both to the left."""
-    width = max(len(name) for name, _ in rows)
-    return [f"{indent}{name.ljust(width)}  {value}" for name, value in rows]
+    width = max(len(printable(name)) for name, _ in rows)
+    return [f"{indent}{printable(name).ljust(width)}  {printable(value)}" for name, value in rows]
 
 
 def _folded(regions: dict[str, Any], nothing: Any, add: Callable[[Any, Any], Any]) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def result_table(result: Result) -> str:
     )
     lines += _interval_lines(d["uncertainty"])
     if d["entry"]:
-        return "\n".join([*lines, *_unmetered_lines(d)]) + "\n"
+        return page([*lines, *_unmetered_lines(d)])
     token = "word token" if text["word_tokens"] else "piece"
     lines += ["", f"operations per {token} ({operations['profile']}: {operations['unit']})"]
     lines += operations_table(operations, region_by_kind(d))
@@ -147,7 +149,7 @@ def result_table(result: Result) -> str:
     lines += ["", *_score_lines(d["score"]), "", *_speed_lines(d)]
     if d["records"]:
         lines += ["", f"records: {d['records']['file']}", "  ranks in it were found beside the run and are not charged"]
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

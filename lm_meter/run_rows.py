@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .entry_result import ARCHITECTURE
+from .printable import page, printable
 from .report import columns, number
+from .reporting.markdown import plain_text
 from .result import Result
 
 # Columns of a CSV file, in their order; README.md says what each is.
@@ -99,15 +101,8 @@ def rows_markdown(results: Sequence[Result]) -> str:
     """Rows as a table of Markdown."""
     head, *rows = _shown_rows([run_row(result) for result in results], everything=True)
     rule = [":--" if name in ("checkpoint", "text") else "--:" for name in head]
-    lines = [head, rule, *([_markdown_cell(cell) for cell in row] for row in rows)]
+    lines = [head, rule, *([plain_text(printable(cell)) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _markdown_cell(text: str) -> str:
-    """What stands in a file's name must not end the cell, nor be read as marks or tags."""
-    for sign in "\\`*_{}[]<>|#~&":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
 
 
 def rows_table(results: Sequence[Result]) -> str:
@@ -121,7 +116,7 @@ def rows_table(results: Sequence[Result]) -> str:
     lines += ["", *columns(_shown_rows(rows, everything=False), indent="")]
     if any(row["partial"] for row in rows):
         lines.append("partial: the pass was interrupted; the figures cover the tokens up to there")
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def _distinct(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:

@@ -12,6 +12,7 @@ from .entry import Claim, Entry
 from .errors import ConfigError
 from .evaluation import evaluate
 from .preparation import as_run
+from .printable import page
 from .progress import Progress
 from .report import columns, number
 from .result import VALIDATION_SCHEMA, Result
@@ -122,7 +123,7 @@ def validation_table(found: dict[str, Any]) -> str:
     measured = _shown(found["gate"]["perplexity"], 5)
     lines += ["", f"gate, word perplexity of 35 or less, measured {measured}: {gate}"]
     lines += ["PASS" if found["passes"] else "FAIL"]
-    return "\n".join(lines) + "\n"
+    return page(lines)
 
 
 def _verdict_lines(what: str, verdicts: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import print_document
 from .errors import ConfigError
+from .printable import page
 from .shared_arguments import add_format, command, file_name
 
 if TYPE_CHECKING:
@@ -202,4 +203,4 @@ def _table(done: dict[str, Any]) -> str:
         lines.append(f"IDENTICAL: every bit of the log-probabilities{_COUNTS[done['counts']]}")
     else:
         lines.append("DIFFERENT")
-    return "\n".join(lines) + "\n"
+    return page(lines)

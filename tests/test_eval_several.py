@@ -172,7 +172,7 @@ def test_names_are_quoted_in_csv_and_markdown(folder):
     assert '"a ""b"", c|d\n<e>"' in rows_csv([result])
     table = rows_markdown([result])
     assert table.count("\n") == 3
-    assert '| a "b", c\\|d \\<e\\> |' in table
+    assert '| a "b", c\\|d\\\\n\\<e\\> |' in table
 
 
 def test_gate_and_partial_rows(folder):

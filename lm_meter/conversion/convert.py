@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..checkpoint_writer import write_checkpoint
 from ..errors import CheckpointError, ConfigError
+from ..printable import page
 from .gguf import is_gguf, read_gguf
 from .huggingface import is_huggingface, read_huggingface
 from .llama2c import is_llama2c, read_llama2c
@@ -103,4 +104,4 @@ def conversion_table(done: Converted, source: str, out: str) -> str:
         run = f"nothing was run: there is nothing to predict in {done.text}"
     else:
         run = f"mean loss of {done.tokens} predictions over {done.text}: {done.loss_nats:.6f} nats"
-    return f"{source} ({done.source}) -> {out}, {done.size:,} bytes\n{run}\n"
+    return page([f"{source} ({done.source}) -> {out}, {done.size:,} bytes", run])

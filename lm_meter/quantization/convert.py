@@ -11,6 +11,7 @@ import numpy as np
 from ..checkpoint import Checkpoint
 from ..checkpoint_writer import write_checkpoint
 from ..format_parser import parse_weight_format
+from ..printable import page
 from ..profiles import DEFAULT_PROFILE, PROFILES
 from ..report import columns, number
 from ..storage import priced_parameters, tensors_of, total_bits
@@ -152,4 +153,4 @@ def changes_table(done: Quantized) -> str:
             [f"parameters, {DEFAULT_PROFILE}", number(done.parameters_before), number(done.parameters_after)],
         ]
     )
-    return "\n".join(lines) + "\n"
+    return page(lines)

@@ -25,7 +25,8 @@ def command_of(document: Mapping[str, Any]) -> str:
         given["text"] = str(sample_path()) if is_sample else text["name"]
     given |= {name: value for name, value in _options(document).items() if value not in (None, _PLAIN.get(name))}
     given["profile"] = document["operations_per_token"]["profile"]
-    return shlex.join(["lm-meter", "eval", *(word for name, value in given.items() for word in _words(name, value))])
+    words = ["lm-meter", "eval", *(word for name, value in given.items() for word in _words(name, value))]
+    return " ".join(map(_quoted, words))
 
 
 def _model(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,6 +41,14 @@ def _words(name: str, value: Any) -> list[str]:
     """An option and its value, which belongs to it though it begin with a hyphen."""
     option, word = f"--{name.replace('_', '-')}", str(value)
     return [f"{option}={word}"] if word.startswith("-") else [option, word]
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell. What is not printed, which a document cannot show, stands as octal bytes inside $''."""
+    if word.isprintable():
+        return shlex.quote(word)
+    raw = word.encode("utf-8", "surrogateescape")
+    return "$'" + "".join(chr(b) if 32 <= b < 127 and chr(b) not in "\\'" else f"\\{b:03o}" for b in raw) + "'"
 
 
 def _options(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def markdown(report: Section) -> str:
 
 
 def _section(section: Section, level: int) -> Iterator[str]:
-    yield f"{'#' * min(level, _DEEPEST)} {_plain(section.title)}"
+    yield f"{'#' * min(level, _DEEPEST)} {plain_text(section.title)}"
     for block in section.blocks:
         if isinstance(block, Section):
             yield from _section(block, level + 1)
@@ -32,20 +32,20 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Code):
         yield f"    {visible(block.text)}"
     elif isinstance(block, Table):
-        yield f"**{_plain(block.caption)}**"
+        yield f"**{plain_text(block.caption)}**"
         yield _table(block)
     elif isinstance(block, Figure) and not block.is_told:
         yield from _block(block.table)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text in which nothing means anything to Markdown or to HTML; no address becomes a link."""
     return _SPECIAL.sub(r"\\\1", visible(text)).replace("://", ":\\//")
 
 
 def _line(text: str) -> str:
     """The same as a line of its own, which no first character makes a list or a rule."""
-    return _AT_START.sub(r"\1\\\2", _plain(text))
+    return _AT_START.sub(r"\1\\\2", plain_text(text))
 
 
 def _code(text: str) -> str:
@@ -60,8 +60,9 @@ def _code(text: str) -> str:
 
 def _table(table: Table) -> str:
     rule = ["---:" if column >= table.numbers else "---" for column in range(len(table.header))]
-    lines = [[_plain(cell) for cell in table.header], rule]
+    lines = [[plain_text(cell) for cell in table.header], rule]
     lines += [
-        [_code(cell) if column in table.code else _plain(cell) for column, cell in enumerate(row)] for row in table.rows
+        [_code(cell) if column in table.code else plain_text(cell) for column, cell in enumerate(row)]
+        for row in table.rows
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
