@@ -19,8 +19,10 @@ def comparison_section(entries: Sequence[Facts]) -> Section:
     blocks: list[Block] = [_table(entries)] if len(entries) > 1 else []
     points = [(facts, *_ratios(facts)) for facts in entries]
     drawn = [(facts, x, y) for facts, x, y in points if x and y]
+    is_asked = any(facts.document["score"]["meets_gate"] is not None for facts in entries)
     if drawn:
-        blocks.append(_drawing(drawn))
+        blocks.append(_drawing(drawn, is_asked))
+        blocks += _left_out([facts for facts, *_ in drawn], is_asked)
     flat = [facts.name for facts, x, y in points if None not in (x, y) and not (x and y)]
     if flat:
         blocks.append(
@@ -79,25 +81,43 @@ def _claimed(value: float | None, mark: str, digits: int) -> str:
     return "-" if value is None else f"{number(value, digits)}{mark}"
 
 
-def _drawing(drawn: Sequence[tuple[Facts, float | None, float | None]]) -> Figure:
-    points = [(facts, x or 0.0, y or 0.0) for facts, x, y in drawn]
-    # Claims, which nobody measured, take no place from those that were.
-    front = pareto_front([(x, y) for facts, x, y in points if not facts.is_unmetered])
+def _why_left_out(facts: Facts, is_asked: bool) -> str | None:
+    """Why a result takes no place on the front; ``is_asked``: whether the gate is asked of any result here."""
+    meets_gate = facts.document["score"]["meets_gate"]
+    if facts.is_unmetered:
+        return "claimed, not metered"
+    if facts.document["partial"]:
+        return "partial"
+    if meets_gate is False:
+        return "does not meet the gate"
+    return "gate not asked" if is_asked and meets_gate is None else None
+
+
+def _left_out(drawn: Sequence[Facts], is_asked: bool) -> list[Text]:
+    """In words, what the front is of, and what not."""
+    reasons = [(facts.name, _why_left_out(facts, is_asked)) for facts in drawn]
+    found = [f"{name} ({reason})" for name, reason in reasons if reason]
+    told = [f"Drawn, but left out of the Pareto front: {', '.join(found)}."] if found else []
+    if not is_asked and len(found) < len(drawn):
+        told.append("No result here is of the whole test set as it is: the gate is asked of none, and the front is no "
+                    "statement on entries.")  # fmt: skip
+    return [Text(" ".join(told))] if told else []
+
+
+def _drawing(drawn: Sequence[tuple[Facts, float | None, float | None]], is_asked: bool) -> Figure:
+    points = [(facts, x or 0.0, y or 0.0, _why_left_out(facts, is_asked)) for facts, x, y in drawn]
+    front = pareto_front([(x, y) for _, x, y, reason in points if reason is None])
     marks, rows = [], []
-    for facts, x, y in points:
-        kind = "dot c-1"
-        if facts.is_unmetered:
-            kind = "dot claimed"
-        elif facts.document["score"]["meets_gate"] is False or facts.document["partial"]:
-            kind = "dot hollow"
-        marks.append((facts.name.removesuffix(".json"), x, y, kind))
-        on_front = "-" if facts.is_unmetered else "yes" if (x, y) in front else "no"
-        mark = _mark(facts)
+    for facts, x, y, reason in points:
+        kind = "dot claimed" if facts.is_unmetered else "dot hollow" if reason else "dot c-1"
+        name, mark = facts.name.removesuffix(".json"), _mark(facts)
+        marks.append((f"{name} ({reason})" if reason else name, x, y, kind))
+        on_front = f"left out: {reason}" if reason else "yes" if (x, y) in front else "no"
         rows.append((facts.name, on_front, *(f"{value:.5f}{mark}" for value in (x, y, x + y))))
     rows.append(("baseline", "-", "1.00000", "1.00000", "2.00000"))
     title = "Storage and operations against the baseline"
     head = ("result", "on the Pareto front", "storage ratio", "operations ratio", "score")
-    legend = [("dot c-1", "result"), ("dot hollow", "gate not met, or partial"), ("dot claimed", "claimed, unmetered")]
+    legend = [("dot c-1", "result"), ("dot hollow", "left out of the front"), ("dot claimed", "claimed, unmetered")]
     used = [(kind, name) for kind, name in legend if kind in {mark[3] for mark in marks}]
     used += [("base", "baseline"), *([("front stroke", "Pareto front of the results")] if front else [])]
     used.append(("equal stroke", "equal score"))
