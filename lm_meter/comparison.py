@@ -189,18 +189,22 @@ def _perplexity(both: list[dict[str, Any]], interval: dict[str, Any] | None) -> 
     words = [document["perplexity"]["word"] for document in both]
     per = both[0]["text"]["word_tokens"]
     nats = (both[1]["nll_nats"] - both[0]["nll_nats"]) / per if per else None
-    verdict = None
-    if interval:
-        verdict = TOO_CLOSE
-        if interval["nats_high"] < 0 or interval["nats_low"] > 0:
-            verdict = LOWER if interval["nats_high"] < 0 else HIGHER
     return {
         **_figures(both, lambda d: d["perplexity"]["word"]),
         "ratio": words[1] / words[0] if None not in words else None,
         "nats_difference": nats,
         "interval": interval,
-        "verdict": verdict,
+        # The ratio's interval is that of the nats, through exp: on one side of 1 where that one is on one side of 0.
+        "verdict": verdict_of(interval["nats_low"], interval["nats_high"]) if interval else None,
+        "verdict_of": "ratio" if interval else None,
     }
+
+
+def verdict_of(low: float, high: float) -> str:
+    """What an interval of a difference, second less first, says of the second."""
+    if low <= 0 <= high:
+        return TOO_CLOSE
+    return LOWER if high < 0 else HIGHER
 
 
 def _figures(both: list[dict[str, Any]], figure: Any) -> dict[str, Any]:

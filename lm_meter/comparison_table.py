@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .comparison import HIGHER, LOWER, verdict_of
 from .printable import page, printable
 from .report import columns, number, operations_table, pairs
 
@@ -62,15 +63,24 @@ def _perplexity_lines(found: dict[str, Any]) -> list[str]:
     ]
     interval = found["interval"]
     if interval:
-        low, high = (_fixed(interval[f"difference_{end}"], 3, "+") for end in ("low", "high"))
-        ratios = [_fixed(interval[f"ratio_{end}"], 5) for end in ("low", "high")]
+        ratios = [_beside_one(interval[f"ratio_{end}"]) for end in ("low", "high")]
+        differences = [interval[f"difference_{end}"] for end in ("low", "high")]
+        low, high = (_fixed(value, 3, "+") for value in differences)
         how = f"paired {interval['method']}, {interval['blocks']:,} {interval['block']}s"
+        verdict = f"B is {found['verdict']}" if found["verdict"] in (LOWER, HIGHER) else found["verdict"]
         lines += [
-            f"  {interval['level']:.0%} interval of B - A: {low} to {high}; of B / A: {ratios[0]} to {ratios[1]}",
-            f"  ({how}): B is {found['verdict']}" if found["verdict"] in ("lower", "higher")
-            else f"  ({how}): {found['verdict']}",
-        ]  # fmt: skip
+            f"  {interval['level']:.0%} interval of B / A: {ratios[0]} to {ratios[1]} ({how}); by it: {verdict}",
+            f"  of B - A, from the same blocks: {low} to {high}",
+        ]
+        if None not in differences and (other := verdict_of(*differences)) != found["verdict"]:
+            lines.append(f"  by the interval of B - A alone the verdict were: {other}; the two are made apart")
     return lines
+
+
+def _beside_one(ratio: float | None) -> str:
+    """A ratio in which, however near, it can be seen on which side of 1 it is."""
+    shown = _fixed(ratio, 5)
+    return f"1{ratio - 1:+.1e}" if ratio is not None and ratio != 1 and float(shown.replace(",", "")) == 1 else shown
 
 
 def _loss_lines(loss: dict[str, Any]) -> list[str]:

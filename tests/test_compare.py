@@ -97,6 +97,40 @@ def test_the_verdict_is_the_interval_s(folder):
     assert "  no region differs\n" in comparison_table(same)
 
 
+def _interval_lines(found):
+    lines = comparison_table(found).split("\n")
+    first = next(n for n, line in enumerate(lines) if "95% interval" in line)
+    return lines[first : lines.index("", first)]
+
+
+def test_the_verdict_is_that_of_the_interval_that_is_shown_first(folder):
+    found = _compared(folder, "a", "b")
+    assert found["perplexity"]["verdict_of"] == "ratio"
+    interval = found["perplexity"]["interval"]
+
+    def shown(low, high, difference):
+        ends = {"ratio_low": low, "ratio_high": high, "difference_low": difference[0], "difference_high": difference[1]}
+        interval.update(ends)
+        found["perplexity"]["verdict"] = "lower" if high < 1 else "higher" if low > 1 else "too close to call"
+        return _interval_lines(found)
+
+    assert shown(0.98, 0.99, (-3, -1)) == [
+        "  95% interval of B / A: 0.98000 to 0.99000 (paired bootstrap-t, 22 articles); by it: B is lower",
+        "  of B - A, from the same blocks: -3.000 to -1.000",
+    ]
+    # However near to 1, its side can be seen.
+    assert "0.99900 to 1-2.0e-07 (" in shown(0.999, 1 - 2e-7, (-3, -1e-9))[0]
+    assert "of B / A: 1+3.0e-07 to 1.00000 (" not in shown(1 + 3e-7, 1 + 4e-7, (1e-9, 1))[0]
+    assert "of B / A: 1.00000 to 1.00000 (paired bootstrap-t, 22 articles); by it: too" in shown(1, 1, (0, 0))[0]
+    # The two intervals are made apart; where they disagree it is said.
+    assert shown(0.98, 0.999, (-3, 0.1))[2:] == [
+        "  by the interval of B - A alone the verdict were: too close to call; the two are made apart"
+    ]
+    assert shown(0.98, 1.001, (-3, -0.1))[2:] == [
+        "  by the interval of B - A alone the verdict were: lower; the two are made apart"
+    ]
+
+
 def test_losses_by_band_and_by_word(folder):
     found = _compared(folder, "a", "b")["loss"]
     rows, others = _rows(folder, "a"), _rows(folder, "b")
@@ -406,8 +440,8 @@ def test_the_command(folder, tmp_path, capsys):
     table, err = capsys.readouterr()
     assert err == ""
     assert max(map(len, table.splitlines()[2:])) <= 100
-    assert "  95% interval of B - A: " in table
-    assert "(paired bootstrap-t, 22 articles): B is " in table
+    assert "  95% interval of B / A: " in table
+    assert "(paired bootstrap-t, 22 articles); by it: B is " in table
     assert cli.main(["compare", *files, "--profile", "bops", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
