@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
+from array import array
 
 import numpy as np
 
 from ..errors import CheckpointError, ConfigError, TextError
 from ..text import Text
 from .encoding import Encoded, Replacer, Specials
+from .huggingface_cuts import may_be_cut, parts
 from .spans import encoded_spans
+
+_PART = 1 << 16  # characters, or more, that are encoded together where a text may be cut
 
 
 class HuggingFaceTokenizer:
@@ -50,14 +53,28 @@ class HuggingFaceTokenizer:
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all tokens; see ``WordTokenizer.encode``."""
         Replacer(text, self.specials.unknown, oov)
-        found = self._model.encode(text.content, add_special_tokens=False)
-        if self._model.decode(found.ids, skip_special_tokens=False) != text.content:
-            raise TextError(
-                f"{text.name}: the checkpoint's tokenizer changes the text when it encodes it; a perplexity of the "
-                "changed text would not be one of this text"
-            )
-        # Offsets count characters; a character may be several tokens, of which the first one stands for it.
-        places = np.array([0, *itertools.accumulate(len(c.encode()) for c in text.content)])
-        ends = np.maximum.accumulate(places[[end for _, end in found.offsets]])
-        ends[-1:] = places[-1]
-        return encoded_spans(text.content.encode(), np.array(found.ids), ends)
+        tokens, ends, begun = array("i"), array("q"), 0
+        is_long = len(text.content) > _PART
+        for part in parts(text.content, _PART) if is_long and may_be_cut(self._model.to_str()) else [text.content]:
+            found = self._model.encode(part, add_special_tokens=False)
+            if self._model.decode(found.ids, skip_special_tokens=False) != part:
+                raise TextError(
+                    f"{text.name}: the checkpoint's tokenizer changes the text when it encodes it; a perplexity of the "
+                    "changed text would not be one of this text"
+                )
+            places = begun + _places(part)
+            tokens.extend(found.ids)
+            # Offsets count characters; a character may be several tokens, of which the first one stands for it.
+            ends.frombytes(places[np.fromiter((end for _, end in found.offsets), np.int64)].tobytes())
+            begun = int(places[-1])
+        behind = np.maximum.accumulate(np.frombuffer(ends, np.int64))
+        behind[-1:] = begun
+        return encoded_spans(text.content.encode(), np.frombuffer(tokens, np.int32), behind)
+
+
+def _places(content: str) -> np.ndarray:
+    """Byte at which each character begins, and the one behind the last: (characters + 1,) int64."""
+    codes = np.frombuffer(content.encode("utf-32-le"), np.uint32)
+    places = np.zeros(codes.size + 1, np.int64)
+    np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000), out=places[1:])
+    return places

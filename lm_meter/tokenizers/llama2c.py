@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import re
 import struct
+from array import array
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .spans import encoded_spans
 _FIRST_BYTE = 3  # piece of byte 0: behind the unknown piece and the two that begin and end a text
 _BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
 _NONE = -1
+_PART = 1 << 14  # symbols after which a text is cut where it may be
 
 
 class Llama2cTokenizer:
@@ -41,6 +43,7 @@ class Llama2cTokenizer:
                 "blank among them"
             )
         self.specials = Specials(None, None, None)
+        self._apart: dict[tuple[int, int], bool] = {}
 
     def number(self, token: str) -> int | None:
         """Number of a piece, None where there is no such piece."""
@@ -61,15 +64,37 @@ class Llama2cTokenizer:
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all pieces; see ``WordTokenizer.encode``. Nothing is unknown: there are all bytes."""
         Replacer(text, self.specials.unknown, oov)
-        content = text.content.encode()
-        symbols, sizes = [self._numbers[b" "]], [0]  # the blank in front stands for nothing of the text
+        tokens, sizes = array("i"), array("i")
+        symbols, own = [self._numbers[b" "]], [0]  # the blank in front stands for nothing of the text
         for character in text.content:
             raw = character.encode()
             known = self._numbers.get(raw)
-            symbols += [known] if known is not None else [_FIRST_BYTE + byte for byte in raw]
-            sizes += [len(raw)] if known is not None else [1] * len(raw)
-        tokens, sizes = self._joined(symbols, sizes)
-        return encoded_spans(content, np.array(tokens), np.cumsum(sizes))
+            added = [known] if known is not None else [_FIRST_BYTE + byte for byte in raw]
+            if len(symbols) >= _PART and self._are_never_joined(symbols[-1], added[0]):
+                self._add_joined(symbols, own, tokens, sizes)
+                symbols, own = [], []
+            symbols += added
+            own += [len(raw)] if known is not None else [1] * len(raw)
+        self._add_joined(symbols, own, tokens, sizes)
+        ends = np.cumsum(np.frombuffer(sizes, np.int32), dtype=np.int64)
+        return encoded_spans(text.content.encode(), np.frombuffer(tokens, np.int32), ends)
+
+    def _are_never_joined(self, first: int, second: int) -> bool:
+        """Whether a text may be cut between two neighbours, and each side encoded by itself.
+
+        Whatever is joined is the piece of all its symbols, one behind the other: where no piece has these two so, no
+        join reaches across. Then neither side's joins, nor their order, depend on the other.
+        """
+        pair = first, second
+        if pair not in self._apart:
+            both = self._pieces[first] + self._pieces[second]
+            self._apart[pair] = not any(both in piece for piece in self._pieces)
+        return self._apart[pair]
+
+    def _add_joined(self, symbols: list[int], sizes: list[int], *to: array[int]) -> None:
+        """Append the symbols after all joins, and their sizes."""
+        for column, values in zip(to, self._joined(symbols, sizes), strict=True):
+            column.extend(values)
 
     def _joined(self, symbols: list[int], sizes: list[int]) -> tuple[list[int], list[int]]:
         """The symbols after all joins, and the bytes of the text that each stands for."""

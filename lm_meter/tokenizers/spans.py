@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .encoding import Encoded
+from .encoding import Encoded, Gathered
 
 _BLANKS = np.frombuffer(b" \t\r\f\v\n", np.uint8)
 _LINE_END = 0x0A
+_PART = 1 << 14  # pieces that are looked at together: what else is needed does not grow with the text
 
 
 def encoded_spans(content: bytes, tokens: np.ndarray, ends: np.ndarray) -> Encoded:
@@ -17,14 +18,19 @@ def encoded_spans(content: bytes, tokens: np.ndarray, ends: np.ndarray) -> Encod
     ----------
     content : bytes
         The text in UTF-8.
-    tokens : (pieces,) int64
+    tokens : (pieces,) integers
     ends : (pieces,) int64
         Byte behind each piece; the last one is the text's length. A piece may be empty.
     """
-    raw = np.frombuffer(content, np.uint8)
-    blank = np.isin(raw, _BLANKS)
-    before = np.concatenate([[True], blank[:-1]])
-    begins = (raw == _LINE_END) | (~blank & before)
-    words = np.concatenate([[0], np.cumsum(begins)])[ends]
-    sizes, begun = np.diff(ends, prepend=0), np.diff(words, prepend=0)
-    return Encoded(np.ascontiguousarray(tokens, np.int64), begun, sizes, np.zeros_like(begun))
+    raw, found = np.frombuffer(content, np.uint8), Gathered()
+    for first in range(0, len(tokens), _PART):
+        part = slice(first, first + _PART)
+        start = int(ends[first - 1]) if first else 0
+        own = ends[part] - start
+        here = raw[start : start + int(own[-1])]
+        blank = np.isin(here, _BLANKS)
+        before = np.append(start == 0 or raw[start - 1] in _BLANKS, blank[:-1])[: here.size]
+        begins = (here == _LINE_END) | (~blank & before)
+        words = np.append(0, np.cumsum(begins))[own]
+        found.add(np.stack([tokens[part], np.diff(words, prepend=0), np.diff(own, prepend=0), np.zeros_like(own)]))
+    return found.encoded()
