@@ -76,7 +76,9 @@ class Checkpoint:
 
     def _compare(self, expected: Mapping[str, Expected]) -> None:
         path, found, declared = str(self.path), self._npz.arrays, self.config["formats"]
-        self._shapes = {name: wanted.shape for name, wanted in expected.items() if wanted.is_weight}
+        # Only arrays that hold no weights have any length.
+        weights = {name: wanted.shape for name, wanted in expected.items() if wanted.is_weight}
+        self._shapes = {name: tuple(n for n in shape if n is not None) for name, shape in weights.items()}
         self.formats: dict[str, WeightFormat] = {}
         self._kept: dict[str, Kept] = {}
         self._verified: set[str] = set()
@@ -110,7 +112,7 @@ class Checkpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a weight array, whatever it is stored in."""
-        return self._shapes[name]  # type: ignore[return-value]  # only arrays that hold no weights have any length
+        return self._shapes[name]
 
     def kept(self, name: str) -> Kept:
         """Which weights of a pruned array are kept."""

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -234,21 +234,21 @@ def _directory(path: Path, file: Any) -> dict[str, zipfile.ZipInfo]:
 def write_npz(path: Path, config_text: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a container: the same content always gives the same bytes, and the file appears only when complete."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _write_member(archive, "config.json", [config_text.encode("utf-8")])
+        _write_member(archive, file, "config.json", [config_text.encode("utf-8")])
         for name, given in arrays.items():
             array = np.ascontiguousarray(given).reshape(given.shape)
             head = io.BytesIO()
             np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
             data = array.reshape(-1).view(np.uint8).data
-            _write_member(archive, f"{name}.npy", [head.getvalue(), data])
+            _write_member(archive, file, f"{name}.npy", [head.getvalue(), data])
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, parts: list[Any]) -> None:
+def _write_member(archive: zipfile.ZipFile, file: IO[bytes], name: str, parts: list[Any]) -> None:
     info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     info.file_size = sum(len(part) for part in parts)
     large = info.file_size > zipfile.ZIP64_LIMIT
     # The local header, its 64-bit sizes where the member is large, its name, and the padding field's own head.
-    start = archive.fp.tell() + _LOCAL_HEADER.size + 20 * large + len(name.encode()) + 4  # type: ignore[union-attr]
+    start = file.tell() + _LOCAL_HEADER.size + 20 * large + len(name.encode()) + 4
     padding = -start % ALIGNMENT
     info.extra = struct.pack("<2H", _PADDING_FIELD, padding) + bytes(padding)
     with archive.open(info, "w", force_zip64=large) as member:

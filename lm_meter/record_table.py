@@ -146,8 +146,9 @@ class Records:
         """Rows ``first`` to ``last`` - 1 of a column."""
         return getattr(self, name)[first:last]
 
-    def word_texts(self) -> None:
-        """Words are not in the rows."""
+    def word_texts(self) -> Iterator[str] | None:
+        """None: words are not in the rows."""
+        return None
 
     def by_word(self) -> Words:
         """Sums over word tokens."""

@@ -33,7 +33,7 @@ VOCABULARY = 5_000
 class Spoken(Records):
     """Records whose words of several pieces have texts."""
 
-    def word_texts(self) -> Iterator[str] | None:  # type: ignore[override]
+    def word_texts(self) -> Iterator[str] | None:
         """A word for each number."""
         if self.word_start.all():
             return None

@@ -11,6 +11,8 @@ from lm_meter.kernels.formats import FLOAT32, INT8
 from lm_meter.kernels.multiply import Loop, multiply_address
 
 TESTS = Path(__file__).parent
+# Of a child, which compiles for some seconds. On a machine that does much else it is many times that: not a failure.
+SECONDS = 1800
 
 # Compiles some throw-away functions first, so that this process counts its symbols differently, then runs kernels that
 # are made of closures (operators on lanes, decoders, tiles) with and without a meter as asked.
@@ -49,9 +51,12 @@ print(json.dumps(results))
 def _run(cache, shift, metered):
     script = cache.parent / "child.py"
     script.write_text(_CHILD, encoding="utf-8")
-    environment = {**os.environ, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS)}
+    # The order in which sets are gone through would else be another in each process, and with it the symbols' numbers.
+    environment = {**os.environ, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS), "PYTHONHASHSEED": "0"}
     command = [sys.executable, script, str(shift), metered]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, timeout=200).stdout)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
+    return json.loads(done.stdout)
 
 
 def test_variants_kept_by_different_processes_agree_when_loaded_together(tmp_path):
@@ -61,6 +66,7 @@ def test_variants_kept_by_different_processes_agree_when_loaded_together(tmp_pat
     compiled = sorted(cache.rglob("*.nbc"))
     for order in ("yes,no", "no,yes"):
         assert _run(cache, 0, order) == 2 * reference
+    assert len(list((cache / "kernels").iterdir())) == 1, "the kernels' sources were edited while the test ran"
     assert sorted(cache.rglob("*.nbc")) == compiled  # found again, nothing compiled anew
 
 

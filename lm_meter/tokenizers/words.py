@@ -32,7 +32,7 @@ class WordTokenizer:
 
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all words and line ends; an unknown word is an error unless ``oov`` is "unk"."""
-        replace = Replacer(text, self.specials.unknown, oov)
+        replace, end = Replacer(text, self.specials.unknown, oov), self.specials.end_of_line
         found, tokens, sizes, replaced = Gathered(), array("i"), array("i"), array("i")
 
         def add() -> None:
@@ -49,7 +49,8 @@ class WordTokenizer:
             if words:
                 sizes[-1] -= 1  # the last word of a line has no blank behind it
             if ended:
-                tokens.append(self.specials.end_of_line)  # type: ignore[arg-type]
+                assert end is not None  # load_tokenizer refuses a checkpoint without it
+                tokens.append(end)
                 sizes.append(1)
                 replaced.append(0)
             if len(tokens) >= PART:
