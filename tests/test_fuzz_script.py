@@ -1,9 +1,13 @@
 """The harness that fuzzes: what it makes of an input for which memory runs out."""
 
 import resource
+import sys
+from pathlib import Path
 
-import fuzz as script
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import fuzz as script
 
 VALID = b'checkpoint = "m.npz"\ncorpus = "sample"\n[claims]\nperplexity = 3\n'
 
