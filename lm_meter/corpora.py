@@ -18,7 +18,7 @@ from . import __version__
 from .atomic_file import atomic_file
 from .errors import ConfigError, TextError
 from .kernels.jit import user_cache
-from .text import Text, text_from_bytes
+from .text import Text, read_text, text_from_bytes
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -84,21 +84,25 @@ def find_split(corpus: Corpus, split: str) -> Text | None:
     for folder in corpus_folders(corpus):
         path = folder / wanted.file
         try:
-            raw = path.read_bytes() if path.is_file() else None
+            found = _sha256(path) if path.is_file() else None
         except OSError as error:
             raise TextError(
                 f"{path}: cannot be read ({error.strerror}); make it readable, or set LM_METER_DATA or "
                 "XDG_CACHE_HOME to another folder"
             ) from None
-        if raw is not None:
-            found = hashlib.sha256(raw).hexdigest()
-            if found != wanted.sha256:
-                raise TextError(
-                    f"{path}: is not the {split} split of {corpus.name}: SHA-256 {found[:12]}..., expected "
-                    f"{wanted.sha256[:12]}...; replace it, or evaluate it as --text {path}"
-                )
-            return text_from_bytes(raw, f"{corpus.name}/{split}", path)
+        if found == wanted.sha256:
+            return read_text(path, f"{corpus.name}/{split}")
+        if found is not None:
+            raise TextError(
+                f"{path}: is not the {split} split of {corpus.name}: SHA-256 {found[:12]}..., expected "
+                f"{wanted.sha256[:12]}...; replace it, or evaluate it as --text {path}"
+            )
     return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_split(corpus: Corpus, split: str, progress: bool = False) -> Text:

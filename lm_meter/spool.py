@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import ConfigError
 
@@ -39,7 +40,7 @@ class Spool:
         # What is written is on the disk before anybody maps it: a full one is an error here, never a signal later.
         self._file = tempfile.SpooledTemporaryFile(KEPT_BYTES)  # noqa: SIM115 - the mapping outlives it
 
-    def add(self, values: np.ndarray) -> None:
+    def add(self, values: ArrayLike) -> None:
         """Append numbers, (n,) of any type that the spool's holds.
 
         Raises

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from llama2c_files import ADDED, llama2c_tokenizer
 
+import lm_meter.text
 from lm_meter import TextError
 from lm_meter.text import text_from_bytes
 from lm_meter.tokenizers import (
@@ -15,7 +16,6 @@ from lm_meter.tokenizers import (
     HuggingFaceTokenizer,
     Llama2cTokenizer,
     Specials,
-    characters,
     huggingface,
     llama2c,
     spans,
@@ -57,7 +57,8 @@ def spanned(content, tokens, ends):
 @pytest.fixture(params=LENGTHS)
 def length(request, monkeypatch):
     """How long parts are."""
-    for module in (characters, huggingface, llama2c, spans):
+    monkeypatch.setattr(lm_meter.text, "_SLAB", request.param)  # of whole lines, or more
+    for module in (huggingface, llama2c, spans):
         monkeypatch.setattr(module, "_PART", request.param)
     return request.param
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import CheckpointError, ConfigError, TextError
 from ..spool import Spool, spooled
@@ -46,7 +47,7 @@ class Gathered:
     def __init__(self) -> None:
         self._columns = [Spool(np.int32) for _ in fields(Encoded)]
 
-    def add(self, columns: np.ndarray | Sequence[Sequence[int]]) -> None:
+    def add(self, columns: Iterable[ArrayLike]) -> None:
         """Append pieces: (4, n) integers, rows as the attributes of ``Encoded``."""
         for column, values in zip(self._columns, columns, strict=True):
             column.add(values)

@@ -54,8 +54,9 @@ class HuggingFaceTokenizer:
         """Numbers of all tokens; see ``WordTokenizer.encode``."""
         Replacer(text, self.specials.unknown, oov)
         tokens, ends, begun = array("i"), array("q"), 0
-        is_long = len(text.content) > _PART
-        for part in parts(text.content, _PART) if is_long and may_be_cut(self._model.to_str()) else [text.content]:
+        content = text.content
+        is_cut = len(content) > _PART and may_be_cut(self._model.to_str())
+        for part in parts(content, _PART) if is_cut else [content]:
             found = self._model.encode(part, add_special_tokens=False)
             if self._model.decode(found.ids, skip_special_tokens=False) != part:
                 raise TextError(
@@ -69,7 +70,7 @@ class HuggingFaceTokenizer:
             begun = int(places[-1])
         behind = np.maximum.accumulate(np.frombuffer(ends, np.int64))
         behind[-1:] = begun
-        return encoded_spans(text.content.encode(), np.frombuffer(tokens, np.int32), behind)
+        return encoded_spans(text.raw, np.frombuffer(tokens, np.int32), behind)
 
 
 def _places(content: str) -> np.ndarray:

@@ -9,6 +9,7 @@ where several have it.
 from __future__ import annotations
 
 import heapq
+import itertools
 import re
 import struct
 from array import array
@@ -66,7 +67,7 @@ class Llama2cTokenizer:
         Replacer(text, self.specials.unknown, oov)
         tokens, sizes = array("i"), array("i")
         symbols, own = [self._numbers[b" "]], [0]  # the blank in front stands for nothing of the text
-        for character in text.content:
+        for character in itertools.chain.from_iterable(text.parts()):
             raw = character.encode()
             known = self._numbers.get(raw)
             added = [known] if known is not None else [_FIRST_BYTE + byte for byte in raw]
@@ -77,7 +78,7 @@ class Llama2cTokenizer:
             own += [len(raw)] if known is not None else [1] * len(raw)
         self._add_joined(symbols, own, tokens, sizes)
         ends = np.cumsum(np.frombuffer(sizes, np.int32), dtype=np.int64)
-        return encoded_spans(text.content.encode(), np.frombuffer(tokens, np.int32), ends)
+        return encoded_spans(text.raw, np.frombuffer(tokens, np.int32), ends)
 
     def _are_never_joined(self, first: int, second: int) -> bool:
         """Whether a text may be cut between two neighbours, and each side encoded by itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..spool import forget
 from .encoding import Encoded, Gathered
 
 _BLANKS = np.frombuffer(b" \t\r\f\v\n", np.uint8)
@@ -11,18 +12,18 @@ _LINE_END = 0x0A
 _PART = 1 << 14  # pieces that are looked at together: what else is needed does not grow with the text
 
 
-def encoded_spans(content: bytes, tokens: np.ndarray, ends: np.ndarray) -> Encoded:
+def encoded_spans(raw: np.ndarray, tokens: np.ndarray, ends: np.ndarray) -> Encoded:
     """An ``Encoded`` from pieces that cover a text without gaps.
 
     Parameters
     ----------
-    content : bytes
+    raw : (bytes,) uint8
         The text in UTF-8.
     tokens : (pieces,) integers
     ends : (pieces,) int64
         Byte behind each piece; the last one is the text's length. A piece may be empty.
     """
-    raw, found = np.frombuffer(content, np.uint8), Gathered()
+    found = Gathered()
     for first in range(0, len(tokens), _PART):
         part = slice(first, first + _PART)
         start = int(ends[first - 1]) if first else 0
@@ -32,5 +33,6 @@ def encoded_spans(content: bytes, tokens: np.ndarray, ends: np.ndarray) -> Encod
         before = np.append(start == 0 or raw[start - 1] in _BLANKS, blank[:-1])[: here.size]
         begins = (here == _LINE_END) | (~blank & before)
         words = np.append(0, np.cumsum(begins))[own]
-        found.add(np.stack([tokens[part], np.diff(words, prepend=0), np.diff(own, prepend=0), np.zeros_like(own)]))
+        found.add([tokens[part], np.diff(words, prepend=0), np.diff(own, prepend=0), np.zeros_like(own)])
+        forget(raw)
     return found.encoded()
