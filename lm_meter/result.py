@@ -30,12 +30,10 @@ from .score import price
 from .score_section import score_section, unmetered_sections
 from .spool import in_parts
 from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
-from .strict_json import parse_json
+from .strict_json import read_json
 
 SCHEMA = "lm-meter/result/1"
 VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
-# Of a document: parsed it takes up to 24 times as many.
-_MOST_BYTES = 6 << 20
 
 
 class Result:
@@ -158,16 +156,7 @@ def price_result(result: Result, profile: Profile) -> Result:
 def load_result(path: str | Path) -> Result:
     """Read a result document, or the one in a document of ``lm-meter validate``, and check that it is one."""
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-        if len(raw) > _MOST_BYTES:
-            raise ConfigError(f"{path}: has more than {_MOST_BYTES} bytes; expected a result written by --output")
-        document = parse_json(raw)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a result written by --output") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: is not JSON ({error}); expected a result written by --output") from None
+    document = read_json(path, ConfigError, "a result written by --output")
     if _schema(document) == VALIDATION_SCHEMA:
         document = document.get("result")
     found = _schema(document)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from .errors import LmMeterError
+
+# Of a document: parsed it takes up to 24 times as many.
+_MOST_BYTES = 6 << 20
 
 
 def _refuse_constant(name: str) -> Any:
@@ -34,3 +40,26 @@ def parse_json(content: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
+
+
+def read_json(path: Path, kind: type[LmMeterError], expected: str) -> Any:
+    """Parse a file that comes from elsewhere.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type of LmMeterError
+        Raised, in one line, where it cannot be read, is too long to be any, or is not JSON.
+    expected : str
+        What it should be, as the message says it.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise kind(f"{path}: has more than {_MOST_BYTES} bytes; expected {expected}")
+        return parse_json(raw)
+    except OSError as error:
+        raise kind(f"{path}: cannot be read ({error.strerror}); expected {expected}") from None
+    except ValueError as error:
+        raise kind(f"{path}: is not JSON ({error}); expected {expected}") from None

@@ -128,15 +128,17 @@ def test_documents_that_are_too_long_to_be_any(tmp_path):
     (tmp_path / "r").write_bytes(b"[" + b"{}," * (1 << 21) + b"{}]")
     with pytest.raises(ConfigError, match="has more than 6291456 bytes; expected a result written by --output"):
         load_result(tmp_path / "r")
-    with pytest.raises(CheckpointError, match="has more than 6291456 bytes; expected a configuration"):
+    with pytest.raises(CheckpointError, match="has more than 6291456 bytes; expected a configuration, one JSON"):
         read_json_object(tmp_path / "r")
 
 
 def test_configurations_of_other_programs_are_json_as_its_standard_has_it(tmp_path):
     for content in ('{"a": NaN}', '{"a": "\\ud800"}', '{"a": 1, "a": 2}'):
         (tmp_path / "c").write_text(content, encoding="utf-8")
-        with pytest.raises(CheckpointError, match=r"c: is not JSON"):
+        with pytest.raises(CheckpointError, match=r"c: is not JSON .*; expected a configuration, one JSON object"):
             read_json_object(tmp_path / "c")
+    with pytest.raises(CheckpointError, match=r"absent: cannot be read .No such file.*; expected a configuration"):
+        read_json_object(tmp_path / "absent")
 
 
 def _state_with(path, arrays=None, **parts):
