@@ -135,11 +135,11 @@ def _measured(
     )
 
 
-def _written(prepared: Prepared, run: OnlinePass, path: Path) -> dict[str, str] | None:
+def _written(prepared: Prepared, run: OnlinePass, path: Path) -> dict[str, str | None] | None:
     """Write the records; a disk that filled up during a long run must not take the result with it."""
     source = PassRecords(prepared, run)
     try:
-        return {"file": str(path).encode("utf-8", "replace").decode(), "sha256": write_records(source, path)}
+        return {"file": str(path).encode("utf-8", "replace").decode(), **write_records(source, path)._asdict()}
     except ConfigError as error:
         warnings.warn(str(error), RecordsWarning, stacklevel=5)
         return None

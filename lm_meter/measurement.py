@@ -49,7 +49,7 @@ class Online:
 class Predicted:
     """What was predicted, and how well. ``log_probs`` is (predictions,) float64 in nats.
 
-    ``ranks``, (predictions,) int64, and ``records``, name and SHA-256 of their file: where these were wanted.
+    ``ranks``, (predictions,) int64, and ``records``, name and SHA-256 of their files: where these were wanted.
     ``sittings``: in how many the pass was made, more than one where it went on from a saved state.
     """
 
@@ -73,4 +73,4 @@ class Measurement(Predicted):
     online: Online
     threads: int
     ranks: np.ndarray | None = None
-    records: dict[str, str] | None = None
+    records: dict[str, str | None] | None = None

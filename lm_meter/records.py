@@ -25,7 +25,24 @@ from .parquet_records import (
 )
 from .record_table import Records, RecordSource, Words, check_records, check_words, is_by_word
 
-__all__ = ["Records", "Words", "check_records_name", "read_records", "read_words", "words_path", "write_records"]
+__all__ = [
+    "RecordHashes",
+    "Records",
+    "Words",
+    "check_records_name",
+    "read_records",
+    "read_words",
+    "stored_words",
+    "words_path",
+    "write_records",
+]
+
+
+class RecordHashes(NamedTuple):
+    """SHA-256 of a file of records, in hexadecimal, and of the second one of word tokens; None where there is none."""
+
+    sha256: str
+    words_sha256: str | None
 
 
 class _Format(NamedTuple):
@@ -68,7 +85,7 @@ def files_of_records(path: Path) -> list[Path]:
     return [path] if beside is None else [path, beside]
 
 
-def write_records(source: RecordSource, path: str | Path) -> str:
+def write_records(source: RecordSource, path: str | Path) -> RecordHashes:
     """Write records, and a sub-word model's word tokens; each file appears only when complete.
 
     Parameters
@@ -80,8 +97,7 @@ def write_records(source: RecordSource, path: str | Path) -> str:
 
     Returns
     -------
-    str
-        SHA-256 of the file of records, in hexadecimal.
+    RecordHashes
 
     Raises
     ------
@@ -91,15 +107,20 @@ def write_records(source: RecordSource, path: str | Path) -> str:
     path = check_records_name(path)
     kind, beside = _FORMATS[path.suffix], words_path(path)
     try:
+        words = None
         if kind.write_words and beside and source.word_texts() is not None:
-            with atomic_file(beside) as file:
-                kind.write_words(source, file)
-        with atomic_file(path) as file:
-            kind.write(source, file)
-            file.flush()
-            return _sha256(file.fileno())
+            words = _written(kind.write_words, source, beside)
+        return RecordHashes(_written(kind.write, source, path), words)
     except OSError as error:
         raise ConfigError(f"{path}: records cannot be written ({error.strerror}); choose another place") from None
+
+
+def _written(write: Callable[[RecordSource, Any], None], source: RecordSource, path: Path) -> str:
+    """Write a file; returns its SHA-256."""
+    with atomic_file(path) as file:
+        write(source, file)
+        file.flush()
+        return _sha256(file.fileno())
 
 
 def _sha256(descriptor: int) -> str:
@@ -136,7 +157,10 @@ def read_words(path: str | Path) -> Words | None:
     """
     path = check_records_name(path)
     sums = read_records(path).by_word()
-    if is_by_word(sums):
-        return None
-    place = words_path(path) or path
-    return check_words(_FORMATS[path.suffix].read_words(place), sums, place)
+    found = stored_words(path, sums)
+    return None if found is None else check_words(found, sums, words_path(path) or path)
+
+
+def stored_words(path: Path, sums: Words) -> Words | None:
+    """Word tokens as they stand in the file, whether or not they are the sums of the records; None where none do."""
+    return None if is_by_word(sums) else _FORMATS[path.suffix].read_words(words_path(path) or path)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
-from .records import Records, Words, read_records, read_words
+from .record_table import is_by_word
+from .records import Records, Words, read_records, read_words, words_path
 from .run_identity import document_chain
 
 _AGAIN = "expected the records that eval --records wrote with it"
@@ -80,13 +81,41 @@ def fitting_records(document: Mapping[str, Any], path: str | Path) -> Records:
     """
     path = Path(path)
     records = read_records(path)
-    named = document.get("records")
-    if named and file_sha256(path) != named["sha256"]:
-        raise ConfigError(f"{path}: its SHA-256 is not that of records.sha256 in the result; {_AGAIN}")
+    for field, file in hashed_files(document, path):
+        if file_sha256(file) != document["records"][field]:
+            raise ConfigError(f"{file}: its SHA-256 is not that of records.{field} in the result; {_AGAIN}")
+    wrong = words_without_hash(document, path, records)
+    if wrong:
+        raise ConfigError(f"{path}: {wrong}; {_AGAIN}")
     for what, found, expected in _pairs(document, records):
         if found != expected:
             raise ConfigError(f"{path}: {what} is {found!s:.70}, in the result {expected!s:.70}; {_AGAIN}")
     return records
+
+
+def hashed_files(document: Mapping[str, Any], path: Path) -> list[tuple[str, Path]]:
+    """Files of records whose hashes a result has: the field of the section ``records``, and the file."""
+    named, beside = document.get("records"), words_path(path)
+    if not named:
+        return []
+    second = [("words_sha256", beside)] if beside and named.get("words_sha256") is not None else []
+    return [("sha256", path), *second]
+
+
+def words_without_hash(document: Mapping[str, Any], path: Path, records: Records) -> str | None:
+    """What is wrong where a result has no hash of a second file that there is, or one of a file that there is not."""
+    named = document.get("records")
+    if not named or "words_sha256" not in named:  # of an older version
+        return None
+    beside, has_hash = words_path(path), named["words_sha256"] is not None
+    has_words = beside is not None and not is_by_word(records.by_word())
+    if has_words == has_hash:
+        return None
+    return (
+        "records.words_sha256 in the result is a hash, but no word tokens are in a second file"
+        if has_hash
+        else "records.words_sha256 in the result is null, but word tokens are in a second file"
+    )
 
 
 def file_sha256(path: Path) -> str:

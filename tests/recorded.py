@@ -67,7 +67,7 @@ def recorded(folder, name, text, suffix=".npz", first_token="score", oov="error"
         words = tuple(word for line, _ in source.lines() for word in [*line, "<end>"])
         object.__setattr__(records, "spoken", words)
     file = Path(folder) / f"{name}.records{suffix}"
-    result.document["records"] = {"file": file.name, "sha256": write_records(records, file)}
+    result.document["records"] = {"file": file.name, **write_records(records, file)._asdict()}
     save_document(result.document, folder / f"{name}.json")
     return folder / f"{name}.json", result, records
 

@@ -70,9 +70,10 @@ def suffix(request):
 @pytest.mark.parametrize("rows", [1, 50, 2 * CHUNK + 7])
 def test_records_come_back_bit_for_bit(suffix, rows, tmp_path):
     reference, path = _records([True] * rows), tmp_path / f"r{suffix}"
-    sha256 = write_records(reference, path)
+    sha256, words_sha256 = write_records(reference, path)
     _same(read_records(path), reference, hashes=suffix != ".csv")
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert words_sha256 is None
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert read_words(path) is None
 
@@ -100,8 +101,11 @@ def test_words_of_a_sub_word_model_come_back(suffix, longest, tmp_path):
     rng = np.random.default_rng(1)
     starts = np.concatenate([rng.random(CHUNK) < 0.5, [True], np.zeros(longest, bool), rng.random(CHUNK) < 0.5])
     reference, path = _records(starts, _SubWord), tmp_path / f"r{suffix}"
-    write_records(reference, path)
+    sha256, words_sha256 = write_records(reference, path)
     found, sums = read_words(path), reference.by_word()
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    beside = words_path(path)
+    assert words_sha256 == (beside and hashlib.sha256(beside.read_bytes()).hexdigest())
     assert all(np.array_equal(getattr(found, name), getattr(sums, name)) for name in WORD_COLUMNS)
     assert found.text == tuple(f"w{number},\n" for number in sums.word.tolist())
     _same(read_records(path), reference, hashes=suffix != ".csv")

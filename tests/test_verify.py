@@ -345,7 +345,7 @@ def test_what_records_say_beside_their_columns_is_compared_though_their_hash_fit
     elif "token_id" in altered:
         texts = np.append(honest.token_text, "other")
         altered = {"token_id": np.append(honest.token_id, 999), "token_text": texts}
-    _alter(folder, "records.sha256", write_records(replace(honest, **altered), folder / "r.npz"))
+    _alter(folder, "records.sha256", write_records(replace(honest, **altered), folder / "r.npz").sha256)
     status, found = verify(folder)
     assert status == 1
     (finding,) = found["findings"]

@@ -14,7 +14,7 @@ from ..histogram import Row, rows_from_json
 from ..profiles import Profile
 from ..records import read_words
 from ..result import load_result, price_result
-from ..result_records import file_sha256, fitting_records, records_of
+from ..result_records import file_sha256, fitting_records, hashed_files, records_of
 from ..storage import is_narrow, tensors_from_json
 from .curves import Curves, curves_of
 
@@ -93,6 +93,9 @@ def _records_of(path: str, document: Mapping[str, Any]) -> tuple[Path | None, st
     place = records_of(document, path)
     if place is None:
         return None, f"the file of records, {Path(named['file']).name}, is not beside the result"
-    if file_sha256(place) != named["sha256"]:
-        return None, f"the file {place.name} is not the one that the result names: its SHA-256 is another"
+    for field, file in hashed_files(document, place):
+        if not file.is_file():
+            return None, f"the file of word tokens, {file.name}, is not beside the result"
+        if file_sha256(file) != named[field]:
+            return None, f"the file {file.name} is not the one that the result names: its SHA-256 is another"
     return place, ""
