@@ -11,6 +11,7 @@ SAME = (
     "partial",
     "checkpoint.sha256",
     "checkpoint.architecture",
+    "run.seed",
     "text",
     "nll_nats",
     "perplexity",
@@ -22,33 +23,37 @@ SAME = (
     "storage",
     "operations_per_token",
     "score",
-    "online.policy",
-    "online.context",
+    "online.bits_equal",
     "online.softmax_bins",
-    "online.continuous_cache",
 )
+_SAME_BLOCK = ("speed.weight_bytes_per_token",)  # the same in runs whose blocks are
 _NAMES = ("text.name",)  # of a file that may have moved
 _ROUNDING = 1e-9  # of another machine's exponential function and square root
 _EXACT = ("nll_nats",)
 
 
-def differences(found: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[str]:
-    """A message for each figure that differs between a result and the same run, made again."""
-    yield from _counts(found["histogram"], again["histogram"])
-    for name in SAME:
+def differences(found: Mapping[str, Any], again: Mapping[str, Any], made: str) -> Iterator[str]:
+    """A message for each figure that differs between a result and the same run, made again.
+
+    Not of options and of what they give in the section ``online``, which are compared before it is made. ``made``: how
+    the second one was.
+    """
+    yield from _counts(found["histogram"], again["histogram"], made)
+    same_block = found["online"]["block"] == again["online"]["block"]
+    for name in SAME + (_SAME_BLOCK if same_block else ()):
         section, _, key = name.partition(".")
         one, other = (document[section][key] if key else document[section] for document in (found, again))
         for path, first, second in _leaves(name, one, other):
             if path not in _NAMES and not _agree(path, first, second):
-                yield f"{path} is {first!r:.60} in the result, {second!r:.60} run again"
+                yield f"{path} is {first!r:.60} in the result, {second!r:.60} {made}"
 
 
-def _counts(found: list[dict[str, Any]], again: list[dict[str, Any]]) -> Iterator[str]:
+def _counts(found: list[dict[str, Any]], again: list[dict[str, Any]], made: str) -> Iterator[str]:
     """Rows of the histograms that differ."""
     one, other = ({_row_name(row): row["count"] for row in rows} for rows in (found, again))
     for name in dict.fromkeys((*one, *other)):
         if one.get(name, 0) != other.get(name, 0):
-            yield f"{name}: {one.get(name, 0):,} operations in the result, {other.get(name, 0):,} run again"
+            yield f"{name}: {one.get(name, 0):,} operations in the result, {other.get(name, 0):,} {made}"
 
 
 def _row_name(row: Mapping[str, Any]) -> str:

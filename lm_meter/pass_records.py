@@ -1,4 +1,4 @@
-"""Records of a pass that was made: rows from the arrays that it holds, made where they are asked for."""
+"""Records of a pass, or of a part of one: rows from the arrays that it holds, made where they are asked for."""
 
 from __future__ import annotations
 
@@ -41,28 +41,22 @@ def texts_of_words(text: Text) -> Iterator[str]:
         yield "\n"
 
 
-class PassRecords:
-    """The rows of a pass, as ``RecordSource`` describes them.
+class TextRecords:
+    """Those columns of the rows of a pass that need no run: where pieces stand, what they are, and their operations.
 
     Parameters
     ----------
     prepared : Prepared
-    run : OnlinePass
-        With ranks; of one that was interrupted there are rows for what was done.
-
-    Raises
-    ------
-    MeterError
-        Where the operations of all predictions are not those that were metered.
+    operations : (n,) int64
+        Of the predictions that are to have rows, from the first one on.
     """
 
-    def __init__(self, prepared: Prepared, run: OnlinePass) -> None:
-        self._prepared, self._run, self.size = prepared, run, run.done
+    def __init__(self, prepared: Prepared, operations: np.ndarray) -> None:
+        self._prepared, self._operations, self.size = prepared, operations, operations.size
         self._skipped = int(prepared.options.first_token == "skip")
         self._lines = lines_of_pieces(prepared.text, prepared.encoded)
         self._articles = articles_of_lines(prepared.text)
         self._words = words_of_pieces(prepared.encoded)
-        self._operations = _metered(prepared, run)
         seen = np.zeros(prepared.tokenizer.size, bool)
         for part in in_parts(prepared.targets[: self.size]):
             seen[part] = True
@@ -83,13 +77,7 @@ class PassRecords:
             return _taken(self._words, pieces)
         if name == "word_start":
             return _taken(self._prepared.encoded.words, pieces) > 0
-        arrays = {
-            "token": self._prepared.targets,
-            "log_prob": self._run.log_probs,
-            "rank": self._run.ranks,
-            "operations": self._operations,
-        }
-        return _taken(arrays[name], rows)
+        return _taken({"token": self._prepared.targets, "operations": self._operations}[name], rows)
 
     def word_texts(self) -> Iterator[str] | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
@@ -102,6 +90,31 @@ def _taken(values: np.ndarray, rows: slice) -> np.ndarray:
     taken = values[rows].copy()
     forget(values)
     return taken
+
+
+class PassRecords(TextRecords):
+    """The rows of a pass, as ``RecordSource`` describes them.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    run : OnlinePass
+        With ranks; of one that was interrupted there are rows for what was done.
+
+    Raises
+    ------
+    MeterError
+        Where the operations of all predictions are not those that were metered.
+    """
+
+    def __init__(self, prepared: Prepared, run: OnlinePass) -> None:
+        super().__init__(prepared, _metered(prepared, run))
+        self._run = run
+
+    def column(self, name: str, first: int, last: int) -> np.ndarray:
+        """Rows ``first`` to ``last`` - 1 of a column."""
+        made = {"log_prob": self._run.log_probs, "rank": self._run.ranks}
+        return _taken(made[name], slice(first, last)) if name in made else super().column(name, first, last)
 
 
 def _metered(prepared: Prepared, run: OnlinePass) -> np.ndarray:

@@ -11,31 +11,23 @@ import numpy as np
 
 from .measurement import Predicted
 from .online import RECHECK_SEED
+from .run_options import RunOptions
 from .spool import in_parts
+from .text import Text
 from .text_blocks import block_sums
+from .tokenizers import Encoded
 from .uncertainty import mean_loss_interval
 
 
 def predicted_sections(measured: Predicted) -> dict[str, Any]:
     """``text``, ``run``, ``nll_nats``, ``perplexity`` and ``uncertainty``."""
     scored = measured.log_probs.size
-    skipped = int(measured.options.first_token == "skip")
-    here = slice(skipped, skipped + scored)
-    encoded = measured.encoded
-    words, size, replaced = (_sum(column[here]) for column in (encoded.words, encoded.sizes, encoded.replaced))
+    here = _pieces(measured.options, scored)
+    text = text_section(measured.text, measured.encoded, measured.options, scored, measured.partial)
+    words, size = text["word_tokens"], text["bytes"]
     nll = -math.fsum(itertools.chain.from_iterable(in_parts(measured.log_probs)))
     return {
-        "text": {
-            "name": measured.text.name,
-            "sha256": measured.text.sha256,
-            "word_tokens": words,
-            "pieces": scored + skipped,
-            "scored": scored,
-            "bytes": size,
-            "first_token": measured.options.first_token,
-            "whole": not measured.partial and measured.text.is_whole(),
-            "replaced_by_unk": replaced,
-        },
+        "text": text,
         "run": {"options": asdict(measured.options), "seed": RECHECK_SEED, "sittings": measured.sittings},
         "nll_nats": nll,
         "perplexity": {
@@ -47,8 +39,30 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
     }
 
 
+def text_section(text: Text, encoded: Encoded, options: RunOptions, scored: int, partial: bool) -> dict[str, Any]:
+    """``text``, which needs no run: of the first so many predictions, and whether more were to be made."""
+    here = _pieces(options, scored)
+    return {
+        "name": text.name,
+        "sha256": text.sha256,
+        "word_tokens": _sum(encoded.words[here]),
+        "pieces": here.stop,
+        "scored": scored,
+        "bytes": _sum(encoded.sizes[here]),
+        "first_token": options.first_token,
+        "whole": not partial and text.is_whole(),
+        "replaced_by_unk": _sum(encoded.replaced[here]),
+    }
+
+
 def _sum(column: np.ndarray) -> int:
     return sum(int(part.sum()) for part in in_parts(column))
+
+
+def _pieces(options: RunOptions, scored: int) -> slice:
+    """Which pieces of a text were predicted."""
+    skipped = int(options.first_token == "skip")
+    return slice(skipped, skipped + scored)
 
 
 def _uncertainty(measured: Predicted, here: slice) -> dict[str, Any] | None:

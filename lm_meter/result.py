@@ -6,6 +6,7 @@ histogram in it again under another profile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from .calculation import calculation_to_json
 from .checkpoint import Checkpoint
-from .context import STATE
+from .context import Context
 from .documents import document_json, save_document
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
@@ -24,8 +25,9 @@ from .histogram import rows_from_json, rows_to_json
 from .measurement import Measurement
 from .predicted_sections import predicted_sections
 from .profiles import Profile, profile_named
+from .regions import Region
 from .result_fields import check_document
-from .run_identity import document_chain
+from .run_identity import document_chain, seen
 from .score import price
 from .score_section import score_section, unmetered_sections
 from .spool import in_parts
@@ -68,25 +70,20 @@ class Result:
 
 def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile) -> Result:
     """Put a document together from what a pass measured."""
-    tensors = tensors_of(checkpoint)
-    context = measured.online.context
+    known = checkpoint_sections(checkpoint, measured.online.context, measured.regions)
     speed, stream = measured.speed, measured.speed.stream_bytes_per_second
     document = {
         "schema": SCHEMA,
         "partial": measured.partial,
-        "checkpoint": {
-            "path": str(checkpoint.path).encode("utf-8", "replace").decode(),
-            "sha256": checkpoint.sha256(),
-            "architecture": checkpoint.config["architecture"],
-        },
+        "checkpoint": known["checkpoint"],
         "entry": None,
         **predicted_sections(measured),
         "histogram": rows_to_json(measured.rows),
         "overflows": [asdict(overflow) for overflow in measured.overflows],
-        "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in measured.regions],
-        "calculation": calculation_to_json(*checkpoint.architecture.described(checkpoint, context)),
+        "regions": known["regions"],
+        "calculation": known["calculation"],
         "activations": measured.activations.to_json(),
-        "storage": {"bits": total_bits(tensors), "tensors": tensors_to_json(tensors)},
+        "storage": known["storage"],
         "speed": {
             "tokens_per_second": speed.tokens_per_second,
             "seconds": speed.seconds,
@@ -100,10 +97,8 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "block": measured.online.block,
             "positions_rechecked": measured.online.positions_rechecked,
             "bits_equal": measured.online.bits_equal,
-            "policy": str(context) if context else STATE,
-            "context": context.length if context else None,
             "softmax_bins": measured.online.softmax_bins,
-            "continuous_cache": measured.online.continuous.to_json() if measured.online.continuous.size else None,
+            **seen(measured.online.context, measured.online.continuous),
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
         "environment": describe(measured.threads),
@@ -112,6 +107,21 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
     result = finished_result(document, measured.log_probs, profile)
     result.ranks = measured.ranks
     return result
+
+
+def checkpoint_sections(checkpoint: Checkpoint, context: Context | None, regions: Sequence[Region]) -> dict[str, Any]:
+    """``checkpoint``, ``regions``, ``calculation`` and ``storage``, which need no run."""
+    tensors = tensors_of(checkpoint)
+    return {
+        "checkpoint": {
+            "path": str(checkpoint.path).encode("utf-8", "replace").decode(),
+            "sha256": checkpoint.sha256(),
+            "architecture": checkpoint.config["architecture"],
+        },
+        "regions": [{"name": r.name, "role": r.role, "moves": list(r.moves)} for r in regions],
+        "calculation": calculation_to_json(*checkpoint.architecture.described(checkpoint, context)),
+        "storage": {"bits": total_bits(tensors), "tensors": tensors_to_json(tensors)},
+    }
 
 
 def finished_result(document: dict[str, Any], log_probs: np.ndarray, profile: Profile) -> Result:

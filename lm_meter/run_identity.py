@@ -11,6 +11,22 @@ from .continuous_cache import ContinuousCache
 from .hash_chain import HashChain
 from .run_options import RunOptions
 
+# What decides each.
+_OPTIONS = {
+    "policy": ("policy", "context"),
+    "context": ("policy", "context"),
+    "continuous_cache": ("continuous_cache",),
+}
+
+
+def seen(context: Context | None, continuous: ContinuousCache) -> dict[str, Any]:
+    """What a prediction is made from, as the section ``online`` of a result has it."""
+    return {
+        "policy": str(context) if context else STATE,
+        "context": context.length if context else None,
+        "continuous_cache": continuous.to_json() if continuous.size else None,
+    }
+
 
 def run_identity(
     hashes: tuple[str, str], options: RunOptions, context: Context | None, continuous: ContinuousCache
@@ -25,9 +41,7 @@ def run_identity(
         "first_token": options.first_token,
         "limit": options.limit,
         "oov": options.oov,
-        "policy": str(context) if context else STATE,
-        "context": context.length if context else None,
-        "continuous_cache": continuous.to_json() if continuous.size else None,
+        **seen(context, continuous),
     }
 
 
@@ -54,3 +68,19 @@ def identity_bytes(identity: Mapping[str, Any]) -> bytes:
 def document_chain(document: Mapping[str, Any]) -> HashChain:
     """The chain of a result before its first log-probability."""
     return HashChain(identity_bytes(document_identity(document)))
+
+
+def contradicted_options(
+    document: Mapping[str, Any], context: Context | None, continuous: ContinuousCache
+) -> list[str]:
+    """A message for each option of a result that gives something else than the result says was run.
+
+    ``context`` and ``continuous``: what the options give with the result's checkpoint.
+    """
+    options, online, given = document["run"]["options"], document["online"], seen(context, continuous)
+    return [
+        f"online.{name} is {online[name]!r:.80} in the result, but {expected!r:.80} by its "
+        + " and ".join(f"run.options.{option} {options[option]!r:.40}" for option in _OPTIONS[name])
+        for name, expected in given.items()
+        if online[name] != expected
+    ]

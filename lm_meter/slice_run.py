@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,32 +29,42 @@ class Slice:
     last: int
 
 
+class SliceRun(NamedTuple):
+    """What a part gave: (last - first,) float64 in nats, and int64, of which there is none if no ranks were wanted."""
+
+    log_probs: np.ndarray
+    ranks: np.ndarray
+
+
 def run_slice(
-    prepared: Prepared, part: Slice, state: SavedState | None, progress: Callable[[int], Progress] | None
-) -> np.ndarray:
-    """Log-probabilities of a part, (last - first,) float64 in nats.
+    prepared: Prepared,
+    part: Slice,
+    state: SavedState | None,
+    ranked: bool = False,
+    progress: Callable[[int], Progress] | None = None,
+) -> SliceRun:
+    """Log-probabilities of a part, and ranks if they are wanted.
 
     ``state``: of this run, with at most ``part.first`` predictions. Raises KeyboardInterrupt on Ctrl-C.
     """
     inputs, targets = prepared.inputs, prepared.targets
     with deferred_interrupt() as interruption:
-        runtime = load(prepared, interruption).runtime
+        runtime = load(prepared, interruption, ranked).runtime
         begun = 0
         if state is not None:
             before = OnlinePass(runtime, inputs, targets, prepared.options.block)
             _take_up(before, state)
             begun = before.done
         _enter(runtime, inputs[begun : part.first], prepared.options.block, interruption)
-        run = OnlinePass(
-            runtime, inputs[part.first : part.last], targets[part.first : part.last], prepared.options.block
-        )
+        here = slice(part.first, part.last)
+        run = OnlinePass(runtime, inputs[here], targets[here], prepared.options.block, ranked)
         meter = progress(run.targets.size) if progress else Silent()
         try:
             run.go(meter, interruption)
         finally:
             meter.close()
         interruption.obey()
-        return run.log_probs
+        return SliceRun(run.log_probs, run.ranks)
 
 
 def _take_up(run: OnlinePass, state: SavedState) -> None:

@@ -18,31 +18,35 @@ import numpy as np
 from .document_differences import differences
 from .errors import ConfigError
 from .evaluation import run_prepared
+from .finding import Finding
 from .hash_chain import TOKENS_PER_LINK, HashChain
 from .models.token_operations import token_operations
 from .pass_files import PassFiles
+from .pass_records import check_recordable
 from .preparation import Prepared
 from .profiles import profile_named
 from .progress import Progress
-from .record_table import COLUMNS, Records
+from .record_findings import PartRecords, StoredRecords, compare_records, compare_words
 from .records import read_records
 from .result import Result
+from .run_identity import contradicted_options
 from .saved_state import SavedState
 from .slice_run import Slice, run_slice
+from .unrun_figures import figures_without_run
 
 VERIFICATION_SCHEMA = "lm-meter/verification/1"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that differs.
+class Beside:
+    """What a part is verified with: a state that comes before it, records, and the operations of all predictions.
 
-    ``what``: chain, log_prob, count, figure, records or state; ``position``: the first one, where it is of some.
+    ``operations``: (scored,) int64, by the cost laws; None where they do not know them.
     """
 
-    what: str
-    message: str
-    position: int | None = None
+    state: SavedState | None = None
+    stored: StoredRecords | None = None
+    operations: np.ndarray | None = None
 
 
 def slice_of(scored: int, fraction: float, seed: int) -> Slice:
@@ -61,101 +65,89 @@ def slice_of(scored: int, fraction: float, seed: int) -> Slice:
 def verify_whole(
     result: Result,
     prepared: Prepared,
-    records: Records | None = None,
+    stored: StoredRecords | None = None,
     progress: Callable[[int], Progress] | None = None,
 ) -> list[Finding]:
     """Run all of it again and compare every figure that does not depend on the machine."""
     profile = profile_named(result["operations_per_token"]["profile"])
     with tempfile.TemporaryDirectory() as folder:
-        place = None if records is None else Path(folder) / "records.npz"
+        place = None if stored is None else Path(folder) / "records.npz"
         again = run_prepared(prepared, profile, PassFiles(records=place), progress)
         if again["text"]["scored"] < result["text"]["scored"]:
             raise KeyboardInterrupt
         log_probs = again.log_probs
         assert log_probs is not None  # of a pass that was just made
-        found = compare_links(result["chain"]["links"], Slice(0, log_probs.size), log_probs, _skipped(result.document))
-        if records is not None and place is not None:
-            found += compare_records(records, read_records(place))
-    return found + [_figure(message) for message in differences(result.document, again.document)]
+        whole = Slice(0, log_probs.size)
+        found = compare_links(result["chain"]["links"], whole, log_probs, _skipped(result.document))
+        if stored is not None and place is not None:
+            found += compare_records(stored.records, read_records(place), whole)
+            found += compare_words(stored, prepared)
+    return found + [_figure(message) for message in differences(result.document, again.document, "run again")]
 
 
 def verify_slice(
     result: Result,
     prepared: Prepared,
     part: Slice,
-    beside: tuple[SavedState | None, Records | None] = (None, None),
+    beside: Beside,
     progress: Callable[[int], Progress] | None = None,
 ) -> list[Finding]:
-    """Run a part of it again and compare its links; ``beside``: a state that comes before it, and records."""
-    (state, records), links = beside, result["chain"]["links"]
+    """Run a part of it again and compare its links; and all else that needs no run of the rest."""
+    state, stored, links = beside.state, beside.stored, result["chain"]["links"]
     if state is not None:
         own = np.asarray(state.arrays["log_probs"])
         found = compare_links(links, Slice(0, own.size // TOKENS_PER_LINK * TOKENS_PER_LINK), own, 0)
         if found:
             return [Finding("state", f"the state is of another run: {found[0].message}")]
-    log_probs = run_slice(prepared, part, state, progress)
+    if stored is not None:
+        check_recordable(prepared)
+    run = run_slice(prepared, part, state, stored is not None, progress)
     skipped = _skipped(result.document)
-    found = compare_links(links, part, log_probs, skipped)
-    if records is not None:
-        found += _compare_column("log_prob", records.log_prob[part.first : part.last], log_probs, part.first + skipped)
-    return found
+    found = compare_links(links, part, run.log_probs, skipped)
+    if stored is not None and beside.operations is not None:
+        again = PartRecords(prepared, beside.operations, part, run)
+        found += compare_records(stored.records, again, part)
+        found += _unrun_links(links, stored.records.log_prob, part, skipped)
+        found += compare_words(stored, prepared)
+    # The loss is the records', if nothing was found to differ in theirs.
+    losses = stored.records if stored and not any(each.what in ("chain", "log_prob") for each in found) else None
+    again_document = figures_without_run(result, prepared, losses)
+    messages = differences(result.document, again_document, "made again")
+    return found + [_figure(message) for message in messages]
 
 
-def compare_sum(result: Result, prepared: Prepared) -> list[Finding] | None:
-    """The sum of all counts against the cost laws, which need no run; None of a model whose tokens they do not know."""
+def _unrun_links(links: list[str], log_probs: np.ndarray, part: Slice, skipped: int) -> list[Finding]:
+    """Links before and behind a part, against the log-probabilities of the records."""
+    rest = (Slice(0, part.first), Slice(part.last, log_probs.size))
+    return [
+        Finding("chain", f"in the records: {each.message}", each.position)
+        for other in rest
+        if other.first < other.last
+        for each in compare_links(links, other, log_probs[other.first : other.last], skipped)
+    ]
+
+
+def compare_options(result: Result, prepared: Prepared) -> list[Finding]:
+    """What the options of a result give, before it is run, that is not what it says was run."""
+    continuous = prepared.checkpoint.model_config.ends.continuous
+    messages = contradicted_options(result.document, prepared.context, continuous)
+    return [Finding("option", message) for message in messages]
+
+
+def operations_by_laws(prepared: Prepared) -> np.ndarray | None:
+    """Operations of each prediction, (n,) int64, which need no run; None of a model whose tokens have no law."""
     try:
-        laws = token_operations(prepared.checkpoint, prepared.context, prepared.inputs, prepared.targets)
+        return token_operations(prepared.checkpoint, prepared.context, prepared.inputs, prepared.targets)
     except ConfigError:
         return None
-    expected, found = int(laws.sum()), sum(row["count"] for row in result["histogram"])
+
+
+def compare_sum(result: Result, operations: np.ndarray) -> list[Finding]:
+    """The sum of all counts against that of the cost laws."""
+    expected, found = int(operations.sum()), sum(row["count"] for row in result["histogram"])
     if found == expected:
         return []
     return [Finding("count", f"all counts sum to {found:,} in the result, to {expected:,} by the cost laws")]
-
-
-def compare_records(found: Records, again: Records) -> list[Finding]:
-    """Of each column the first value that the run does not give, and what else of the file it does not."""
-    start = int(again.position[0])
-    columns = ((name, getattr(found, name), getattr(again, name)) for name in COLUMNS)
-    differ = [finding for name, one, other in columns for finding in _compare_column(name, one, other, start)]
-    for name in ("text_sha256", "checkpoint_sha256"):
-        one, other = getattr(found, name), getattr(again, name)
-        if one not in (None, other):  # a CSV file has none
-            differ.append(Finding("records", f"{name} is {one!r:.60} in the records, {other!r} run again"))
-    pieces = [dict(zip(r.token_id.tolist(), r.token_text.tolist(), strict=True)) for r in (found, again)]
-    wrong = [token for token in sorted({*pieces[0], *pieces[1]}) if pieces[0].get(token) != pieces[1].get(token)]
-    if wrong:
-        one, other = (of.get(wrong[0]) for of in pieces)
-        more = f"; {len(wrong) - 1:,} more differ behind it" if len(wrong) > 1 else ""
-        message = f"the text of token {wrong[0]} is {one!r:.60} in the records, {other!r:.60} run again{more}"
-        differ.append(Finding("records", message))
-    return differ
-
-
-def _compare_column(name: str, found: np.ndarray, again: np.ndarray, start: int) -> list[Finding]:
-    """The first value of a column that differs, at its position, and how many do; ``start``: position of the first."""
-    wrong = np.flatnonzero(found != again)
-    if not wrong.size:
-        return []
-    at = int(wrong[0])
-    one, other = (values[at].item() for values in (found, again))
-    more = f"; {wrong.size - 1:,} more differ behind it" if wrong.size > 1 else ""
-    message = f"position {start + at}: {name} is {one!r} in the records, {other!r} run again{more}"
-    return [Finding("log_prob" if name == "log_prob" else "records", message, start + at)]
-
-
-def check_records(result: Result, records: Records, found: str) -> list[Finding]:
-    """Compare records with their result before anything is run; ``found``: SHA-256 of their file."""
-    document = result.document
-    if records.log_prob.size != document["text"]["scored"]:
-        raise ConfigError(
-            f"the records have {records.log_prob.size} rows, the result {document['text']['scored']} predictions; "
-            "expected the records that were written with it"
-        )
-    wanted = document["records"]["sha256"] if document.get("records") else None
-    if wanted in (None, found):
-        return []
-    return [Finding("records", f"the records have SHA-256 {found[:12]}..., the result says {wanted[:12]}...")]
 
 
 def compare_links(links: list[str], part: Slice, log_probs: np.ndarray, skipped: int) -> list[Finding]:

@@ -15,12 +15,12 @@ from .printable import page
 from .shared_arguments import add_format, command, file_name
 
 if TYPE_CHECKING:
+    from .finding import Finding
     from .preparation import Prepared
-    from .records import Records
+    from .record_findings import StoredRecords
     from .result import Result
     from .saved_state import SavedState
     from .slice_run import Slice
-    from .verification import Finding
 
 _SEEDS = 1 << 31
 # How counts were compared, and what a verification that found nothing says of them.
@@ -67,7 +67,15 @@ def run_verify(options: argparse.Namespace) -> int:
     from .progress import on_stderr
     from .repetition import checkpoint_of, options_of, text_of
     from .result import load_result
-    from .verification import VERIFICATION_SCHEMA, compare_sum, verify_slice, verify_whole
+    from .verification import (
+        VERIFICATION_SCHEMA,
+        Beside,
+        compare_options,
+        compare_sum,
+        operations_by_laws,
+        verify_slice,
+        verify_whole,
+    )
 
     result, folder = load_result(options.result), Path(options.result).parent
     document = result.document
@@ -83,14 +91,16 @@ def run_verify(options: argparse.Namespace) -> int:
     prepared, progress = prepared.first(scored), None if options.quiet else on_stderr
     part, seed = _part(options, document)
     state = _state(options.state, prepared, part) if part else None
-    records, findings = _records(options, result)
+    stored, findings = _records(options, result)
+    findings = compare_options(result, prepared) + findings
     counts = "run again"
     if part is None:
-        findings += verify_whole(result, prepared, records, progress)
+        findings += verify_whole(result, prepared, stored, progress)
     else:
-        sums = compare_sum(result, prepared)
-        counts = "not compared" if sums is None else "summed by the cost laws"
-        findings += [*(sums or []), *verify_slice(result, prepared, part, (state, records), progress)]
+        operations = operations_by_laws(prepared)
+        counts = "not compared" if operations is None else "summed by the cost laws"
+        findings += [] if operations is None else compare_sum(result, operations)
+        findings += verify_slice(result, prepared, part, Beside(state, stored, operations), progress)
     done = {
         "schema": VERIFICATION_SCHEMA,
         "result": options.result,
@@ -101,8 +111,8 @@ def run_verify(options: argparse.Namespace) -> int:
         "scored": scored,
         "seed": seed,
         "counts": counts,
-        "records": records is not None,
-        "missing_records": _missing(document, records),
+        "records": stored is not None,
+        "missing_records": _missing(document, stored),
         "from_state": state.progress["done"] if state else None,
         "findings": [asdict(finding) for finding in findings],
     }
@@ -110,23 +120,21 @@ def run_verify(options: argparse.Namespace) -> int:
     return 0 if done["identical"] else 1
 
 
-def _records(options: argparse.Namespace, result: Result) -> tuple[Records | None, list[Finding]]:
+def _records(options: argparse.Namespace, result: Result) -> tuple[StoredRecords | None, list[Finding]]:
     """Records that are named, or that the result names and that lie beside it; and what of them is not the result's."""
-    from .records import read_records
-    from .result_records import file_sha256, records_of
-    from .verification import check_records
+    from .record_findings import stored_records
+    from .result_records import records_of
 
     path = Path(options.records) if options.records else records_of(result.document, options.result)
-    if path is None:
-        return None, []
-    records = read_records(path)
-    return records, check_records(result, records, file_sha256(path))
+    return (None, []) if path is None else stored_records(result.document, path)
 
 
-def _missing(document: dict[str, Any], records: Records | None) -> str | None:
-    """The file of records that the result names, where none was compared."""
+def _missing(document: dict[str, Any], stored: StoredRecords | None) -> str | None:
+    """The file of records, or of word tokens, that the result names, where it was not compared."""
     named = document["records"]
-    return named["file"] if named and records is None else None
+    if stored is not None:
+        return str(stored.missing) if stored.missing else None
+    return named["file"] if named else None
 
 
 def _part(options: argparse.Namespace, document: dict[str, Any]) -> tuple[Slice | None, int | None]:

@@ -19,10 +19,11 @@ from lm_meter.corpora import WIKITEXT_103
 from lm_meter.errors import CheckpointError, ConfigError, TextError
 from lm_meter.hash_chain import HashChain
 from lm_meter.pass_files import PassFiles
+from lm_meter.record_findings import stored_records
 from lm_meter.records import read_records, write_records
 from lm_meter.repetition import checkpoint_of, corpus_of, options_of, text_of
 from lm_meter.slice_run import Slice
-from lm_meter.verification import check_records, compare_links, slice_of
+from lm_meter.verification import compare_links, slice_of
 
 TEXTS = TEXT * 130  # 2,990 word tokens: three links
 
@@ -363,17 +364,21 @@ def test_records_that_are_not_there_are_said_not_to_be_compared(folder, recorded
     assert "r.npz are not here and were not compared; name them with --records" in capsys.readouterr().out
 
 
-def test_records_of_another_result(made):
-    document = {**made.result.document, "records": {"file": "r.npz", "sha256": "a" * 64}}
-    result = SimpleNamespace(document=document)
-    rows = SimpleNamespace(log_prob=made.result.log_probs)
-    assert check_records(result, rows, "a" * 64) == []
-    (found,) = check_records(result, rows, "b" * 64)
-    assert found.message == f"the records have SHA-256 {'b' * 12}..., the result says {'a' * 12}..."
+def test_records_of_another_result(folder, recorded):
+    recorded("rank", [0], 0)
+    document = json.loads((folder / "r.json").read_text())
+    found = stored_records(document, folder / "r.npz")
+    assert found[1] == []
+    honest = document["records"]["sha256"]
+    document["records"]["sha256"] = "a" * 64
+    (finding,) = stored_records(document, folder / "r.npz")[1]
+    expected = f"the records have SHA-256 {honest[:12]}..., records.sha256 in the result is {'a' * 12}..."
+    assert (finding.what, finding.message) == ("records", expected)
+    document["text"]["scored"] -= 1
     with pytest.raises(
-        ConfigError, match="the result 2990 predictions; expected the records that were written with it"
+        ConfigError, match="the result 2988 predictions; expected the records that were written with it"
     ):
-        check_records(result, SimpleNamespace(log_prob=np.zeros(9)), "a" * 64)
+        stored_records(document, folder / "r.npz")
 
 
 def test_links_of_a_part_are_compared_from_the_one_before_it(made):
