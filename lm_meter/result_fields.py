@@ -73,6 +73,11 @@ _FIELDS: dict[str, Any] = {
     "environment": {"threads": int},
 }
 _MAX_COUNT = 2**63 - 1  # tallies are int64
+# What a run is known by: see ``run_identity.py``.
+_HASHED = (
+    "checkpoint.sha256, text.sha256, text.first_token, run.options.limit, run.options.oov, online.policy, "
+    "online.context and online.continuous_cache"
+)
 _LINK = re.compile("[0-9a-f]{64}")
 
 
@@ -187,7 +192,8 @@ def _run_and_chain(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         yield "number of chain.links", len(chain["links"]), 1 + -(-document["text"]["scored"] // TOKENS_PER_LINK)
         if run is not None:
             start = document_chain(document).links()[0]
-            yield "chain.links.0", chain["links"][0], start
+            hashed = f"entry, {_HASHED}" if document["entry"] else _HASHED
+            yield f"chain.links.0, the hash of {hashed},", chain["links"][0], start
 
 
 def _most_of_regions(activations: dict[str, Any] | None) -> Iterator[tuple[str, Any, Any]]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .activations import activations_of
+from .calculation import calculate
 from .measurement import Predicted
+from .models.chunk_kinds import chunk_kinds
+from .models.moments import moments
 from .online import RECHECK_SEED
 from .predicted_sections import predicted_sections, text_section
 from .preparation import Prepared
@@ -14,13 +19,15 @@ from .result import Result, checkpoint_sections, price_result
 
 
 def figures_without_run(result: Result, prepared: Prepared, records: Records | None) -> dict[str, Any]:
-    """The document as it is where nothing but its counts, log-probabilities and activations could be other ones.
+    """The document as it is where nothing but its counts and log-probabilities could be other ones.
 
     With ``records``, which have the log-probabilities, the loss, the perplexities and their interval are made too.
     """
     document, options = result.document, prepared.options
     scored, partial = prepared.targets.size, prepared.cut
-    plan, _ = prepared.checkpoint.architecture.described(prepared.checkpoint, prepared.context)
+    plan, network = prepared.checkpoint.architecture.described(prepared.checkpoint, prepared.context)
+    ends = prepared.checkpoint.model_config.ends
+    chunks = chunk_kinds(network, prepared.context, ends.continuous.size, prepared.inputs, prepared.targets)
     sections: dict[str, Any] = {"text": text_section(prepared.text, prepared.encoded, options, scored, partial)}
     if records is not None:
         sittings = document["run"]["sittings"]
@@ -31,11 +38,23 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
         "partial": partial,
         **checkpoint_sections(prepared.checkpoint, prepared.context, plan.regions),
         **sections,
+        "activations": activations_of(plan.regions, moments(plan, network, chunks)).to_json(),
         "run": {**document["run"], "seed": RECHECK_SEED},
         "online": {
             **document["online"],
             "bits_equal": True,
-            "softmax_bins": prepared.checkpoint.model_config.ends.softmax_evaluated,
+            "softmax_bins": ends.softmax_evaluated,
         },
     }
     return price_result(Result(again), profile_named(document["operations_per_token"]["profile"])).document
+
+
+def counts_beside_laws(found: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[str]:
+    """A message for each row of a histogram that is not what its law gives; ``again`` has the laws."""
+    beside = calculate({**found, "calculation": again["calculation"]}, "the result")
+    for row in beside.rows if beside else ():
+        if row.expected not in (None, row.counted):
+            yield (
+                f"{row.region}, {row.kind} of {row.bits_a} and {row.bits_b} bits: {row.counted:,} operations in the "
+                f"result, {row.expected:,} by its law"
+            )

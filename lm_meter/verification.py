@@ -32,7 +32,7 @@ from .result import Result
 from .run_identity import contradicted_options
 from .saved_state import SavedState
 from .slice_run import Slice, run_slice
-from .unrun_figures import figures_without_run
+from .unrun_figures import counts_beside_laws, figures_without_run
 
 VERIFICATION_SCHEMA = "lm-meter/verification/1"
 
@@ -112,7 +112,10 @@ def verify_slice(
     # The loss is the records', if nothing was found to differ in theirs.
     losses = stored.records if stored and not any(each.what in ("chain", "log_prob") for each in found) else None
     again_document = figures_without_run(result, prepared, losses)
-    messages = differences(result.document, again_document, "made again")
+    messages = [
+        *counts_beside_laws(result.document, again_document),
+        *differences(result.document, again_document, "made again"),
+    ]
     return found + [_figure(message) for message in messages]
 
 

@@ -254,7 +254,7 @@ SPOILT = {
     "claims": (["entry", "claims"], {"profile": JUNE}, "has no entry.claims.parameters"),
     "profile": (["entry", "claims", "profile"], "x", "entry.claims.profile is 'x'; expected one of micronet"),
     "entry": (["entry"], 5, "entry is 5"),
-    "command": (["entry", "command"], "other", "chain.links.0 is"),
+    "command": (["entry", "command"], "other", "chain.links.0, the hash of entry, checkpoint.sha256, "),
 }
 
 

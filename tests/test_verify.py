@@ -146,9 +146,15 @@ def test_an_altered_count_is_found_beside_a_part(made, folder, verify):
     _alter(folder, "histogram.3.count", made.result["histogram"][3]["count"] - 1)
     status, found = verify(folder, "--fraction", "0.1")
     assert status == 1
-    assert [finding["message"] for finding in found["findings"]] == [
-        f"all counts sum to {total - 1:,} in the result, to {total:,} by the cost laws"
-    ]
+    first, *others = [finding["message"] for finding in found["findings"]]
+    assert first == f"all counts sum to {total - 1:,} in the result, to {total:,} by the cost laws"
+    row = made.result["histogram"][3]
+    assert others[0] == (
+        f"{row['region']}, {row['kind']} of {row['bits_a']} and {row['bits_b']} bits: {row['count'] - 1:,} operations "
+        f"in the result, {row['count']:,} by its law"
+    )
+    assert others[1].startswith("operations_per_token.total is ")  # what the counts give under the price list
+    assert others[1].endswith(" made again")
 
 
 def test_counts_that_no_law_knows_are_said_not_to_be_compared(made, verify, capsys, monkeypatch):
@@ -200,7 +206,9 @@ def test_an_altered_sum_that_fits_its_perplexities_is_named(made, folder, verify
 
 def test_an_altered_hash_is_refused(folder, refused):
     _alter(folder, "text.sha256", "0" * 64)
-    assert "chain.links.0 is '" in refused(folder)
+    message = refused(folder)
+    assert "chain.links.0, the hash of checkpoint.sha256, text.sha256, text.first_token, run.options.limit, " in message
+    assert "online.continuous_cache, is '" in message
 
 
 def test_a_part_is_run_from_the_nearest_state(made, folder, verify):
