@@ -4,8 +4,7 @@ import copy
 import json
 
 import pytest
-from tiny import TEXT, WORDS, tiny_checkpoint
-from tiny_transformer import transformer_parts
+from tiny import TEXT, tiny_checkpoint
 
 import lm_meter
 from lm_meter import cli
@@ -94,24 +93,20 @@ def _of_each_kind(document):
     return found.items()
 
 
-@pytest.fixture(params=["lstm", "llama"])
-def made(request, tmp_path):
-    """A folder with a result, and its document."""
-    options = lm_meter.RunOptions(threads=1)
-    if request.param == "lstm":
-        tiny_checkpoint(tmp_path / "m.npz", kind="sentencepiece", words=WORDS)
-    else:
-        lm_meter.write_checkpoint(tmp_path / "m.npz", *transformer_parts("llama", WORDS))
-        options = lm_meter.RunOptions(threads=1, policy="segment:2", context=6, continuous_cache="7,0.5,0.2")
+def _made(tmp_path):
+    """The document of a result."""
+    options = lm_meter.RunOptions(threads=1, continuous_cache="7,0.5,0.2")
+    tiny_checkpoint(tmp_path / "m.npz", kind="characters")
     (tmp_path / "text").write_text(TEXT * 8, encoding="utf-8")
     files = PassFiles(records=tmp_path / "r.csv")
     result = lm_meter.evaluate(tmp_path / "m.npz", text=tmp_path / "text", options=options, files=files)
-    return tmp_path, json.loads(result.to_json())
+    return json.loads(result.to_json())
 
 
 @pytest.mark.parametrize("part", [(), ("--positions", "0:1")])
-def test_every_altered_field_is_named(part, made, capsys):
-    folder, document = made
+def test_every_altered_field_is_named(part, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lm_meter.evaluation.stream_bytes_per_second", lambda *_: 1e9)  # takes its time
+    folder, document = tmp_path, _made(tmp_path)
     fields = dict(_of_each_kind(document))
     assert len(fields) > 100
     unnamed = {}
