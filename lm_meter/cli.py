@@ -14,10 +14,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from . import commands
 from .arguments import parser
 from .errors import LmMeterError, RecordsWarning, StateWarning
-from .interrupt import obey_sigterm
+from .interrupt import exit_status, forget_signals, obey_sigterm
 from .printable import printable
 from .streams import prepare_streams, silence
 
@@ -26,16 +25,20 @@ _OWN_WARNINGS = (StateWarning, RecordsWarning)
 
 def program() -> int:
     """The command as a process of its own."""
-    prepare_streams()
-    obey_sigterm()
-    return main()
+    try:
+        prepare_streams()
+        obey_sigterm()
+        return main()
+    except KeyboardInterrupt:  # in the moment before ``main`` looks for it, or behind that
+        return _interrupted()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
+    forget_signals()
     try:
+        options = parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
         with _warnings_in_one_line():
             status = command(options)
         sys.stdout.flush()  # a reader that has gone is noticed here, not in the interpreter's last moments
@@ -55,8 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return _refuse(f"the output cannot be written ({error.strerror}); make room, or send it elsewhere")
     except KeyboardInterrupt:
-        print("lm-meter: interrupted, no result", file=sys.stderr)
-        return commands.INTERRUPTED
+        return _interrupted()
+
+
+def _interrupted() -> int:
+    print("lm-meter: interrupted, no result", file=sys.stderr)
+    return exit_status()
 
 
 @contextlib.contextmanager

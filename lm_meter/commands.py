@@ -16,8 +16,6 @@ from .output_files import check_writable, refuse_input
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
-INTERRUPTED = 130  # exit status after Ctrl-C: 128 and the number of the signal
-
 
 def opened_checkpoint(path: str | None) -> Checkpoint:
     """The checkpoint at a path, or the one that ships."""

@@ -6,7 +6,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
+
+from .ending import end_at_once
+
+_noted = [int(signal.SIGINT)]
 
 
 class Interruption:
@@ -16,6 +21,7 @@ class Interruption:
         self.requested = False
 
     def _note(self, number: int, frame: Any) -> None:
+        _note(number)
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
@@ -27,12 +33,43 @@ class Interruption:
 
 
 def obey_sigterm() -> None:
-    """From now on SIGTERM is taken as Ctrl-C is."""
+    """From now on SIGTERM is taken as Ctrl-C is, and both end a process that is importing at once.
 
-    def end(number: int, frame: Any) -> None:
+    What a broken-off import raises is anybody's guess: NumPy reports that it is not installed. In the middle of one
+    nothing is being written.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            end_at_once(number, frame)
+        _note(number)
         raise KeyboardInterrupt
 
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def exit_status() -> int:
+    """What a program ends with that was interrupted: 128 and the signal that came last; that of Ctrl-C before any."""
+    return 128 + _noted[-1]
+
+
+def forget_signals() -> None:
+    """A new command begins."""
+    del _noted[1:]
+
+
+def _note(number: int) -> None:
+    _noted[1:] = [number]
 
 
 @contextmanager
