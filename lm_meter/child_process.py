@@ -1,7 +1,6 @@
 """Somebody's program as a child process: bytes to its input, bytes from its output in time, ended as a whole.
 
-The child leads a session of its own, so that Ctrl-C in a terminal does not reach it and its process group can be killed
-with all that it started. On Linux, what it put into yet another session is found by a mark in its environment.
+Its standard error is read all the time, so that it never waits for a reader of that.
 """
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ import os
 import re
 import select
 import signal
-import subprocess
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import IO, cast
 
-from .errors import ConfigError, EntryError
+from .errors import EntryError
 from .interrupt import Interruption
-from .process_family import descendants, kill_each, kill_marked, start_of
-from .process_state import has_unread, is_stopped, status_of, waits_for_pipe
+from .process_state import has_unread, is_stopped, waits_for_pipe
+from .relayed_errors import RelayedErrors
+from .supervised import Supervised
 
-MARK = "LM_METER_ENTRY"  # variable whose value marks everything that the child starts
 # While the child is waited for, so often is looked up whether Ctrl-C was pressed, and whether it has ended.
 _SLICE_SECONDS = 0.1
 _END_SECONDS = 1.0  # between a closed pipe and the end of the program that had it open
@@ -49,24 +45,10 @@ class ChildProcess:
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], interruption: Interruption) -> None:
         self._interruption = interruption
         interruption.obey()
-        self._mark = uuid.uuid4().hex
         self._surplus = memoryview(bytearray(_SHOWN))
-        try:
-            self._process = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**environment, MARK: self._mark},
-                start_new_session=True,
-                bufsize=0,
-            )
-        except (OSError, ValueError) as error:  # the latter: a null character
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(
-                f"--entry: {words[0]!r:.80} cannot be started ({reason}); expected a program and its arguments"
-            ) from None
-        self._started = start_of(self._process.pid)
-        self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        self._process = Supervised(words, environment, interruption)
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._errors = RelayedErrors(self._process.stderr)
         for pipe in (self._stdin, self._stdout):
             os.set_blocking(pipe.fileno(), False)
             with contextlib.suppress(OSError, AttributeError):  # it may not have so much; there is no such call
@@ -118,28 +100,21 @@ class ChildProcess:
         deadline = time.monotonic() + seconds
         room = memoryview(bytearray(_PIPE_BYTES))
         while True:
-            status = status_of(self._process)  # before reading: what it wrote until then is in the pipe
+            status = self._process.status()  # before reading: what it wrote until then is in the pipe
             if count := self._read(room):
                 raise EntryError(f"more bytes came after the last distribution{printed_text(room[:count])}")
             left = deadline - time.monotonic()
             if status is not None or left <= 0:
                 return status
             self._interruption.obey()
+            self._errors.relay()
             # A closed output is readable at once, so that it cannot be waited for.
             time.sleep(min(left, 0.01))
 
     def kill(self) -> None:
         """End the child and all that it started."""
-        pid = self._process.pid
-        if self._process.returncode is None:  # its number is still its own
-            family = descendants(pid)
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
-                os.killpg(pid, signal.SIGKILL)
-            kill_each(family)
-        kill_marked(f"{MARK}={self._mark}".encode(), self._started)
-        self._process.wait()
-        self._stdin.close()
-        self._stdout.close()
+        self._process.end()
+        self._errors.close()
 
     def _exchange(self, message: bytes, room: memoryview, seconds: float, line: bool) -> int:
         """Bytes read; see ``ask``."""
@@ -148,7 +123,7 @@ class ChildProcess:
         deadline = time.monotonic() + seconds
         unsent, read, complete, unheard = memoryview(message), 0, False, False
         while True:
-            status = status_of(self._process)  # before reading: what it wrote until then is in the pipe
+            status = self._process.status()  # before reading: what it wrote until then is in the pipe
             sent = self._send(unsent)
             count = 0 if complete else self._read(room[read:])
             unsent, read = unsent[sent or 0 :], read + (count or 0)
@@ -164,6 +139,7 @@ class ChildProcess:
                 lost = "closed its input" if unheard else "closed its output"
                 raise EntryError(
                     f"the program {self._ended() or lost} after {read} bytes of {awaited}{printed_text(room[:read])}"
+                    f"{self._last_words()}"
                 )
             if left <= 0:
                 raise EntryError(
@@ -189,27 +165,41 @@ class ChildProcess:
             return 0
 
     def _wait(self, seconds: float, to_send: bool, to_read: bool) -> bool:
-        """Wait until there is something to do; True where the child has closed its input."""
+        """Wait until there is something to do; True where the child has closed its input.
+
+        What it wrote on its standard error meanwhile is passed on.
+        """
         poll = select.poll()
         poll.register(self._stdin, select.POLLOUT if to_send else 0)
         if to_read:
             poll.register(self._stdout, select.POLLIN)
-        return any(pipe == self._stdin.fileno() and event & select.POLLERR for pipe, event in poll.poll(1000 * seconds))
+        if self._errors.is_open:
+            poll.register(self._errors.pipe, select.POLLIN)
+        found = dict(poll.poll(1000 * seconds))
+        if self._errors.pipe.fileno() in found:
+            self._errors.relay()
+        return bool(found.get(self._stdin.fileno(), 0) & select.POLLERR)
 
     def _ended(self) -> str | None:
         """How the program ended, None if it runs; the pipes of one that ends are closed a moment before."""
         deadline = time.monotonic() + _END_SECONDS
-        while (status := status_of(self._process)) is None and time.monotonic() < deadline:
+        while (status := self._process.status()) is None and time.monotonic() < deadline:
             time.sleep(0.01)
         return None if status is None else status_text(status)
 
+    def _last_words(self) -> str:
+        """What a program said last before it ended."""
+        self._errors.relay()
+        line = self._errors.last_line()
+        return f"; its standard error ends {line!r}" if line else ""
+
     def _idleness(self) -> str:
         """What a program does that does not answer, as far as it can be seen from here."""
-        if is_stopped(self._process):
+        if is_stopped(self._process.pid):
             return "is stopped"
         if has_unread(self._stdin):
             return "has not read what it was sent"
-        if waits_for_pipe(self._process):
+        if waits_for_pipe(self._process.pid):
             return "waits for more input, which it is sent when its answer has come: written, and flushed"
         return "is at work or asleep; --entry-timeout gives it more time"
 

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 # Longest wait for a process that has just begun a program, and shows no environment yet.
@@ -17,12 +16,11 @@ _KERNEL = 2  # parent of the kernel's threads, which never have an environment
 
 
 class _Process(NamedTuple):
-    """A process that has not ended; ``environment`` is empty while it begins a program."""
+    """A process that has not ended."""
 
     pid: int
     parent: int
     started: int
-    environment: bytes
 
 
 def descendants(leader: int) -> set[int]:
@@ -33,6 +31,14 @@ def descendants(leader: int) -> set[int]:
         before = len(found)
         found |= {process.pid for process in processes if process.parent in found}
     return found - {leader}
+
+
+def state_of(pid: int) -> str:
+    """What a process is doing, as one letter (proc(5)); nothing where that is not known."""
+    try:
+        return _fields(pid)[0]
+    except OSError:
+        return ""
 
 
 def start_of(pid: int) -> int:
@@ -48,11 +54,15 @@ def kill_marked(mark: bytes, since: int) -> None:
     killed: set[int] = set()
     deadline = time.monotonic() + _BEGIN_SECONDS
     while True:
-        young = [process for process in _processes() if process.started >= since and process.pid not in killed]
-        marked = {process.pid for process in young if mark in process.environment.split(b"\0")}
+        environments = {
+            process: _environment(process.pid)
+            for process in _processes()
+            if process.started >= since and process.pid not in killed
+        }
+        marked = {process.pid for process, found in environments.items() if found and mark in found.split(b"\0")}
         kill_each(marked)
         killed |= marked
-        hidden = any(not process.environment and process.parent != _KERNEL for process in young)
+        hidden = any(found == b"" and process.parent != _KERNEL for process, found in environments.items())
         if not marked and (not hidden or time.monotonic() > deadline):
             return
         if not marked:
@@ -67,14 +77,26 @@ def kill_each(pids: set[int]) -> None:
 
 
 def _processes() -> Iterator[_Process]:
-    """Those that run and can be looked at."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
-            pid, fields = int(folder.name), _fields(int(folder.name))
-            if fields[0] != _ZOMBIE:
-                yield _Process(pid, int(fields[1]), int(fields[19]), (folder / "environ").read_bytes())
+    """Those that run."""
+    names = os.listdir("/proc") if os.path.isdir("/proc") else []
+    for name in names:
+        if name.isdigit():
+            with contextlib.suppress(OSError):  # it has just ended
+                fields = _fields(int(name))
+                if fields[0] != _ZOMBIE:
+                    yield _Process(int(name), int(fields[1]), int(fields[19]))
+
+
+def _environment(pid: int) -> bytes | None:
+    """Empty while it begins a program; None of one that has ended, or is somebody else's."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def _fields(pid: int) -> list[str]:
     """Fields of a process behind its name, which may have any character: state, parent ... (proc(5), stat)."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].decode("ascii").split()

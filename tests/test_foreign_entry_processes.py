@@ -93,7 +93,7 @@ def test_a_signal_to_the_runner_ends_all_and_leaves_a_partial_result(number, tmp
     waits_until(here.exists)
     run.send_signal(number)
     out, errors = run.communicate(timeout=60)
-    assert (run.returncode, errors) == (130, "")
+    assert (run.returncode, errors) == (128 + number, "")
     document = json.loads(out)
     assert document["partial"]
     assert document["text"]["scored"] == 3
@@ -168,8 +168,32 @@ def test_the_next_token_is_sent_after_the_distribution_only(tmp_path, text):
 
 def test_standard_error_of_the_program_is_passed_through(tmp_path, text, capfd):
     body = "print('a note', file=sys.stderr)"
-    evaluate_entry(ForeignEntry(program(tmp_path, body), vocabulary(tmp_path)), text=text)
-    assert capfd.readouterr() == ("", "a note\n")
+    evaluate_entry(ForeignEntry(program(tmp_path, body, end=body), vocabulary(tmp_path)), text=text)
+    assert capfd.readouterr() == ("", "a note\na note\n")
+
+
+@pytest.mark.parametrize("moment", ["answer", "body", "end"])
+def test_standard_error_that_nobody_reads_holds_up_nothing(moment, tmp_path, text):
+    """More than a pipe holds, on a standard error of ours that is a full pipe; its beginning is there to be read."""
+    flood = "sys.stderr.write('x' * 3_000_000); sys.stderr.flush()"
+    command = [sys.executable, "-m", "lm_meter", "eval", "--quiet", "--text", str(text), "--format", "json"]
+    command += ["--vocabulary", str(vocabulary(tmp_path)), "--entry", program(tmp_path, **{moment: flood})]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    document = json.loads(run.stdout.read())
+    assert run.wait(60) == 0
+    assert document["text"]["scored"] == 17
+    assert document["entry"]["ending"] == "ended with exit status 0"
+    assert set(run.stderr.read()) == {ord("x")}
+    run.stdout.close()
+    run.stderr.close()
+
+
+def test_what_a_program_said_last_is_in_the_message(tmp_path, text):
+    body = "raise ValueError('no\\tsuch layer')"
+    with pytest.raises(EntryError) as caught:
+        evaluate_entry(ForeignEntry(program(tmp_path, body), vocabulary(tmp_path)), text=text)
+    message = "position 3: the program ended with exit status 1 after 0 bytes of its distribution of 120 bytes; "
+    assert str(caught.value) == f"entry: {message}its standard error ends 'ValueError: no such layer'"
 
 
 def test_a_runner_whose_children_are_not_kept_for_it(tmp_path, text):
@@ -187,42 +211,115 @@ def test_a_runner_whose_children_are_not_kept_for_it(tmp_path, text):
 
 
 def test_ctrl_c_pressed_again_while_the_program_is_ended(tmp_path, text, monkeypatch):
-    """The first one ends the run; the second comes between the killing of the group and that of the rest."""
-    from lm_meter import child_process
+    """The first one ends the run; the second comes before anything has ended."""
+    from lm_meter.supervised import Supervised
 
     start, file = family(tmp_path)
-    kill_marked, presses = child_process.kill_marked, []
+    end, presses = Supervised.end, []
 
-    def pressed_once(mark, since):
+    def pressed_once(process):
         if not presses:
             presses.append(signal.SIGINT)
             raise KeyboardInterrupt
-        kill_marked(mark, since)
+        end(process)
 
-    monkeypatch.setattr(child_process, "kill_marked", pressed_once)
+    monkeypatch.setattr(Supervised, "end", pressed_once)
     body = f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(600)"
     with pytest.raises(KeyboardInterrupt):
         evaluate_entry(ForeignEntry(program(tmp_path, body, start), vocabulary(tmp_path)), text=text)
     assert all(is_gone(number) for number in numbers(file))
 
 
-# A process that is started in a session of its own by one that ends at once: no parent leads to it.
+# A process in a session of its own, started by one that ends at once, without any environment: neither a parent nor a
+# variable leads to it. The program goes on when its number is known.
 DAEMON = """
-source = "import os, subprocess, sys; file = open(sys.argv[1], 'w'); "
-source += "file.write(str(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)); file.close()"
-subprocess.run([sys.executable, "-I", "-S", "-c", source, {file!r}], check=True)
+source = "import os, sys, time\\nos.setsid()\\n"
+source += "if os.fork(): os._exit(0)\\n"
+source += "file = open(sys.argv[1] + '.part', 'w'); file.write(str(os.getpid())); file.close()\\n"
+source += "os.rename(sys.argv[1] + '.part', sys.argv[1])\\n"
+source += "os.dup2(os.open(os.devnull, os.O_RDWR), 0); os.dup2(0, 1); os.dup2(0, 2)\\n"
+source += "time.sleep(600)"
+subprocess.run([sys.executable, "-I", "-S", "-c", source, {file!r}], check=True, env={{}})
+while not os.path.exists({file!r}): time.sleep(0.01)
 """
+DAEMON_ENDS = {
+    "the text": ("pass", None),
+    "its exit": ("os._exit(0)", "exit status 0"),
+    "an error": ("values[0] = 2.0", "sum to"),
+    "a sleep": ("time.sleep(600)", "came within 2 s"),
+    "ignored signals": (
+        "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\nos.kill(os.getppid(), 15)\ntime.sleep(600)",
+        "ended by signal 9|was ended; expected it to be left alone",
+    ),
+}
 
 
-@pytest.mark.parametrize("end", ["pass", "os._exit(0)", "values[0] = 2.0"])
-def test_daemons_are_found_by_their_mark(end, tmp_path, text):
-    file = tmp_path / "daemon"
-    entry = ForeignEntry(program(tmp_path, end, DAEMON.format(file=str(file))), vocabulary(tmp_path))
-    try:
+@pytest.mark.parametrize("name", DAEMON_ENDS)
+def test_daemons_end_with_the_program(name, tmp_path, text):
+    (body, message), file = DAEMON_ENDS[name], tmp_path / "daemon"
+    entry = ForeignEntry(program(tmp_path, body, DAEMON.format(file=str(file))), vocabulary(tmp_path), 2.0)
+    if message is None:
         evaluate_entry(entry, text=text)
-    except EntryError:
-        assert end != "pass"
+    else:
+        with pytest.raises(EntryError, match=message):
+            evaluate_entry(entry, text=text)
     assert is_gone(int(file.read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_whatever_ends_the_runner_ends_all(number, tmp_path, text):
+    """Also SIGKILL, which it can do nothing against: its supervisor sees that it has gone."""
+    here, daemon = tmp_path / "here", tmp_path / "daemon"
+    body = DAEMON.format(file=str(daemon)) + f"open({str(here)!r}, 'w').close(); time.sleep(600)"
+    run, file = started(tmp_path, text, body)
+    waits_until(here.exists)
+    supervisor = int(run_parent(numbers(file)[0]))
+    run.send_signal(number)
+    run.communicate(timeout=60)
+    assert run.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    assert all(is_gone(pid) for pid in [*numbers(file), int(daemon.read_text()), supervisor])
+
+
+def run_parent(pid):
+    """The parent of a process."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_program_that_turns_on_its_supervisor(number, tmp_path, text, monkeypatch):
+    """It is named, and what can be found without one is ended: by parents, and by the mark in the environment."""
+    monkeypatch.setattr("lm_meter.supervised._END_SECONDS", 1.0)
+    start, file = family(tmp_path)
+    body = f"os.kill(os.getppid(), {int(number)}); time.sleep(600)"
+    entry = ForeignEntry(program(tmp_path, body, start), vocabulary(tmp_path), 2.0)
+    named = {
+        signal.SIGKILL: "position 3: the process that lm-meter starts it from was ended; expected it to be left alone",
+        signal.SIGSTOP: "position 3: 0 bytes of its distribution",
+    }
+    with pytest.raises(EntryError, match=named[number]):
+        evaluate_entry(entry, text=text)
+    assert all(is_gone(pid) for pid in numbers(file))
+
+
+def test_zombies_of_daemons_are_not_gathered(tmp_path, text):
+    """Whoever inherits processes must wait for them: a program may start one for each token."""
+    count = tmp_path / "count"
+    many = "subprocess.run(['sh', '-c', 'sleep 0 & sleep 0 &'], check=True)\n" * 20
+    body = f"""{many}
+def children():
+    parents = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit(): continue
+        try: parents.append(open(f"/proc/{{name}}/stat").read().rpartition(")")[2].split()[1])
+        except OSError: pass
+    return parents.count(str(os.getppid()))
+tries = 0
+while children() > 1 and tries < 100:
+    tries += 1; time.sleep(0.1)
+open({str(count)!r}, "w").write(str(children()))"""
+    evaluate_entry(ForeignEntry(program(tmp_path, body), vocabulary(tmp_path)), text=text)
+    assert count.read_text() == "1"
 
 
 def test_a_process_without_an_environment_is_waited_for_and_left_alone():
