@@ -54,9 +54,7 @@ def read_compared(path: str, records: str | None = None) -> Compared:
     if found:
         return Compared(path, result, load_result_records(result.document, found))
     named = result.document.get("records")
-    if result["entry"] is not None:
-        missing = f"{path}: is of a foreign entry, of which there are no records"
-    elif named:
+    if named:
         missing = f"{path}: its records, {named['file']}, are not there; name them with --records"
     else:
         missing = f"{path}: was made without records; make it again with eval --records FILE.npz"

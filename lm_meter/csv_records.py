@@ -42,7 +42,7 @@ def write_csv_records(source: RecordSource, file: Any) -> None:
         places = np.searchsorted(source.token_id, source.column("token", first, last))
         yield [texts[place] for place in places.tolist()]
 
-    _write_rows(file, _HEADER, (list(columns(*rows)) for rows in row_chunks(source)))
+    _write_rows(file, _HEADER, (list(columns(*rows)) for rows in row_chunks(source.size)))
 
 
 def write_csv_words(source: RecordSource, file: Any) -> None:

@@ -188,6 +188,6 @@ def _claim(path: Path, name: str, given: Any) -> Claim:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= sys.float_info.max:
             expected = "expected a number, or { value = NUMBER, tolerance = FRACTION }"
             raise ConfigError(f"{path}: claims.{name:.60}: {key} is {number!r:.40}; {expected}")
-        return float(number)
+        return abs(float(number))  # of the two zeros the one without a sign
 
     return Claim(name, figure("value", None), figure("tolerance", DEFAULT_TOLERANCE))

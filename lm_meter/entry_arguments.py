@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Options of ``eval`` that mean something with one kind of model only.
 _ONLY_ENTRY: tuple[str, ...] = ("vocabulary", "entry_timeout")
-_ONLY_CHECKPOINT: tuple[str, ...] = ("checkpoint", "state", "records")
+_ONLY_CHECKPOINT: tuple[str, ...] = ("checkpoint",)
 
 
 def add_entry(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +44,11 @@ def check_entry_options(options: argparse.Namespace) -> None:
     if options.entry is None:
         wrong, reason = _ONLY_ENTRY, "is an option of a foreign entry; expected --entry 'COMMAND' beside it"
     else:
+        if options.state is not None:
+            raise ConfigError(
+                "--state does not go with --entry: what a program holds in its own memory cannot be saved from here; "
+                "leave --state away"
+            )
         wrong, reason = _ONLY_CHECKPOINT, "does not go with --entry, whose program is the model; leave one of them away"
     for name in wrong:
         if getattr(options, name) is not None:

@@ -118,7 +118,9 @@ def _claims(claims: Any) -> Claims | None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if key != "profile" and value is not None and not (is_number and 0 <= value < _TOO_MUCH):
             raise EntryError(f"claims.{key} is {value!r:.40}; expected a number of 0 or more")
-    return Claims(claims["profile"], claims.get("parameters"), claims.get("operations"))
+    figures = (claims.get(key) for key in ("parameters", "operations"))
+    # Of the two zeros the one without a sign.
+    return Claims(claims["profile"], *(None if figure is None else abs(figure) for figure in figures))
 
 
 class Checker:
@@ -153,6 +155,10 @@ class Checker:
                 "infinite; expected some probability for every token"
             )
         return min(math.log(value), 0.0)
+
+    def rank(self, values: np.ndarray, target: int) -> int:
+        """1 and how many tokens have a larger probability than ``target``."""
+        return 1 + int(np.count_nonzero(values > values[target]))
 
     def _sum(self, values: np.ndarray) -> float:
         """Sum of the probabilities."""

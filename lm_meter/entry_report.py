@@ -53,7 +53,8 @@ def answer_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
 def _claim(value: float | Fraction | None) -> str:
     if value is None:
         return _NO_CLAIM
-    return f"{float(value):,.0f} (claimed)" if float(value).is_integer() else f"{float(value):,.1f} (claimed)"
+    value = abs(float(value))  # -0.0 in a file
+    return f"{value:,.0f} (claimed)" if value.is_integer() else f"{value:,.1f} (claimed)"
 
 
 def _ratio(value: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .entry_program import ForeignEntry
 from .entry_protocol import VERSION, Answer
 from .entry_vocabulary import Vocabulary
@@ -22,7 +24,8 @@ class EntryMeasurement(Predicted):
     """The record of a pass with somebody's program.
 
     ``files``: names and hashes of those in the command. ``sums``: smallest and largest sum of a distribution.
-    ``ending``: how the program ended. ``seconds``: until the handshake was made, and of the predictions.
+    ``ending``: how the program ended. ``seconds``: until the handshake was made, and of the predictions. ``ranks``,
+    (predictions,) int64, and ``records``, name and SHA-256 of their file: where these were wanted.
     """
 
     entry: ForeignEntry
@@ -32,6 +35,8 @@ class EntryMeasurement(Predicted):
     sums: tuple[float, float]
     ending: str
     seconds: tuple[float, float]
+    ranks: np.ndarray | None
+    records: dict[str, str | None] | None
 
 
 def build_entry_result(measured: EntryMeasurement, profile: Profile) -> Result:
@@ -69,9 +74,11 @@ def build_entry_result(measured: EntryMeasurement, profile: Profile) -> Result:
         },
         "memory": {"peak_resident_bytes": None},
         "environment": describe(1),
-        "records": None,
+        "records": measured.records,
     }
-    return finished_result(document, measured.log_probs, profile)
+    result = finished_result(document, measured.log_probs, profile)
+    result.ranks = measured.ranks
+    return result
 
 
 def _entry_section(measured: EntryMeasurement) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from .checkpoint import Checkpoint
 from .defaults import default_checkpoint
-from .errors import TextError
-from .tokenizers import PieceTokenizer, Specials, Tokenizer, WordTokenizer, load_tokenizer
+from .errors import ConfigError, TextError
+from .text import Text
+from .tokenizers import Encoded, PieceTokenizer, Specials, Tokenizer, WordTokenizer, load_tokenizer
 
 _END_OF_LINE, _UNKNOWN = "<eos>", "<unk>"
 _SENTENCE_END = "</s>"  # SentencePiece's own, where a model has no <eos>
@@ -26,6 +27,14 @@ class Vocabulary:
     def tokens(self) -> list[str]:
         """What a report calls each token."""
         return [self.tokenizer.token(number) for number in range(self.tokenizer.size)]
+
+    def encode(self, text: Text, oov: str) -> Encoded:
+        """The text as tokens; the errors of the tokenizer, who takes it for a checkpoint's."""
+        try:
+            return self.tokenizer.encode(text, oov)
+        except (ConfigError, TextError) as error:
+            message = str(error).replace("the checkpoint's vocabulary", "the entry's vocabulary")
+            raise type(error)(message) from None
 
 
 def vocabulary_path(path: str | Path | None) -> Path:

@@ -11,11 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .commands import INTERRUPTED, json_text, opened_checkpoint
+from .commands import json_text, opened_checkpoint
 from .entry_arguments import check_entry_options, entry_of
 from .errors import ConfigError, LmMeterError
 
 if TYPE_CHECKING:
+    from .pass_files import PassFiles
     from .passes import Plan
     from .progress import Progress
     from .result import Result
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def run_eval(options: argparse.Namespace) -> int:
     """Make a pass for each checkpoint and text, and print the results."""
-    from .interrupt import deferred_interrupt
+    from .interrupt import deferred_interrupt, exit_status
     from .passes import make_passes
     from .progress import on_stderr
     from .run_options import RunOptions
@@ -50,7 +51,7 @@ def run_eval(options: argparse.Namespace) -> int:
             made.raise_failure(len(plans))
     if made.left:
         print(f"lm-meter: interrupted; {made.left} of {len(plans)} runs were not made", file=sys.stderr)
-    return INTERRUPTED if made.is_interrupted else 0
+    return exit_status() if made.is_interrupted else 0
 
 
 def print_results(results: Sequence[Result], planned: int, kind: str) -> None:
@@ -133,18 +134,25 @@ def _entry_plans(options: argparse.Namespace, run: RunOptions) -> list[Plan]:
     """A pass of somebody's program for each text; the program is started anew for each."""
     from .entry_vocabulary import vocabulary_path
     from .foreign_entry import evaluate_entry
+    from .pass_files import PassFiles
     from .passes import Plan, check_places, places
 
     entry, sources = entry_of(options), _sources(options)
     names = [f"the entry over {source.name}" for source in sources]
-    outputs = places(options.output, [("entry", source.stem) for source in sources])
-    check_places(_written("--output", outputs, names), [vocabulary_path(entry.vocabulary), *_files(options)])
+    stems = [("entry", source.stem) for source in sources]
+    records, outputs = (places(name, stems) for name in (options.records, options.output))
+    files = [PassFiles(records=kept) for kept in records]
+    written = [*chain(*_written_records(records, names)), *_written("--output", outputs, names)]
+    check_places(written, [vocabulary_path(entry.vocabulary), *_files(options)])
 
-    def make(text: Text, progress: Callable[[int], Progress] | None) -> Result:
-        return evaluate_entry(entry, text=text, profile=options.profile, options=run, progress=progress)
+    def make(text: Text, kept: PassFiles, progress: Callable[[int], Progress] | None) -> Result:
+        return evaluate_entry(entry, text=text, profile=options.profile, options=run, files=kept, progress=progress)
 
     texts = [source.read() for source in sources]
-    return [Plan(name, partial(make, text), out) for name, text, out in zip(names, texts, outputs, strict=True)]
+    return [
+        Plan(name, partial(make, text, kept), output, kept.records)
+        for name, text, kept, output in zip(names, texts, files, outputs, strict=True)
+    ]
 
 
 def _written(option: str, files: Sequence[str | None], names: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -7,9 +7,10 @@ of ``lm-meter validate``.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,21 @@ import numpy as np
 from .child_process import ChildProcess, printed_text, status_text
 from .entry_program import ForeignEntry, environment_without, refuse_text
 from .entry_protocol import DTYPES, EXPECTED, LONGEST_ANSWER, Answer, Checker, handshake, parse_answer, token_line
+from .entry_records import EntryRecords
 from .entry_result import EntryMeasurement, build_entry_result
-from .entry_vocabulary import read_vocabulary
-from .errors import ConfigError, EntryError
+from .entry_vocabulary import Vocabulary, read_vocabulary
+from .errors import ConfigError, EntryError, RecordsWarning
 from .interrupt import deferred_interrupt
+from .pass_files import PassFiles
 from .preparation import inputs_and_targets
-from .profiles import DEFAULT_PROFILE, profile_named
+from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
+from .records import write_records
 from .result import Result
 from .run_options import DEFAULT_BLOCK, RunOptions
 from .text import Text, first_words, read_text
-from .tokenizers import Specials
+from .text_columns import TextColumns
+from .tokenizers import Encoded, Specials
 
 _SECONDS_BETWEEN_UPDATES = 0.2
 _END_SECONDS = 10.0  # longest wait for a program to end by itself after its last distribution
@@ -40,6 +45,7 @@ def evaluate_entry(
     text: str | Path | Text,
     profile: str = DEFAULT_PROFILE,
     options: RunOptions | None = None,
+    files: PassFiles | None = None,
     progress: Callable[[int], Progress] | None = None,
 ) -> Result:
     """Run somebody's program over a text, one token at a time; ``entries/README.md`` is the protocol.
@@ -53,6 +59,8 @@ def evaluate_entry(
         Price list; the claims of the entry give a claimed score if they are made under it.
     options : RunOptions, optional
         Of which ``first_token``, ``limit`` and ``oov`` apply.
+    files : PassFiles, optional
+        Its records; there is no ``state``, as a program's memory cannot be saved from here.
     progress : callable, optional
         Makes a ``Progress`` from the number of predictions to come.
 
@@ -70,47 +78,107 @@ def evaluate_entry(
     KeyboardInterrupt
         Where Ctrl-C came before the first prediction.
     """
-    chosen = profile_named(profile)
+    files = files or PassFiles()
+    if files.state is not None:
+        raise ConfigError(
+            f"state is {str(files.state)!r:.60}, but what a foreign entry's program holds cannot be saved from here; "
+            "expected it to be left out"
+        )
+    options = options or RunOptions()
     entry = entry if isinstance(entry, ForeignEntry) else ForeignEntry(entry)
-    options = _applicable(options or RunOptions())
+    return run_entry(prepare_entry(entry, text, options), profile_named(profile), files, progress)
+
+
+@dataclass(frozen=True)
+class PreparedEntry:
+    """A program and a text, checked and tokenized; ``inputs`` and ``targets`` as those of ``Prepared``."""
+
+    entry: ForeignEntry
+    options: RunOptions
+    text: Text
+    vocabulary: Vocabulary
+    encoded: Encoded
+    inputs: np.ndarray
+    targets: np.ndarray
+    cut: bool = False
+
+    def first(self, predictions: int) -> PreparedEntry:
+        """The same with the first predictions only."""
+        cut = self.cut or predictions < self.targets.size
+        return replace(self, inputs=self.inputs[:predictions], targets=self.targets[:predictions], cut=cut)
+
+
+def prepare_entry(entry: ForeignEntry, text: str | Path | Text, options: RunOptions) -> PreparedEntry:
+    """Read, tokenize and check; errors as those of ``evaluate_entry``."""
+    options = _applicable(options)
     vocabulary = read_vocabulary(entry.vocabulary)
     source = text if isinstance(text, Text) else read_text(text)
     if options.limit is not None:
         source = first_words(source, options.limit)
-    encoded = vocabulary.tokenizer.encode(source, options.oov)
-    specials = vocabulary.tokenizer.specials
-    inputs, targets = inputs_and_targets(encoded, specials.start, options)
+    encoded = vocabulary.encode(source, options.oov)
+    inputs, targets = inputs_and_targets(encoded, vocabulary.tokenizer.specials.start, options)
     refuse_text(entry.words, source.path)
-    files = entry.files()
+    return PreparedEntry(entry, options, source, vocabulary, encoded, inputs, targets)
+
+
+def run_entry(
+    prepared: PreparedEntry,
+    profile: Profile,
+    files: PassFiles,
+    progress: Callable[[int], Progress] | None = None,
+) -> Result:
+    """The pass of a program over a text that is prepared, and its result: see ``evaluate_entry``."""
+    entry, vocabulary, targets = prepared.entry, prepared.vocabulary, prepared.targets
+    hashes = entry.files()
     with deferred_interrupt() as interruption:
-        with ChildProcess(entry.words, environment_without(source.path), interruption) as child:
+        with ChildProcess(entry.words, environment_without(prepared.text.path), interruption) as child:
             run = _ForeignPass(child, entry.timeout, vocabulary.tokens())
             meter = progress(targets.size) if progress else Silent()
             try:
-                run.begin(specials)
-                run.go(inputs, targets, int(options.first_token == "skip"), meter)
+                run.begin(vocabulary.tokenizer.specials)
+                run.go(prepared, files.records is not None, meter)
                 run.finish()
             except KeyboardInterrupt:
                 if not run.done:
                     raise
             finally:
                 meter.close()
+        done = slice(run.done)
         measured = EntryMeasurement(
-            text=source,
-            encoded=encoded,
-            options=options,
+            text=prepared.text,
+            encoded=prepared.encoded,
+            options=prepared.options,
             sittings=1,
-            log_probs=run.log_probs[: run.done],
-            partial=run.done < targets.size,
+            log_probs=run.log_probs[done],
+            partial=prepared.cut or run.done < targets.size,
             entry=entry,
-            files=files,
+            files=hashes,
             answer=run.answer,
             vocabulary=vocabulary,
             sums=(run.checker.low, run.checker.high),
             ending=run.ending,
             seconds=(run.load_seconds, run.seconds),
+            ranks=run.ranks[done] if files.records is not None else None,
+            records=_written(prepared, run, Path(files.records)) if files.records is not None else None,
         )
-        return build_entry_result(measured, chosen)
+        return build_entry_result(measured, profile)
+
+
+def rows_of(prepared: PreparedEntry, size: int) -> TextColumns:
+    """The first rows of a text that is prepared."""
+    skipped, tokenizer = int(prepared.options.first_token == "skip"), prepared.vocabulary.tokenizer
+    return TextColumns(prepared.text, prepared.encoded, prepared.targets[:size], skipped, tokenizer)
+
+
+def _written(prepared: PreparedEntry, run: _ForeignPass, path: Path) -> dict[str, str | None] | None:
+    """Write the records; a disk that filled up during a long run must not take the result with it."""
+    done = slice(run.done)
+    source = EntryRecords(rows_of(prepared, run.done), run.log_probs[done], run.ranks[done])
+    try:
+        return {"file": str(path).encode("utf-8", "replace").decode(), **write_records(source, path)._asdict()}
+    except ConfigError as error:
+        warnings.warn(str(error), RecordsWarning, stacklevel=4)
+        return None
 
 
 def _applicable(options: RunOptions) -> RunOptions:
@@ -133,7 +201,7 @@ class _ForeignPass:
         self._child, self._timeout, self._tokens = child, timeout, tokens
         self.answer: Answer
         self.checker: Checker
-        self.log_probs = np.zeros(0)
+        self.log_probs, self.ranks = np.zeros(0), np.zeros(0, np.int64)
         self.done = 0
         self.load_seconds = self.seconds = 0.0
         self.ending = _KILLED
@@ -147,12 +215,14 @@ class _ForeignPass:
         self.checker = Checker(self.answer, self._tokens)
         self.load_seconds = time.perf_counter() - started
 
-    def go(self, inputs: np.ndarray, targets: np.ndarray, first: int, progress: Progress) -> None:
-        """Send each input when the distribution before it has come; ``first`` is the piece that is predicted first.
+    def go(self, prepared: PreparedEntry, ranked: bool, progress: Progress) -> None:
+        """Send each input when the distribution before it has come, and note ranks if they are wanted.
 
         KeyboardInterrupt where Ctrl-C was pressed; ``done`` predictions have been made until then.
         """
-        self.log_probs = np.zeros(targets.size)
+        inputs, targets = prepared.inputs, prepared.targets
+        first = int(prepared.options.first_token == "skip")  # piece that is predicted first
+        self.log_probs, self.ranks = np.zeros(targets.size), np.ones(targets.size if ranked else 0, np.int64)
         dtype = DTYPES[self.answer.dtype]
         room = memoryview(bytearray(len(self._tokens) * dtype.itemsize))
         values: np.ndarray = np.frombuffer(room, dtype)
@@ -171,6 +241,8 @@ class _ForeignPass:
                 except EntryError as error:
                     raise EntryError(f"{error}{printed_text(room)}") from None
             self.log_probs[number] = log_prob
+            if ranked:
+                self.ranks[number] = self.checker.rank(values, target)
             self.done, self.seconds = number + 1, time.perf_counter() - started
             nll -= log_prob
             if self.seconds + started - updated > _SECONDS_BETWEEN_UPDATES:

@@ -53,7 +53,7 @@ def write_npz_records(source: RecordSource, file: Any) -> None:
     """Write all columns to a binary file, some rows at a time; the same records give the same bytes."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, dtype in COLUMNS.items():
-            parts = (source.column(name, first, last) for first, last in row_chunks(source))
+            parts = (source.column(name, first, last) for first, last in row_chunks(source.size))
             _write(archive, name, dtype, (source.size,), parts)
         for name in ("token_id", "token_text"):
             array = getattr(source, name)

@@ -51,7 +51,7 @@ def write_parquet_records(source: RecordSource, file: Any) -> None:
         tokens = np.searchsorted(source.token_id, source.column("token", first, last))
         return [*found, texts[tokens].tolist()]
 
-    _write(file, _schema(COLUMNS, "piece", source), (columns(*rows) for rows in row_chunks(source)))
+    _write(file, _schema(COLUMNS, "piece", source), (columns(*rows) for rows in row_chunks(source.size)))
 
 
 def write_parquet_words(source: RecordSource, file: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,13 +11,8 @@ from .kernels.charge import KINDS
 from .models.token_operations import token_operations
 from .online import OnlinePass
 from .preparation import Prepared
-from .record_table import label, row_chunks
-from .spool import forget, in_parts
-from .text import Text
-from .text_blocks import articles_of_lines, lines_of_pieces, words_of_pieces
-
-# Words as ``text.py`` finds them, and the ends of lines.
-_WORD_TOKEN = re.compile(r"[^ \t\r\f\v\n]+|\n")
+from .spool import in_parts, taken
+from .text_columns import TextColumns
 
 
 def check_recordable(prepared: Prepared) -> None:
@@ -32,13 +26,10 @@ def check_recordable(prepared: Prepared) -> None:
         ) from None
 
 
-def texts_of_words(text: Text) -> Iterator[str]:
-    """Each word token of a text: a word, or a line feed for the end of a line."""
-    part = ""
-    for part in text.parts():
-        yield from _WORD_TOKEN.findall(part)
-    if not text.cut and not part.endswith("\n"):
-        yield "\n"
+def rows_of(prepared: Prepared, size: int) -> TextColumns:
+    """The first rows of a text that is prepared."""
+    skipped = int(prepared.options.first_token == "skip")
+    return TextColumns(prepared.text, prepared.encoded, prepared.targets[:size], skipped, prepared.tokenizer)
 
 
 class TextRecords:
@@ -52,44 +43,19 @@ class TextRecords:
     """
 
     def __init__(self, prepared: Prepared, operations: np.ndarray) -> None:
-        self._prepared, self._operations, self.size = prepared, operations, operations.size
-        self._skipped = int(prepared.options.first_token == "skip")
-        self._lines = lines_of_pieces(prepared.text, prepared.encoded)
-        self._articles = articles_of_lines(prepared.text)
-        self._words = words_of_pieces(prepared.encoded)
-        seen = np.zeros(prepared.tokenizer.size, bool)
-        for part in in_parts(prepared.targets[: self.size]):
-            seen[part] = True
-        self.token_id = np.flatnonzero(seen)
-        self.token_text = np.array([label(prepared.tokenizer.token(token)) for token in self.token_id.tolist()])
+        self._operations, self.size = operations, operations.size
+        self._rows = rows_of(prepared, self.size)
+        self.token_id, self.token_text = self._rows.token_id, self._rows.token_text
         self.text_sha256, self.checkpoint_sha256 = prepared.text.sha256, prepared.checkpoint.sha256()
 
     def column(self, name: str, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` - 1 of a column."""
-        rows, pieces = slice(first, last), slice(first + self._skipped, last + self._skipped)
-        if name == "position":
-            return np.arange(pieces.start, pieces.stop)
-        if name == "line":
-            return _taken(self._lines, pieces)
-        if name == "article":
-            return (self._articles[_taken(self._lines, pieces)] - 1).astype(np.int32)
-        if name == "word":
-            return _taken(self._words, pieces)
-        if name == "word_start":
-            return _taken(self._prepared.encoded.words, pieces) > 0
-        return _taken({"token": self._prepared.targets, "operations": self._operations}[name], rows)
+        own = name == "operations"
+        return taken(self._operations, slice(first, last)) if own else self._rows.column(name, first, last)
 
     def word_texts(self) -> Iterator[str] | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
-        parts = (self.column("word", first, min(last + 1, self.size)) for first, last in row_chunks(self))
-        return None if all((np.diff(part) > 0).all() for part in parts) else texts_of_words(self._prepared.text)
-
-
-def _taken(values: np.ndarray, rows: slice) -> np.ndarray:
-    """A copy of some of a long column, which is forgotten."""
-    taken = values[rows].copy()
-    forget(values)
-    return taken
+        return self._rows.word_texts()
 
 
 class PassRecords(TextRecords):
@@ -114,7 +80,7 @@ class PassRecords(TextRecords):
     def column(self, name: str, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` - 1 of a column."""
         made = {"log_prob": self._run.log_probs, "rank": self._run.ranks}
-        return _taken(made[name], slice(first, last)) if name in made else super().column(name, first, last)
+        return taken(made[name], slice(first, last)) if name in made else super().column(name, first, last)
 
 
 def _metered(prepared: Prepared, run: OnlinePass) -> np.ndarray:

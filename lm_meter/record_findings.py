@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .record_table import COLUMNS, WORD_COLUMNS, Records, RecordSource, Words, w
 from .records import read_records, stored_words
 from .result_records import file_sha256, hashed_files, words_without_hash
 from .slice_run import Slice, SliceRun
+from .text_columns import TextColumns
 
 MADE = ("log_prob", "rank")  # columns that need a run
 
@@ -105,23 +106,30 @@ def _compare_column(name: str, found: np.ndarray, again: np.ndarray, start: int)
     return [Finding("log_prob" if name == "log_prob" else "records", message, start + at)]
 
 
-class _TextWithLosses(TextRecords):
-    """The rows of a text, with the log-probabilities of records."""
+class _TextWithLosses:
+    """The rows of a text, with what records say of each but where it stands."""
 
-    def __init__(self, prepared: Prepared, records: Records) -> None:
-        super().__init__(prepared, records.operations)
-        self._records = records
+    checkpoint_sha256 = None  # it does not matter here
+
+    def __init__(self, rows: TextColumns, records: Records) -> None:
+        self._rows, self._records, self.size = rows, records, rows.size
+        self.token_id, self.token_text, self.text_sha256 = rows.token_id, rows.token_text, rows.text.sha256
 
     def column(self, name: str, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` - 1 of a column."""
-        return self._records.column(name, first, last) if name in MADE else super().column(name, first, last)
+        source = self._records if name in (*MADE, "operations") else self._rows
+        return source.column(name, first, last)
+
+    def word_texts(self) -> Iterator[str] | None:
+        """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
+        return self._rows.word_texts()
 
 
-def compare_words(stored: StoredRecords, prepared: Prepared) -> list[Finding]:
+def compare_words(stored: StoredRecords, rows: TextColumns) -> list[Finding]:
     """Of each column the first word token that is not the sum of its pieces, or not what stands in the text."""
     if stored.words is None:
         return []
-    chunks = list(word_chunks(_TextWithLosses(prepared, stored.records)))
+    chunks = list(word_chunks(_TextWithLosses(rows, stored.records)))
     sums = {name: np.concatenate([getattr(chunk, name) for chunk in chunks] or [[]]) for name in WORD_COLUMNS}
     texts = [text for chunk in chunks for text in chunk.text or ()]
     own = {name: getattr(stored.words, name) for name in WORD_COLUMNS}

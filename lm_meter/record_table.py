@@ -167,10 +167,10 @@ def _labels(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(label, texts))
 
 
-def row_chunks(source: RecordSource) -> Iterator[tuple[int, int]]:
-    """The rows, some at a time: first one, and the one behind the last."""
-    for first in range(0, source.size, CHUNK):
-        yield first, min(first + CHUNK, source.size)
+def row_chunks(size: int) -> Iterator[tuple[int, int]]:
+    """So many rows, some at a time: first one, and the one behind the last."""
+    for first in range(0, size, CHUNK):
+        yield first, min(first + CHUNK, size)
 
 
 def word_column(source: RecordSource, name: str, first: int, last: int) -> np.ndarray:

@@ -90,12 +90,14 @@ def options_of(document: Mapping[str, Any], block: int | None = None, threads: i
     Raises
     ------
     ConfigError
-        Where the result does not say how it was run, or says what no run has, or is of a foreign entry.
+        Where the result does not say how it was run, or says what no run has.
     """
-    if document["entry"] is not None:
-        raise ConfigError(
-            "the result is of a foreign entry, which verify does not run; run eval --entry again and compare the chains"
-        )
+    options = given_options(document)
+    return replace(options, block=options.block if block is None else block, threads=threads)
+
+
+def given_options(document: Mapping[str, Any]) -> RunOptions:
+    """The options of a result as they were given; errors as those of ``options_of``."""
     if document["run"] is None or document["chain"] is None:
         raise ConfigError(
             "the result does not say how it was run, as those of older versions; write it again with eval --output"
@@ -107,5 +109,4 @@ def options_of(document: Mapping[str, Any], block: int | None = None, threads: i
             f"run.options.{unknown[0]:.60} of the result is no option of this version; verify it with the version that "
             "wrote it, which environment.lm_meter names"
         )
-    options = RunOptions(**given)
-    return replace(options, block=options.block if block is None else block, threads=threads)
+    return RunOptions(**given)

@@ -140,9 +140,9 @@ def _pairs(document: Mapping[str, Any], records: Records) -> list[tuple[str, Any
         ("the first position", int(records.position[0]), int(text["first_token"] == "skip")),
         ("the sum of losses", -math.fsum(records.log_prob), document["nll_nats"]),
     ]
-    if document["histogram"]:
-        operations = sum(records.operations.tolist())  # as integers without end
-        pairs.append(("the sum of operations", operations, sum(row["count"] for row in document["histogram"])))
+    operations = sum(records.operations.tolist())  # as integers without end
+    # Of a foreign entry there are none.
+    pairs.append(("the sum of operations", operations, sum(row["count"] for row in document["histogram"])))
     if document["chain"] is not None and document["run"] is not None:
         chain = document_chain(document)
         chain.add(records.log_prob)

@@ -94,6 +94,13 @@ def in_parts(values: np.ndarray) -> Iterator[np.ndarray]:
         forget(values)
 
 
+def taken(values: np.ndarray, rows: slice) -> np.ndarray:
+    """A copy of some of the numbers; the spooled ones are forgotten."""
+    found = values[rows].copy()
+    forget(values)
+    return found
+
+
 def forget(*arrays: np.ndarray) -> None:
     """Let the pages of spooled arrays, or of those that these are views of, leave memory; others stay as they are."""
     for array in arrays:

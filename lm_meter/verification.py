@@ -22,16 +22,18 @@ from .finding import Finding
 from .hash_chain import TOKENS_PER_LINK, HashChain
 from .models.token_operations import token_operations
 from .pass_files import PassFiles
-from .pass_records import check_recordable
+from .pass_records import check_recordable, rows_of
 from .preparation import Prepared
 from .profiles import profile_named
 from .progress import Progress
 from .record_findings import PartRecords, StoredRecords, compare_records, compare_words
+from .record_table import Records
 from .records import read_records
 from .result import Result
 from .run_identity import contradicted_options
 from .saved_state import SavedState
 from .slice_run import Slice, run_slice
+from .text_columns import TextColumns
 from .unrun_figures import counts_beside_laws, figures_without_run
 
 VERIFICATION_SCHEMA = "lm-meter/verification/1"
@@ -73,15 +75,27 @@ def verify_whole(
     with tempfile.TemporaryDirectory() as folder:
         place = None if stored is None else Path(folder) / "records.npz"
         again = run_prepared(prepared, profile, PassFiles(records=place), progress)
-        if again["text"]["scored"] < result["text"]["scored"]:
-            raise KeyboardInterrupt
-        log_probs = again.log_probs
-        assert log_probs is not None  # of a pass that was just made
-        whole = Slice(0, log_probs.size)
-        found = compare_links(result["chain"]["links"], whole, log_probs, _skipped(result.document))
-        if stored is not None and place is not None:
-            found += compare_records(stored.records, read_records(place), whole)
-            found += compare_words(stored, prepared)
+        again_records = read_records(place) if place is not None and again["records"] is not None else None
+    rows = rows_of(prepared, prepared.targets.size)
+    return compare_with_run(result, again, (stored, rows), again_records)
+
+
+def compare_with_run(
+    result: Result, again: Result, kept: tuple[StoredRecords | None, TextColumns], made: Records | None
+) -> list[Finding]:
+    """Compare a result, and the records ``kept`` of it, with the run made again and its records.
+
+    KeyboardInterrupt where Ctrl-C ended that.
+    """
+    if again["text"]["scored"] < result["text"]["scored"]:
+        raise KeyboardInterrupt
+    log_probs, (stored, rows) = again.log_probs, kept
+    assert log_probs is not None  # of a pass that was just made
+    whole = Slice(0, log_probs.size)
+    found = compare_links(result["chain"]["links"], whole, log_probs, _skipped(result.document))
+    if stored is not None and made is not None:
+        found += compare_records(stored.records, made, whole)
+        found += compare_words(stored, rows)
     return found + [_figure(message) for message in differences(result.document, again.document, "run again")]
 
 
@@ -108,7 +122,7 @@ def verify_slice(
         again = PartRecords(prepared, beside.operations, part, run)
         found += compare_records(stored.records, again, part)
         found += _unrun_links(links, stored.records.log_prob, part, skipped)
-        found += compare_words(stored, prepared)
+        found += compare_words(stored, rows_of(prepared, stored.records.size))
     # The loss is the records', if nothing was found to differ in theirs.
     losses = stored.records if stored and not any(each.what in ("chain", "log_prob") for each in found) else None
     again_document = figures_without_run(result, prepared, losses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from .slice_run import Slice
 
 _SEEDS = 1 << 31
+_UNMETERED = "not metered"
 # How counts were compared, and what a verification that found nothing says of them.
 _COUNTS = {
     "run again": ", every count",
     "summed by the cost laws": ", and the sum of all counts, by the cost laws",
+    _UNMETERED: "; a foreign entry's operations are not metered",
     "not compared": "; counts were not compared: the experts of the model differ",
 }
 
@@ -52,6 +55,12 @@ def add_verify(group: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--records", type=file_name, metavar="FILE", help="of eval --records (default: those that the result names)"
     )
+    parser.add_argument(
+        "--entry", metavar="'COMMAND'", help="of a foreign entry: its program, which is run only where this names it"
+    )
+    parser.add_argument(
+        "--vocabulary", type=file_name, metavar="FILE", help="of a foreign entry (default: as the result says)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of the random place, to choose it again")
     parser.add_argument("--state", type=file_name, metavar="FILE", help="of eval --state: a part is run from there")
     parser.add_argument("--block", type=int, metavar="N", help="default: the result's")
@@ -68,7 +77,6 @@ def run_verify(options: argparse.Namespace) -> int:
     from .repetition import checkpoint_of, options_of, text_of
     from .result import load_result
     from .verification import (
-        VERIFICATION_SCHEMA,
         Beside,
         compare_options,
         compare_sum,
@@ -76,9 +84,14 @@ def run_verify(options: argparse.Namespace) -> int:
         verify_slice,
         verify_whole,
     )
+    from .verify_entry import check_entry_options, verify_entry
 
     result, folder = load_result(options.result), Path(options.result).parent
     document = result.document
+    check_entry_options(options, document)
+    if document["entry"] is not None:
+        stored, findings = _records(options, result)
+        return _finish(options, result, (stored, findings + verify_entry(options, result, stored)), {})
     run = options_of(document, options.block, options.threads)
     checkpoint = checkpoint_of(document, folder, options.checkpoint)
     prepared = prepare(checkpoint, text_of(document, folder, options.text), run)
@@ -101,20 +114,42 @@ def run_verify(options: argparse.Namespace) -> int:
         counts = "not compared" if operations is None else "summed by the cost laws"
         findings += [] if operations is None else compare_sum(result, operations)
         findings += verify_slice(result, prepared, part, Beside(state, stored, operations), progress)
+    how = {
+        "whole": part is None,
+        "first": part.first if part else 0,
+        "last": part.last if part else scored,
+        "seed": seed,
+        "counts": counts,
+        "from_state": state.progress["done"] if state else None,
+    }
+    return _finish(options, result, (stored, findings), how)
+
+
+def _finish(
+    options: argparse.Namespace,
+    result: Result,
+    found: tuple[StoredRecords | None, list[Finding]],
+    how: Mapping[str, Any],
+) -> int:
+    """Print what was found, and ``how``: those fields of the document that differ from run to run."""
+    from .verification import VERIFICATION_SCHEMA
+
+    (stored, findings), scored = found, result["text"]["scored"]
     done = {
         "schema": VERIFICATION_SCHEMA,
         "result": options.result,
         "identical": not findings,
-        "whole": part is None,
-        "first": part.first if part else 0,
-        "last": part.last if part else scored,
+        "whole": True,
+        "first": 0,
+        "last": scored,
         "scored": scored,
-        "seed": seed,
-        "counts": counts,
+        "seed": None,
+        "counts": _UNMETERED,
         "records": stored is not None,
-        "missing_records": _missing(document, stored),
-        "from_state": state.progress["done"] if state else None,
+        "missing_records": _missing(result.document, stored),
+        "from_state": None,
         "findings": [asdict(finding) for finding in findings],
+        **how,
     }
     print_document(done, _table(done), options.format)
     return 0 if done["identical"] else 1
@@ -211,4 +246,6 @@ def _table(done: dict[str, Any]) -> str:
         lines.append(f"IDENTICAL: every bit of the log-probabilities{_COUNTS[done['counts']]}")
     else:
         lines.append("DIFFERENT")
+        if done["counts"] == _UNMETERED:
+            lines.append("a program may itself give other bits each time: verify again, and see whether it does")
     return page(lines)

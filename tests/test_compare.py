@@ -427,7 +427,7 @@ def test_a_foreign_entry_has_no_costs_to_compare(folder, tmp_path):
     assert found["score"]["difference"] is None
     assert found["perplexity"]["difference"] == both[1].result.perplexity - both[0].result.perplexity
     assert f"{tmp_path / 'entry.json'} is of a foreign entry, whose costs are not metered" in found["notes"]
-    no_records = f"{tmp_path / 'entry.json'}: is of a foreign entry, of which there are no records"  # nor can be
+    no_records = f"{tmp_path / 'entry.json'}: was made without records; make it again with eval --records FILE.npz"
     assert f"no interval, and not where the losses differ: {no_records}" in found["notes"]
     table = comparison_table(found)
     assert "operations" not in table.split("\nspeed\n")[0].split("perplexity")[1]

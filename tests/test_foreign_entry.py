@@ -179,6 +179,36 @@ def test_command_of_the_readme_runs_the_example(capsys):
     assert "own claims (micronet-2019-06)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("zero", ["-0.0", "0.0", "-0"])
+def test_a_claim_of_zero_has_no_sign(zero, tmp_path, text):
+    answer = f"answer['claims'] = {{'profile': {JUNE!r}, 'parameters': {zero}, 'operations': {zero}}}"
+    result = evaluate_entry(ForeignEntry(program(tmp_path, answer=answer), vocabulary(tmp_path)), text=text)
+    assert [str(result["entry"]["claims"][key]).strip(".0") for key in ("parameters", "operations")] == ["", ""]
+    result.document["entry"]["claims"]["parameters"] = -0.0  # of a file that was changed
+    assert "parameters                 0 (claimed)" in result_table(result)
+    assert " -0" not in result_table(result)
+
+
+def test_words_that_are_unknown_are_not_in_the_vocabulary_of_the_entry(tmp_path):
+    entry = ForeignEntry(program(tmp_path), vocabulary(tmp_path))
+    with pytest.raises(TextError, match=r"line 1: word 'zebra' is not in the entry's vocabulary; --oov unk replaces"):
+        evaluate_entry(entry, text=text_from_bytes(b"the zebra\n", "t"))
+    (tmp_path / "few.txt").write_text("<eos>\nthe\n")
+    with pytest.raises(ConfigError, match="oov is unk, but the entry's vocabulary has no unknown token"):
+        evaluate_entry(
+            ForeignEntry(program(tmp_path), tmp_path / "few.txt"),
+            text=text_from_bytes(b"the\n", "t"),
+            options=RunOptions(oov="unk"),
+        )
+
+
+def test_a_state_is_refused(tmp_path, text):
+    from lm_meter.pass_files import PassFiles
+
+    with pytest.raises(ConfigError, match="but what a foreign entry's program holds cannot be saved from here; expec"):
+        evaluate_entry(program(tmp_path), text=text, files=PassFiles(state=tmp_path / "s"))
+
+
 @pytest.fixture
 def claiming(tmp_path, text):
     return evaluate_entry(ForeignEntry(program(tmp_path, answer=CLAIMS), vocabulary(tmp_path)), text=text)
@@ -312,15 +342,6 @@ def test_the_command(tmp_path, text, capsys):
     assert [file["name"] for file in saved["entry"]["files"]] == [sys.executable, str(tmp_path / "entry.py")]
 
 
-def test_verify_does_not_run_programs(claiming, tmp_path, capsys):
-    claiming.save(tmp_path / "result.json")
-    assert cli.main(["verify", str(tmp_path / "result.json")]) == 2
-    message = (
-        "the result is of a foreign entry, which verify does not run; run eval --entry again and compare the chains"
-    )
-    assert message in capsys.readouterr().err
-
-
 def test_default_vocabulary_is_that_of_the_shipped_checkpoint(tmp_path, text):
     result = evaluate_entry(program(tmp_path), text=text)
     assert result["entry"]["vocabulary"]["size"] == 6144
@@ -334,8 +355,11 @@ OPTIONS = {
         "--checkpoint",
         "m.npz",
     ): "--checkpoint does not go with --entry, whose program is the model; leave one of them away",
-    ("--state", "s"): "--state does not go with --entry",
-    ("--records", "r.csv"): "--records does not go with --entry",
+    (
+        "--state",
+        "s",
+    ): "--state does not go with --entry: what a program holds in its own memory cannot be saved from here; leave --",
+    ("--records", "r.txt"): "r.txt: is no name for records; expected one that ends in .npz",
     (
         "--threads",
         "2",

@@ -10,7 +10,7 @@ from tiny import TEXT, WORDS, narrowed, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
 import lm_meter
-from lm_meter import cli, evaluation, online, pass_records
+from lm_meter import cli, evaluation, online, pass_records, text_columns
 from lm_meter import text as text_module
 from lm_meter.errors import ConfigError, MeterError, RecordsWarning, StateError
 from lm_meter.evaluation import run_prepared
@@ -279,6 +279,6 @@ def test_texts_of_words_are_those_of_the_lines(end, monkeypatch):
     monkeypatch.setattr(text_module, "_SLAB", 5)
     text = text_from_bytes(f" = One = \n\ta\rbc\fé\u00a0x\n\n{'long' * 9} y{end}".encode(), "t")
     expected = [word for words, ended in text.lines() for word in (*words, *["\n"] * ended)]
-    assert list(pass_records.texts_of_words(text)) == expected
+    assert list(text_columns.texts_of_words(text)) == expected
     cut = first_words(text, 5)
-    assert list(pass_records.texts_of_words(cut)) == expected[:5]
+    assert list(text_columns.texts_of_words(cut)) == expected[:5]
