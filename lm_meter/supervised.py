@@ -27,6 +27,14 @@ supervise(int(sys.argv[2]), int(sys.argv[3]))
 """
 _END_SECONDS = 10.0  # longest wait for a supervisor to end all
 _SLICE_SECONDS = 0.1
+_LAST_STANDARD = 2  # descriptor, of standard error
+
+
+def _fill_standard_descriptors() -> None:
+    """Open those of 0, 1 and 2 that are closed, on nothing: a pipe that came to be one would be taken for it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
+        pass
+    os.close(descriptor)
 
 
 class Supervised:
@@ -53,6 +61,7 @@ class Supervised:
         if any("\0" in word for word in words):
             self._refuse(words, "embedded null character")
         environment = {**environment, MARK: self._mark}
+        _fill_standard_descriptors()
         control, self._control = os.pipe()
         self._report, report = os.pipe()
         try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -186,6 +187,16 @@ def test_standard_error_that_nobody_reads_holds_up_nothing(moment, tmp_path, tex
     assert set(run.stderr.read()) == {ord("x")}
     run.stdout.close()
     run.stderr.close()
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_a_runner_without_standard_streams(closed, tmp_path, text):
+    """The pipes to the program are not taken for them."""
+    noisy = program(tmp_path, "print('a note', file=sys.stderr)")
+    arguments = ["eval", "--quiet", "--text", str(text), "--vocabulary", str(vocabulary(tmp_path)), "--entry", noisy]
+    command = shlex.join([sys.executable, "-m", "lm_meter", *arguments, "--output", str(tmp_path / "result.json")])
+    assert subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, timeout=120).returncode == 0
+    assert json.loads((tmp_path / "result.json").read_text())["text"]["scored"] == 17
 
 
 def test_what_a_program_said_last_is_in_the_message(tmp_path, text):
