@@ -14,6 +14,7 @@ from tiny import TEXT, tiny_checkpoint
 
 from lm_meter import ConfigError, LmMeterError, MeterError, cli, evaluate, load_result
 from lm_meter.passes import Plan, make_passes
+from lm_meter.records import read_records
 from lm_meter.report import result_table
 from lm_meter.result_records import load_result_records, records_of
 from lm_meter.run_rows import COLUMNS, rows_csv, rows_markdown, rows_table
@@ -208,8 +209,9 @@ def test_an_entry_is_started_for_each_text_and_its_costs_are_empty(folder, run):
     _, table, _ = run(*arguments, *texts, "--format", "markdown")
     for line in table.splitlines()[2:]:
         assert line.count("| unmetered | unmetered | - |") == 1  # the last is the score
-    status, _, err = run(*arguments, *texts, "--records", "r.npz")
-    assert (status, "--records does not go with --entry" in err) == (2, True)
+    assert run(*arguments, *texts, "--records", "{text}.npz")[0] == 0
+    for text in ("short", "long"):
+        assert read_records(f"{text}.npz").size == load_result(f"entry-{text}.json")["text"]["scored"]
 
 
 # files of several passes
