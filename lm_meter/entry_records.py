@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .text_columns import TextColumns
+from .word_texts import WordTexts
 
 
 class EntryRecords:
@@ -35,6 +34,6 @@ class EntryRecords:
             return np.zeros(last - first, np.int64)
         return self._own[name][first:last] if name in self._own else self._rows.column(name, first, last)
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
         return self._rows.word_texts()

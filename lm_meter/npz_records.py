@@ -7,7 +7,7 @@ import itertools
 import math
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,19 @@ from .errors import ConfigError
 from .record_table import (
     COLUMNS,
     FORMAT,
+    LONGEST_LABEL,
     WORD_COLUMNS,
     Records,
     RecordSource,
     Words,
+    label,
     row_chunks,
     word_chunks,
     word_column,
     word_rows,
 )
 from .spool import Spool, in_parts
+from .word_texts import WordTexts
 
 _WORD = "word."
 # In UTF-8, one text behind the other, and the byte behind each: one long word must not make all of them wide.
@@ -61,23 +64,49 @@ def write_npz_records(source: RecordSource, file: Any) -> None:
         for name, text in (("format", FORMAT), *((name, getattr(source, name) or "") for name in _HASHES)):
             array = np.array(text or " ")  # NumPy stores no empty text
             _write(archive, name, array.dtype, (), [array])
-        if source.word_texts() is not None:
-            _write_words(source, archive)
+        texts = source.word_texts()
+        if texts is not None:
+            _write_words(source, texts, archive)
 
 
-def _write_words(source: RecordSource, archive: zipfile.ZipFile) -> None:
+def _write_words(source: RecordSource, texts: WordTexts, archive: zipfile.ZipFile) -> None:
     spooled_raw, spooled_ends, size = Spool(np.uint8), Spool(np.int64), 0
-    for chunk in word_chunks(source):
-        texts = [text.encode() for text in chunk.text or ()]
-        spooled_raw.add(np.frombuffer(b"".join(texts), np.uint8))
-        spooled_ends.add(size + np.cumsum([len(text) for text in texts], dtype=np.int64))
-        size += sum(map(len, texts))
+    for raw, sizes in _labels_of_rows(source, texts):
+        spooled_raw.add(raw)
+        spooled_ends.add(size + np.cumsum(sizes))
+        size += raw.size
     raw, ends = spooled_raw.array(), spooled_ends.array()
     for name, dtype in WORD_COLUMNS.items():
         parts = (word_column(source, name, first, last) for first, last in word_rows(source))
         _write(archive, _WORD + name, dtype, ends.shape, parts)
     _write(archive, _TEXT, "uint8", raw.shape, in_parts(raw))
     _write(archive, _TEXT_ENDS, "int64", ends.shape, in_parts(ends))
+
+
+def _labels_of_rows(source: RecordSource, texts: WordTexts) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What stands for the word tokens of each row, some at a time: as ``WordTexts.in_bytes``."""
+    words = [word_column(source, "word", first, last) for first, last in word_rows(source)]
+    left = sum(part.size for part in words)
+    if int(words[-1][-1]) + 1 > left:  # a row of several
+        for chunk in word_chunks(source):
+            yield _encoded(chunk.text or ())
+        return
+    # One for each row, and seldom long: they need not become texts of Python, a million of which take a second.
+    for raw, sizes in texts.in_bytes():
+        sizes = sizes[:left]
+        raw = raw[: int(sizes.sum())]
+        left -= sizes.size
+        if sizes.max(initial=0) > LONGEST_LABEL or not raw.all():
+            ends = np.cumsum(sizes).tolist()
+            spoken = (raw[first:last].tobytes().decode() for first, last in itertools.pairwise([0, *ends]))
+            yield _encoded(tuple(map(label, spoken)))
+        else:
+            yield raw, sizes
+
+
+def _encoded(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    found = [text.encode() for text in texts]
+    return np.frombuffer(b"".join(found), np.uint8), np.fromiter(map(len, found), np.int64)
 
 
 def _write(

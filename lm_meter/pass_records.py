@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .errors import ConfigError, MeterError
@@ -13,6 +11,7 @@ from .online import OnlinePass
 from .preparation import Prepared
 from .spool import in_parts, taken
 from .text_columns import TextColumns
+from .word_texts import WordTexts
 
 
 def check_recordable(prepared: Prepared) -> None:
@@ -53,7 +52,7 @@ class TextRecords:
         own = name == "operations"
         return taken(self._operations, slice(first, last)) if own else self._rows.column(name, first, last)
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
         return self._rows.word_texts()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .records import read_records, stored_words
 from .result_records import file_sha256, hashed_files, words_without_hash
 from .slice_run import Slice, SliceRun
 from .text_columns import TextColumns
+from .word_texts import WordTexts
 
 MADE = ("log_prob", "rank")  # columns that need a run
 
@@ -120,7 +121,7 @@ class _TextWithLosses:
         source = self._records if name in (*MADE, "operations") else self._rows
         return source.column(name, first, last)
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
         return self._rows.word_texts()
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from .errors import ConfigError
+from .word_texts import WordTexts
 
 FORMAT = "lm-meter/records/1"
 # Columns and their types, in the order in which they are written.
@@ -34,7 +35,7 @@ WORD_COLUMNS = {
     "operations": "int64",
 }
 CHUNK = 1 << 14  # rows that are made and written at a time
-_LABEL = 200  # characters
+LONGEST_LABEL = 200  # characters
 
 
 class RecordSource(Protocol):
@@ -66,7 +67,7 @@ class RecordSource(Protocol):
     def column(self, name: str, first: int, last: int) -> np.ndarray:
         """Rows ``first`` to ``last`` - 1 of a column."""
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
 
 
@@ -146,7 +147,7 @@ class Records:
         """Rows ``first`` to ``last`` - 1 of a column."""
         return getattr(self, name)[first:last]
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """None: words are not in the rows."""
         return None
 
@@ -157,12 +158,12 @@ class Records:
 
 def label(text: str) -> str:
     """What stands in a table for a piece: its first 200 characters, and no zero character, which would end it."""
-    return text[:_LABEL].replace("\0", "\u2400") if len(text) > _LABEL or "\0" in text else text
+    return text[:LONGEST_LABEL].replace("\0", "\u2400") if len(text) > LONGEST_LABEL or "\0" in text else text
 
 
 def _labels(texts: tuple[str, ...]) -> tuple[str, ...]:
     """The same of many, which are seldom long: all are looked at together."""
-    if max(map(len, texts), default=0) <= _LABEL and "\0" not in "".join(texts):
+    if max(map(len, texts), default=0) <= LONGEST_LABEL and "\0" not in "".join(texts):
         return texts
     return tuple(map(label, texts))
 
@@ -214,9 +215,10 @@ def word_rows(source: RecordSource) -> Iterator[tuple[int, int]]:
 
 def word_chunks(source: RecordSource) -> Iterator[Words]:
     """Word tokens, some at a time, with their texts; none where every one is a row."""
-    texts, taken = source.word_texts(), 0
-    if texts is None:
+    found_texts, taken = source.word_texts(), 0
+    if found_texts is None:
         return
+    texts = iter(found_texts)
     for first, last in word_rows(source):
         found = sums_by_word(source, first, last)
         counts = np.diff(found.word, prepend=taken - 1)

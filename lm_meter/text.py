@@ -18,7 +18,7 @@ from .spool import Spool, forget, in_parts
 # WikiText separates words by spaces. The other ASCII blanks are accepted; Unicode's are part of a word, as in WikiText.
 _WORD = re.compile(r"[^ \t\r\f\v\n]+")
 _SLAB = 1 << 16  # bytes that are looked at together, or one line that has more
-_LINE_END = 0x0A
+_LINE_END, _BLANKS = 0x0A, np.frombuffer(b" \t\r\f\v", np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,10 @@ class Text:
 
     def parts(self) -> Iterator[str]:
         """The text, some whole lines at a time: a long text never is in memory."""
+        for raw in self._raw_parts():
+            yield raw.tobytes().decode()
+
+    def _raw_parts(self) -> Iterator[np.ndarray]:
         size, first = self.raw.size, 0
         while first < size:
             last = min(first + _SLAB, size)
@@ -68,9 +72,29 @@ class Text:
                 last = min(first + 2 * (last - first), size)  # a longer line
             if last < size:
                 last = first + int(found[-1]) + 1
-            yield self.raw[first:last].tobytes().decode()
+            yield self.raw[first:last]
             forget(self.raw)
             first = last
+
+    def word_spans(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Word tokens, words and ends of lines, of some whole lines at a time.
+
+        Yields
+        ------
+        raw : (bytes,) uint8
+            The lines in UTF-8.
+        begins, ends : (tokens,) int64
+            The byte that each token begins with, and the one behind it. The end of a last line that is not in the file
+            is not among them.
+        """
+        for raw in self._raw_parts():
+            is_end = raw == _LINE_END
+            is_word = ~(np.isin(raw, _BLANKS) | is_end)
+            edges = np.diff(is_word.view(np.int8), prepend=0, append=0)
+            begins, ends = edges == 1, edges == -1
+            begins[:-1] |= is_end
+            ends[1:] |= is_end
+            yield raw, np.flatnonzero(begins), np.flatnonzero(ends)
 
     def raw_lines(self) -> Iterator[tuple[str, bool]]:
         """Each line as it stands there, and whether the line's end belongs to the text."""

@@ -16,6 +16,7 @@ from .uncertainty import FEWEST_BLOCKS
 
 BLOCKS = ("article", "line")
 _AT_ONCE = 1 << 12  # pieces that are looked at together: memory does not grow with the text
+_LINE_END = 0x0A
 # A title of level one: " = Robert Boulter = ". Those of sections have more signs: " = = Career = = ".
 _TITLE = re.compile(r"^ = [^=].* = $")
 
@@ -43,14 +44,26 @@ def words_of_pieces(encoded: Encoded) -> np.ndarray:
 
 def _lines_in_turn(text: Text, encoded: Encoded) -> Iterator[tuple[slice, np.ndarray]]:
     """The same in parts: which pieces, and the lines that they stand in."""
-    ends = np.cumsum(np.fromiter((len(words) + ended for words, ended in text.each_line()), np.int64))
-    begun = 0
+    ends, begun = _line_ends(text), 0
     for first in range(0, max(1, encoded.words.size), _AT_ONCE):
         part = slice(first, min(first + _AT_ONCE, encoded.words.size))
         counts = begun + np.cumsum(encoded.words[part], dtype=np.int64)
         begun = int(counts[-1]) if counts.size else begun
         forget(encoded.words)
         yield part, np.minimum(np.searchsorted(ends, np.maximum(counts, 1), side="left"), ends.size - 1)
+
+
+def _line_ends(text: Text) -> np.ndarray:
+    """Word tokens up to the end of each line: (lines,) int64."""
+    found, tokens, rest = [], 0, 0
+    for raw, begins, _ in text.word_spans():
+        ends = 1 + np.flatnonzero(raw[begins] == _LINE_END)
+        found.append(tokens + ends)
+        tokens += begins.size
+        rest = raw.size - 1 - int(begins[ends[-1] - 1]) if ends.size else raw.size
+    if rest:  # a last line without an end, which is one all the same unless the text was cut there
+        found.append(np.array([tokens + (not text.cut)]))
+    return np.concatenate([np.zeros(0, np.int64), *found])
 
 
 def articles_of_lines(text: Text) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,18 +12,7 @@ from .spool import in_parts, taken
 from .text import Text
 from .text_blocks import articles_of_lines, lines_of_pieces, words_of_pieces
 from .tokenizers import Encoded, Tokenizer
-
-# Words as ``text.py`` finds them, and the ends of lines.
-_WORD_TOKEN = re.compile(r"[^ \t\r\f\v\n]+|\n")
-
-
-def texts_of_words(text: Text) -> Iterator[str]:
-    """Each word token of a text: a word, or a line feed for the end of a line."""
-    part = ""
-    for part in text.parts():
-        yield from _WORD_TOKEN.findall(part)
-    if not text.cut and not part.endswith("\n"):
-        yield "\n"
+from .word_texts import WordTexts
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ class TextColumns:
             return taken(self.encoded.words, pieces) > 0
         return taken({"token": self.targets}[name], slice(first, last))
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """The text's word tokens, from its first one on; None where every one in the rows is one piece."""
         parts = (self.column("word", first, min(last + 1, self.size)) for first, last in row_chunks(self.size))
-        return None if all((np.diff(part) > 0).all() for part in parts) else texts_of_words(self.text)
+        return None if all((np.diff(part) > 0).all() for part in parts) else WordTexts(self.text)

@@ -63,15 +63,16 @@ def costs(prepared: Prepared, repeats: int, suffix: str) -> Costs:
         runtime = load(prepared, interruption, True).runtime
         run = OnlinePass(runtime, prepared.inputs, prepared.targets, prepared.options.block, ranked=True)
         plain, added, pairs = _ranks(run)
-        identity, place = state_identity(prepared), Path(folder)
+        identity, state, records = state_identity(prepared), Path(folder) / "state", Path(folder) / f"records{suffix}"
 
         def save() -> None:
-            StateKeeper(place / "state", DEFAULT_SAVE_EVERY, identity).save(run)
+            StateKeeper(state, DEFAULT_SAVE_EVERY, identity).save(run)
 
         def write() -> None:
-            write_records(PassRecords(prepared, run), place / f"records{suffix}")
+            write_records(PassRecords(prepared, run), records)
 
-        return Costs(plain, added, _median_seconds(save, repeats), _median_seconds(write, repeats), pairs)
+        seconds = _median_seconds(save, repeats, state), _median_seconds(write, repeats, records)
+        return Costs(plain, added, *seconds, pairs)
 
 
 def _ranks(run: OnlinePass) -> tuple[float, float, int]:
@@ -106,9 +107,10 @@ def _ranks(run: OnlinePass) -> tuple[float, float, int]:
     return whole, whole * (statistics.median(ratios) - 1), len(ratios)
 
 
-def _median_seconds(action: Callable[[], None], repeats: int) -> float:
+def _median_seconds(action: Callable[[], None], repeats: int, place: Path) -> float:
     seconds = []
     for _ in range(repeats):
+        place.unlink(missing_ok=True)  # what it takes to free the one before belongs to none of them
         started = time.perf_counter()
         action()
         seconds.append(time.perf_counter() - started)

@@ -28,11 +28,19 @@ def write_text(path, lines, articles=0, seed=0):
     return path
 
 
+class Spoken(tuple):
+    """Texts of word tokens, as ``WordTexts`` gives them."""
+
+    def in_bytes(self):
+        raw = [text.encode() for text in self]
+        yield np.frombuffer(b"".join(raw), np.uint8), np.array([len(text) for text in raw], np.int64)
+
+
 class _SubWordRecords(Records):
     spoken = ()
 
     def word_texts(self):
-        return iter(self.spoken)
+        return Spoken(self.spoken)
 
 
 def recorded(folder, name, text, suffix=".npz", first_token="score", oov="error", **model):

@@ -10,8 +10,7 @@ from tiny import TEXT, WORDS, narrowed, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
 import lm_meter
-from lm_meter import cli, evaluation, online, pass_records, text_columns
-from lm_meter import text as text_module
+from lm_meter import cli, evaluation, online, pass_records
 from lm_meter.errors import ConfigError, MeterError, RecordsWarning, StateError
 from lm_meter.evaluation import run_prepared
 from lm_meter.pass_files import PassFiles
@@ -20,7 +19,7 @@ from lm_meter.profiles import PROFILES
 from lm_meter.records import read_records, read_words
 from lm_meter.result import load_result, price_result
 from lm_meter.run_options import RunOptions
-from lm_meter.text import first_words, read_text, text_from_bytes
+from lm_meter.text import read_text
 from lm_meter.tokenizers import load_tokenizer
 
 # Lines 0 to 7; articles begin in 2 and 6.
@@ -271,14 +270,3 @@ def test_command_prints_the_result_where_records_fail(files, capsys, monkeypatch
     assert "perplexity" in printed.out
     assert "lm-meter: warning:" in printed.err
     assert "was not written; the result is all there is of this run" in printed.err
-
-
-@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
-def test_texts_of_words_are_those_of_the_lines(end, monkeypatch):
-    """In parts of a few characters: none of them tears a word."""
-    monkeypatch.setattr(text_module, "_SLAB", 5)
-    text = text_from_bytes(f" = One = \n\ta\rbc\fé\u00a0x\n\n{'long' * 9} y{end}".encode(), "t")
-    expected = [word for words, ended in text.lines() for word in (*words, *["\n"] * ended)]
-    assert list(text_columns.texts_of_words(text)) == expected
-    cut = first_words(text, 5)
-    assert list(text_columns.texts_of_words(cut)) == expected[:5]

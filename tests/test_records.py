@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from recorded import Spoken
 
 from lm_meter.errors import ConfigError
 from lm_meter.record_table import CHUNK, COLUMNS, WORD_COLUMNS, Records, label, word_chunks
@@ -22,7 +23,7 @@ class _SubWord(Records):
     """Records that know the words of their text."""
 
     def word_texts(self):
-        return (f"w{number},\n" for number in range(int(self.word[-1]) + 1))
+        return Spoken(f"w{number},\n" for number in range(int(self.word[-1]) + 1))
 
 
 def _records(word_start, kind=Records, seed=0):

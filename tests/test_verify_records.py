@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from recorded import WORDS, write_text
+from recorded import WORDS, Spoken, write_text
 from tiny import tiny_checkpoint
 
 import lm_meter
@@ -25,7 +25,7 @@ class _WithWords(Records):
     spoken = ()
 
     def word_texts(self):
-        return iter(self.spoken)
+        return Spoken(self.spoken)
 
 
 def _made(folder, suffix, kind):
