@@ -18,7 +18,8 @@ from .spool import Spool, forget, in_parts
 # WikiText separates words by spaces. The other ASCII blanks are accepted; Unicode's are part of a word, as in WikiText.
 _WORD = re.compile(r"[^ \t\r\f\v\n]+")
 _SLAB = 1 << 16  # bytes that are looked at together, or one line that has more
-_LINE_END, _BLANKS = 0x0A, np.frombuffer(b" \t\r\f\v", np.uint8)
+_LINE_END = 0x0A
+_IS_OF_A_WORD = np.array([chr(byte) not in " \t\r\f\v\n" for byte in range(256)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,7 @@ class Text:
         """
         for raw in self._raw_parts():
             is_end = raw == _LINE_END
-            is_word = ~(np.isin(raw, _BLANKS) | is_end)
-            edges = np.diff(is_word.view(np.int8), prepend=0, append=0)
+            edges = np.diff(_IS_OF_A_WORD[raw].view(np.int8), prepend=0, append=0)
             begins, ends = edges == 1, edges == -1
             begins[:-1] |= is_end
             ends[1:] |= is_end
