@@ -25,6 +25,15 @@ runpy.run_module("lm_meter", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.fixture
+def obeyed():
+    """The suite itself may run where Ctrl-C is ignored, which processes that it starts would inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("obeyed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("module", ["lm_meter.cli", "lm_meter.arguments", "numpy", "numpy._core.multiarray", "numba"])
 def test_a_signal_during_an_import(module, number, tmp_path):
