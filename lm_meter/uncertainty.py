@@ -30,6 +30,7 @@ _MOST_NATS = 709  # exp of more overflows
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 # Drawn at once: numbers of blocks, 8 bytes each.
 _DRAWN = 1 << 21
+_COUNTED = 1 << 13  # numbers of blocks that are drawn and counted together
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,11 @@ def _bootstrap_t(columns: np.ndarray, statistic: Callable[[np.ndarray, int], tup
     at_once, distances = max(1, _DRAWN // blocks), []
     for first in range(0, RESAMPLES, at_once):
         count = min(at_once, RESAMPLES - first)
-        times = np.empty((count, blocks))
-        for row in times:  # how often each block is drawn; all numbers at once would be several times as large
-            row[:] = np.bincount(rng.integers(0, blocks, blocks), minlength=blocks)
+        times, some = np.empty((count, blocks)), max(1, _COUNTED // blocks)
+        for start in range(0, count, some):  # all numbers at once would be several times as large as how often they come
+            rows = times[start : start + some]
+            numbers = rng.integers(0, blocks, rows.shape) + (np.arange(len(rows)) * blocks)[:, None]
+            rows[...] = np.bincount(numbers.ravel(), minlength=rows.size).reshape(rows.shape)
         resampled, errors = statistic(times @ columns, blocks)
         # Of a resampled statistic from the statistic, in its own standard error.
         distances.append(np.where(errors > 0, (resampled - value) / np.where(errors > 0, errors, 1), 0.0))
