@@ -165,7 +165,7 @@ def _bootstrap_t(columns: np.ndarray, statistic: Callable[[np.ndarray, int], tup
     for first in range(0, RESAMPLES, at_once):
         count = min(at_once, RESAMPLES - first)
         times, some = np.empty((count, blocks)), max(1, _COUNTED // blocks)
-        for start in range(0, count, some):  # all numbers at once would be several times as large as how often they come
+        for start in range(0, count, some):  # all numbers would be several times as large as their counts
             rows = times[start : start + some]
             numbers = rng.integers(0, blocks, rows.shape) + (np.arange(len(rows)) * blocks)[:, None]
             rows[...] = np.bincount(numbers.ravel(), minlength=rows.size).reshape(rows.shape)
