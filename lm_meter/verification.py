@@ -85,7 +85,7 @@ def compare_with_run(
 ) -> list[Finding]:
     """Compare a result, and the records ``kept`` of it, with the run made again and its records.
 
-    KeyboardInterrupt where Ctrl-C ended that.
+    KeyboardInterrupt where Ctrl-C ended that, ConfigError where its records could not be written.
     """
     if again["text"]["scored"] < result["text"]["scored"]:
         raise KeyboardInterrupt
@@ -93,7 +93,12 @@ def compare_with_run(
     assert log_probs is not None  # of a pass that was just made
     whole = Slice(0, log_probs.size)
     found = compare_links(result["chain"]["links"], whole, log_probs, _skipped(result.document))
-    if stored is not None and made is not None:
+    if stored is not None:
+        if made is None:  # a pass whose records cannot be written only warns
+            raise ConfigError(
+                "the records of the run made again could not be kept in the folder for temporary files, so that the "
+                "result's were not compared; set TMPDIR to a folder on a disk with room"
+            )
         found += compare_records(stored.records, made, whole)
         found += compare_words(stored, rows)
     return found + [_figure(message) for message in differences(result.document, again.document, "run again")]

@@ -9,7 +9,7 @@ from recorded import WORDS, Spoken, write_text
 from tiny import tiny_checkpoint
 
 import lm_meter
-from lm_meter import cli
+from lm_meter import cli, evaluation
 from lm_meter.errors import ConfigError
 from lm_meter.pass_files import PassFiles
 from lm_meter.profiles import PROFILES
@@ -182,6 +182,24 @@ def test_altered_sums_of_a_word_are_named(tmp_path, verify):
     path.write_text("\n".join([*lines[:at], *lines[at + 1 :]]), encoding="utf-8")
     _, found, _ = verify(tmp_path, "--positions", "0:1")
     assert found[1][1] == f"the records have {honest.word.size - 1:,} word tokens, the text {honest.word.size:,}"
+
+
+def test_records_of_the_run_again_that_cannot_be_written_are_no_agreement(tmp_path, capsys, monkeypatch):
+    _made(tmp_path, ".npz", "word")
+    honest = read_records(tmp_path / "r.npz")
+    _rewrite(tmp_path, ".npz", replace(honest, rank=honest.rank + 1))
+
+    def full(source, path):
+        raise ConfigError(f"{path}: records cannot be written (No space left on device); choose another place")
+
+    monkeypatch.setattr(evaluation, "write_records", full)
+    status = cli.main(["verify", str(tmp_path / "r.json"), "--quiet"])
+    found = capsys.readouterr()
+    assert (status, found.out) == (2, "")
+    assert (
+        "the records of the run made again could not be kept in the folder for temporary files, so that the result's "
+        "were not compared; set TMPDIR to a folder on a disk with room"
+    ) in found.err
 
 
 def test_a_second_file_that_is_not_there_is_said(tmp_path, verify):
