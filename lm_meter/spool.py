@@ -8,6 +8,7 @@ cannot be told so (Windows), or does not listen (macOS), numbers are the same, b
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ class Spool:
             if self._bytes > KEPT_BYTES:
                 self._file.flush()
         except OSError as error:
+            with contextlib.suppress(OSError):  # what is left in its buffer would be written, and fail, once more
+                self._file.close()
             raise ConfigError(
                 f"a temporary file for a long text cannot be written ({error.strerror}); set TMPDIR to a folder on a "
                 "disk with room, 50 bytes for each token"

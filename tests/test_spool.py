@@ -1,6 +1,12 @@
 """Spooled numbers: the same as in memory, in a file where there are many, and let go of when they were used."""
 
+import functools
+import gc
+import io
 import mmap
+import resource
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -97,6 +103,8 @@ def test_a_full_disk_is_said(monkeypatch):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
+        close = functools.partialmethod(write, b"")
+
     monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda size: Full())
     expected = (
         r"^a temporary file for a long text cannot be written \(No space left on device\); set TMPDIR to a folder on a "
@@ -104,6 +112,27 @@ def test_a_full_disk_is_said(monkeypatch):
     )
     with pytest.raises(ConfigError, match=expected):
         spooled_zeros(MANY)
+
+
+def test_what_a_full_disk_has_not_taken_is_not_written_again(monkeypatch):
+    """A file whose buffer still has something tries again when it is closed: Python would print what then fails."""
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: printed.append(str(found.exc_value)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for more in (1, 100, io.DEFAULT_BUFFER_SIZE - 1):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (KEPT_BYTES + 8, limits[1]))
+            spool = Spool(np.uint8)
+            spool.add(np.zeros(KEPT_BYTES + 1, np.uint8))
+            with pytest.raises(ConfigError, match=r"File too large"):
+                spool.add(np.zeros(8 + more, np.uint8))
+            del spool
+            gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert printed == []
 
 
 def test_a_folder_that_is_not_there_is_said(monkeypatch, tmp_path):
