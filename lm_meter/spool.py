@@ -64,12 +64,25 @@ class Spool:
             ) from None
 
     def array(self) -> np.ndarray:
-        """All of them, (n,); they can be written, and nothing can be added any more."""
+        """All of them, (n,); they can be written, and nothing can be added any more.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be mapped: the process has as many open as it may, or the file system maps none.
+        """
         with self._file as file:
-            if self._bytes > KEPT_BYTES:
-                return np.frombuffer(_Mapping(file.fileno(), self._bytes), self._dtype)
-            file.seek(0)
-            return np.frombuffer(bytearray(file.read()), self._dtype)
+            if self._bytes <= KEPT_BYTES:
+                file.seek(0)
+                return np.frombuffer(bytearray(file.read()), self._dtype)
+            try:
+                mapping = _Mapping(file.fileno(), self._bytes)
+            except OSError as error:
+                raise ConfigError(
+                    f"a temporary file for a long text cannot be mapped ({error.strerror}); set TMPDIR to a folder on "
+                    "a local disk, and keep the log_probs of fewer results, each of which is an open file"
+                ) from None
+            return np.frombuffer(mapping, self._dtype)
 
 
 def spooled(values: np.ndarray, dtype: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ import functools
 import gc
 import io
 import mmap
+import os
 import resource
 import signal
 import sys
@@ -133,6 +134,23 @@ def test_what_a_full_disk_has_not_taken_is_not_written_again(monkeypatch):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert printed == []
+
+
+def test_a_file_that_cannot_be_mapped_is_said():
+    limits, spool = resource.getrlimit(resource.RLIMIT_NOFILE), Spool(np.uint8)
+    spool.add(np.zeros(KEPT_BYTES + 1, np.uint8))
+    expected = (
+        r"^a temporary file for a long text cannot be mapped \(Too many open files\); set TMPDIR to a folder on a "
+        "local disk, and keep the log_probs of fewer results, each of which is an open file$"
+    )
+    free = os.dup(0)  # the lowest number that no open file has
+    os.close(free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        with pytest.raises(ConfigError, match=expected):
+            spool.array()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_folder_that_is_not_there_is_said(monkeypatch, tmp_path):
