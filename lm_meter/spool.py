@@ -60,7 +60,7 @@ class Spool:
                 self._file.close()
             raise ConfigError(
                 f"a temporary file for a long text cannot be written ({error.strerror}); set TMPDIR to a folder on a "
-                "disk with room, 50 bytes for each token"
+                "disk with room, 50 bytes for each token, 80 with records"
             ) from None
 
     def array(self) -> np.ndarray:

@@ -109,7 +109,7 @@ def test_a_full_disk_is_said(monkeypatch):
     monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda size: Full())
     expected = (
         r"^a temporary file for a long text cannot be written \(No space left on device\); set TMPDIR to a folder on a "
-        "disk with room, 50 bytes for each token$"
+        "disk with room, 50 bytes for each token, 80 with records$"
     )
     with pytest.raises(ConfigError, match=expected):
         spooled_zeros(MANY)
