@@ -22,7 +22,8 @@ def run() -> int:
     """Run the command; returns its exit status."""
     status = program()
     for number in _SIGNALS:
-        signal.signal(number, lambda *_: os._exit(status))
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(status))
     return status
 
 

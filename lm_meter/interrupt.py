@@ -45,9 +45,9 @@ def obey_sigterm() -> None:
         _note(number)
         raise KeyboardInterrupt
 
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -76,6 +76,8 @@ def _note(number: int) -> None:
 def deferred_interrupt() -> Iterator[Interruption]:
     """Collect Ctrl-C inside the block, and SIGTERM where the program does not leave it to the system.
 
+    What the program was started to ignore stays ignored, as Ctrl-C does in the background of a shell without job control.
+
     Compiled code needs it too: Numba, interrupted while it compiles, prints a traceback and goes on. Only the main
     thread receives signals; elsewhere nothing is changed.
     """
@@ -83,9 +85,9 @@ def deferred_interrupt() -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    handled = [signal.SIGINT]
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # of the command line; a script may be ended at once
-        handled.append(signal.SIGTERM)
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # not of the command line; a script may be ended at once
+        handled.remove(signal.SIGTERM)
     before = {number: signal.signal(number, interruption._note) for number in handled}
     try:
         yield interruption

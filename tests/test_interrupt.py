@@ -39,6 +39,22 @@ def test_sigterm_is_noted_only_where_the_program_takes_it():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_ignored_during_a_pass(number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(number, signal.SIG_IGN)
+    try:
+        obey_sigterm()
+        assert signal.getsignal(number) == signal.SIG_IGN
+        with deferred_interrupt() as interruption:
+            signal.raise_signal(number)
+            assert not interruption.requested
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def test_outside_the_main_thread_nothing_changes():
     before = signal.getsignal(signal.SIGINT)
     seen = []
