@@ -10,11 +10,14 @@ Names are imported when they are first used, so that ``import lm_meter`` and ``l
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# As type checkers know it. The import of typing takes milliseconds, in which ``__main__`` handles no signal yet.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .checkpoint import Checkpoint
     from .checkpoint_writer import write_checkpoint
     from .corpora import corpus

@@ -1,10 +1,9 @@
 """``python -m lm_meter``, and what the command ``lm-meter`` runs.
 
 Until the rest is imported there is nothing to be kept: Ctrl-C and SIGTERM end the process at once, without the
-traceback of an import that was broken off. The same holds when the command has been carried out.
+traceback of an import that was broken off. When the command has been carried out they change nothing any more.
 """
 
-import os
 import signal
 import sys
 
@@ -22,8 +21,7 @@ def run() -> int:
     """Run the command; returns its exit status."""
     status = program()
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os._exit(status))
+        signal.signal(number, signal.SIG_IGN)  # a handler of Python's does not last until the process has ended
     return status
 
 
