@@ -26,7 +26,7 @@ from .repetition import given_options, text_of
 from .result import Result
 from .verification import compare_with_run
 
-_SAME = ("name", "protocol", "values", "dtype", "claims")
+_SAME = ("name", "protocol", "values", "dtype", "claims", "sums")
 _NOT_WHOLE = ("checkpoint", "fraction", "positions", "seed", "state", "block", "threads")
 
 
@@ -100,6 +100,8 @@ def _vocabulary(said: Mapping[str, Any], folder: Path, given: str | None) -> Pat
 def _program(said: Mapping[str, Any], made: Mapping[str, Any]) -> list[Finding]:
     """What the program is, and says of itself, that it was not, and did not say, before."""
     found: list[tuple[str, Any, Any]] = [(f"entry.{name}", said[name], made[name]) for name in _SAME]
+    sizes = (entry["vocabulary"]["size"] for entry in (said, made))
+    found.append(("entry.vocabulary.size", *sizes))
     one, other = ([file["sha256"][:12] for file in entry["files"]] for entry in (said, made))
     found.append(("SHA-256 of the program and the files that its command names", one, other))
     return [

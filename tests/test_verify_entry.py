@@ -73,6 +73,20 @@ def test_a_program_that_says_something_else_of_itself(made, capsys):
     assert "entry.claims: None in the result, {'profile': 'flops', 'parameters': 5" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("path", ["name", "sums.low", "sums.high", "vocabulary.size"])
+def test_what_a_result_says_of_its_entry_is_compared(path, made, capsys):
+    folder, command = made
+    document = json.loads((folder / "result.json").read_text())
+    *above, last = path.split(".")
+    place = document["entry"]
+    for key in above:
+        place = place[key]
+    place[last] = {"name": "another", "size": 1 + document["entry"]["vocabulary"]["size"]}.get(last, 1.00005)
+    (folder / "result.json").write_text(json.dumps(document))
+    assert verified(folder, "--entry", command) == 1
+    assert f"entry.{path.removesuffix('.low').removesuffix('.high')}: " in capsys.readouterr().out
+
+
 def test_another_vocabulary_is_refused(made, capsys):
     folder, command = made
     words = (folder / "words.txt").read_text()
