@@ -37,6 +37,7 @@ from .tokenizers import Encoded, Specials
 _SECONDS_BETWEEN_UPDATES = 0.2
 _END_SECONDS = 10.0  # longest wait for a program to end by itself after its last distribution
 _KILLED = "was killed, as it did not end after its last distribution"
+_INTERRUPTED = "was killed, as the run was interrupted"
 
 
 def evaluate_entry(
@@ -141,6 +142,7 @@ def run_entry(
             except KeyboardInterrupt:
                 if not run.done:
                     raise
+                run.ending = _INTERRUPTED
             finally:
                 meter.close()
         done = slice(run.done)

@@ -98,7 +98,7 @@ def test_a_signal_to_the_runner_ends_all_and_leaves_a_partial_result(number, tmp
     document = json.loads(out)
     assert document["partial"]
     assert document["text"]["scored"] == 3
-    assert document["entry"]["ending"].startswith("was killed")
+    assert document["entry"]["ending"] == "was killed, as the run was interrupted"
     assert all(is_gone(pid) for pid in numbers(file))
 
 
