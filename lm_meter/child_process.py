@@ -27,7 +27,8 @@ _END_SECONDS = 1.0  # between a closed pipe and the end of the program that had 
 _PIPE_BYTES = 1 << 20
 _LINE_END = 0x0A
 _SHOWN = 24  # characters of what a program printed
-_PRINTED = re.compile(rb"[ -~\t\r\n]{6,}")  # fewer may well be the bytes of a float
+# Fewer characters may well be the bytes of a float, and many without a blank those of equal ones: 1/6144 is "UUUUUU%?".
+_PRINTED = re.compile(rb"(?=[!-~]*\s)[ -~\t\r\n]{6,}")
 
 
 class ChildProcess:

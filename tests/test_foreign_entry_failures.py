@@ -46,6 +46,8 @@ MISDEEDS = {
         f"ended with exit status 0 after 24 bytes of its distribution of {BYTES} bytes",
         "",
     ),
+    # 1/6144 in all eight values, of which the bytes are UUUUUU%?
+    "printed floats": ("values = [1 / 6144] * size", "its probabilities sum to 0.00", ""),
     "closed output": ("os.close(1); time.sleep(60)", "the program closed its output after 0 bytes", ""),
     "endless": (
         "while True: send.write(bytes(1 << 20))",
