@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from .errors import ConfigError
 
 DEFAULT_TIMEOUT = 60.0  # seconds
+_END_OF_NAME = r"(?![\w-]|\.\w)"  # book.txt is not named by book.txt-model or book.txt.py
+_BETWEEN_NAMES = re.compile(r"[\s=:,;'\"()<>|&]+")
 _TEXTS = "LM_METER_DATA"  # variable that names the folder of texts
 
 
@@ -69,12 +72,11 @@ def refuse_text(words: list[str], text: Path | None) -> None:
     if text is None:
         return
     for word in words:
-        for part in {word, word.partition("=")[2]}:
-            if part and _names(part, text):
-                raise ConfigError(
-                    f"--entry: {word!r:.80} names the text that is to be predicted; the program is sent it token by "
-                    "token and must not read it"
-                )
+        if _names(word, text):
+            raise ConfigError(
+                f"--entry: {word!r:.80} names the text that is to be predicted; the program is sent it token by token "
+                "and must not read it"
+            )
 
 
 def environment_without(text: Path | None) -> dict[str, str]:
@@ -87,9 +89,15 @@ def environment_without(text: Path | None) -> dict[str, str]:
 
 
 def _names(word: str, text: Path) -> bool:
-    if os.path.abspath(text) in word or os.path.realpath(text) in word:
-        return True
+    """Whether a word has the text's path in it, or a part of it, as between blanks, is the name of the same file."""
+    for path in (os.path.abspath(text), os.path.realpath(text)):
+        if re.search(re.escape(path) + _END_OF_NAME, word):
+            return True
+    return any(_is_same(part, text) for part in {word, *_BETWEEN_NAMES.split(word)} if part)
+
+
+def _is_same(name: str, text: Path) -> bool:
     try:
-        return os.path.samefile(word, text)
+        return os.path.samefile(name, text)
     except (OSError, ValueError):  # no file; a null character
         return False

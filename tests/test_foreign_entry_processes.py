@@ -131,7 +131,9 @@ def test_the_program_is_not_told_where_the_text_is(tmp_path, text, monkeypatch):
     monkeypatch.setenv("LM_METER_DATA", str(text.parent))
     monkeypatch.setenv("BOOK", f"x:{text}")
     monkeypatch.setenv("NEAR", os.path.relpath(text, tmp_path))  # from the working directory
+    monkeypatch.setenv("FLAGS", f"-k --text={os.path.relpath(text, tmp_path)}")
     monkeypatch.setenv("KEPT", "yes")
+    monkeypatch.setenv("BESIDE", f"{text}-model:{text}.py")
     monkeypatch.chdir(tmp_path)
     seen = """
 with open("seen.json", "w") as file:
@@ -141,23 +143,28 @@ with open("seen.json", "w") as file:
 """
     with open(text):  # held open by the runner
         evaluate_entry(ForeignEntry(program(tmp_path, answer=seen), vocabulary(tmp_path)), text=text)
-    raw = (tmp_path / "seen.json").read_text(encoding="utf-8")
-    found = json.loads(raw)
-    assert "secret" not in raw
-    assert "book.txt" not in raw
+    found = json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))
+    assert found["environment"].pop("BESIDE") == f"{text}-model:{text}.py"  # other files
+    assert "secret" not in str(found)
+    assert "book.txt" not in str(found)
     assert found["environment"]["KEPT"] == "yes"
-    assert not {"BOOK", "NEAR", "LM_METER_DATA"} & set(found["environment"])
+    assert not {"BOOK", "NEAR", "FLAGS", "LM_METER_DATA"} & set(found["environment"])
     # Its input, output and error, and the file that it writes.
     assert len(found["open"]) == 4
 
 
-@pytest.mark.parametrize("form", ["{}", "--text={}", "--book {}", "sub/../secret/book.txt"])
+@pytest.mark.parametrize("form", ["{}", "--text={}", "--book {}", "sub/../secret/book.txt", "'cat secret/book.txt'"])
 def test_a_command_that_names_the_text_is_refused(form, tmp_path, text, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     entry = ForeignEntry(f"{program(tmp_path)} {form.format(text)}", vocabulary(tmp_path))
     with pytest.raises(ConfigError, match="the program is sent it token by token and must not read it"):
         evaluate_entry(entry, text=text)
+
+
+def test_a_command_may_name_a_file_whose_name_begins_as_the_text_does(tmp_path, text):
+    entry = ForeignEntry(f"{program(tmp_path)} {text}.py {text}-model", vocabulary(tmp_path))
+    assert not evaluate_entry(entry, text=text)["partial"]
 
 
 def test_the_next_token_is_sent_after_the_distribution_only(tmp_path, text):
