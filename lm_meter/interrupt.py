@@ -76,7 +76,7 @@ def _note(number: int) -> None:
 def deferred_interrupt() -> Iterator[Interruption]:
     """Collect Ctrl-C inside the block, and SIGTERM where the program does not leave it to the system.
 
-    What the program was started to ignore stays ignored, as Ctrl-C does in the background of a shell without job control.
+    What the program was started to ignore stays ignored, as Ctrl-C is in the background of a shell without job control.
 
     Compiled code needs it too: Numba, interrupted while it compiles, prints a traceback and goes on. Only the main
     thread receives signals; elsewhere nothing is changed.

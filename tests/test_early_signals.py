@@ -35,7 +35,9 @@ def obeyed():
 
 @pytest.mark.usefixtures("obeyed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", ["typing", "lm_meter.cli", "lm_meter.arguments", "numpy", "numpy._core.multiarray", "numba"])
+@pytest.mark.parametrize(
+    "module", ["typing", "lm_meter.cli", "lm_meter.arguments", "numpy", "numpy._core.multiarray", "numba"]
+)
 def test_a_signal_during_an_import(module, number, tmp_path):
     command = [sys.executable, "-c", SOURCE, module, str(int(number)), "eval", "--limit", "30", "--quiet"]
     command += ["--output", str(tmp_path / "result.json")]
