@@ -52,7 +52,7 @@ def _counts(found: list[dict[str, Any]], again: list[dict[str, Any]], made: str)
     """Rows of the histograms that differ."""
     one, other = ({_row_name(row): row["count"] for row in rows} for rows in (found, again))
     for name in dict.fromkeys((*one, *other)):
-        if one.get(name, 0) != other.get(name, 0):
+        if one.get(name) != other.get(name):  # a row of 0 is one too many
             yield f"{name}: {one.get(name, 0):,} operations in the result, {other.get(name, 0):,} {made}"
 
 

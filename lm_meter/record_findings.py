@@ -98,13 +98,20 @@ def compare_records(found: Records, again: RecordSource, part: Slice) -> list[Fi
 
 def _compare_column(name: str, found: np.ndarray, again: np.ndarray, start: int) -> list[Finding]:
     """The first value of a column that differs, at its position, and how many do; ``start``: position of the first."""
-    wrong = np.flatnonzero(found != again)
+    wrong = _differ(found, again)
     if not wrong.size:
         return []
     at = int(wrong[0])
     one, other = (values[at].item() for values in (found, again))
     message = f"position {start + at}: {name} is {one!r} in the records, {other!r} run again{more(wrong.size)}"
     return [Finding("log_prob" if name == "log_prob" else "records", message, start + at)]
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Places of numbers that have not the same bits: -0.0 is not 0.0."""
+    if one.dtype == other.dtype == np.float64:
+        one, other = (np.ascontiguousarray(values).view(np.int64) for values in (one, other))
+    return np.flatnonzero(one != other)
 
 
 class _TextWithLosses:
@@ -141,7 +148,7 @@ def compare_words(stored: StoredRecords, rows: TextColumns) -> list[Finding]:
         return [Finding("words", f"the records have {counts} word tokens, the text {len(texts):,}")]
     differ = []
     for name in WORD_COLUMNS:
-        wrong = np.flatnonzero(own[name] != sums[name]).tolist()
+        wrong = _differ(own[name], sums[name]).tolist()
         if wrong:
             one, other = (values[name][wrong[0]].item() for values in (own, sums))
             differ.append((wrong, f"{name} is {one!r} in the records, {other!r} by its pieces"))

@@ -38,18 +38,27 @@ SCHEMA = "lm-meter/result/1"
 VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
 
 
+def _read_only(values: np.ndarray | None) -> np.ndarray | None:
+    if values is None:
+        return None
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 class Result:
     """A result: the document, and the log-probability of every scored token where the pass was just made.
 
     ``result["perplexity"]["word"]`` reads the document; ``result.log_probs`` is (scored,) float64 in nats, or None for
-    a result that was read from a file. ``result.ranks`` is (scored,) int64 where records were written, else None.
+    a result that was read from a file. ``result.ranks`` is (scored,) int64 where records were written, else None. Both
+    are read-only: those of a long text lie in an unnamed file, which is open as long as the result is kept.
     """
 
     def __init__(
         self, document: dict[str, Any], log_probs: np.ndarray | None = None, ranks: np.ndarray | None = None
     ) -> None:
         self.document = document
-        self.log_probs, self.ranks = log_probs, ranks
+        self.log_probs, self.ranks = _read_only(log_probs), _read_only(ranks)
 
     def __getitem__(self, key: str) -> Any:
         return self.document[key]

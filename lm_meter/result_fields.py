@@ -152,6 +152,8 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
 def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """What follows from other fields: name, value found, value that follows."""
     unmetered = document["entry"] is not None
+    if unmetered:
+        yield "checkpoint.path", document["checkpoint"]["path"], document["entry"]["command"]
     bits = 0
     for number, tensor in enumerate(document["storage"]["tensors"]):
         count = 0 if tensor["tied_to"] is not None else _product(tensor["shape"])

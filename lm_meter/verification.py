@@ -72,12 +72,22 @@ def verify_whole(
 ) -> list[Finding]:
     """Run all of it again and compare every figure that does not depend on the machine."""
     profile = profile_named(result["operations_per_token"]["profile"])
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         place = None if stored is None else Path(folder) / "records.npz"
         again = run_prepared(prepared, profile, PassFiles(records=place), progress)
         again_records = read_records(place) if place is not None and again["records"] is not None else None
     rows = rows_of(prepared, prepared.targets.size)
     return compare_with_run(result, again, (stored, rows), again_records)
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the records of a run made again; ConfigError where there can be none."""
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise ConfigError(
+            f"no folder for temporary files can be made ({error.strerror}); set TMPDIR to a folder on a disk with room"
+        ) from None
 
 
 def compare_with_run(

@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from .entry_program import ForeignEntry
@@ -24,7 +23,7 @@ from .record_findings import StoredRecords
 from .records import read_records
 from .repetition import given_options, text_of
 from .result import Result
-from .verification import compare_with_run
+from .verification import compare_with_run, temporary_folder
 
 _SAME = ("name", "protocol", "values", "dtype", "claims", "sums")
 _NOT_WHOLE = ("checkpoint", "fraction", "positions", "seed", "state", "block", "threads")
@@ -81,7 +80,7 @@ def verify_entry(options: argparse.Namespace, result: Result, stored: StoredReco
     profile = profile_named(document["operations_per_token"]["profile"])
 
     prepared = prepared.first(document["text"]["scored"])
-    with TemporaryDirectory() as place:
+    with temporary_folder() as place:
         kept = Path(place) / "records.npz" if stored else None
         made = run_entry(prepared, profile, PassFiles(records=kept), progress)
         records = read_records(kept) if kept and made["records"] else None

@@ -284,7 +284,12 @@ SPOILT = {
     "claims": (["entry", "claims"], {"profile": JUNE}, "has no entry.claims.parameters"),
     "profile": (["entry", "claims", "profile"], "x", "entry.claims.profile is 'x'; expected one of micronet"),
     "entry": (["entry"], 5, "entry is 5"),
-    "command": (["entry", "command"], "other", "chain.links.0, the hash of entry, checkpoint.sha256, "),
+    "command": (["entry", "command"], "other", "but the rest of the document gives 'other'"),
+    "vocabulary": (
+        ["entry", "vocabulary", "sha256"],
+        "0" * 64,
+        "chain.links.0, the hash of entry, checkpoint.sha256, ",
+    ),
 }
 
 

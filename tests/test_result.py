@@ -535,3 +535,10 @@ def test_a_changed_document_is_refused_or_reported(data, value, result, tmp_path
         priced = price_result(loaded, profile)
         result_table(priced)
         priced.to_json()
+
+
+def test_log_probabilities_are_read_only(tmp_path):
+    """In a file or in memory: what a caller writes must not change with the length of the text."""
+    result = evaluate(tiny_checkpoint(tmp_path / "m.npz"), text=text_from_bytes(TEXT.encode(), "t"))
+    with pytest.raises(ValueError, match="read-only"):
+        result.log_probs[0] = 1.0

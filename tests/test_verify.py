@@ -14,7 +14,7 @@ from tiny import TEXT, WORDS, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
 import lm_meter
-from lm_meter import cli
+from lm_meter import cli, record_findings
 from lm_meter.corpora import WIKITEXT_103
 from lm_meter.errors import CheckpointError, ConfigError, TextError
 from lm_meter.hash_chain import HashChain
@@ -103,6 +103,33 @@ def test_results_of_transformers(kind, options, tmp_path, verify):
 def test_a_result_of_the_first_words(tmp_path, verify):
     _result(tmp_path, limit=1500)
     assert verify(tmp_path)[0] == 0
+
+
+def test_a_row_of_no_operations_that_was_added_is_found(folder, verify):
+    document = json.loads((folder / "r.json").read_text())
+    document["histogram"].append({**document["histogram"][0], "bits_a": 3, "count": 0})
+    (folder / "r.json").write_text(json.dumps(document))
+    status, found = verify(folder)
+    assert (status, [finding["what"] for finding in found["findings"]]) == (1, ["count"])
+    assert " of 3 and " in found["findings"][0]["message"]
+
+
+def test_without_a_folder_for_temporary_files(tmp_path, refused, monkeypatch):
+    _result(tmp_path)
+
+    def none(*_, **__):
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", none)
+    assert refused(tmp_path).startswith(
+        "no folder for temporary files can be made (No usable temporary directory); set"
+    )
+
+
+def test_bits_of_floats_are_compared():
+    one, other = np.array([0.0, 1.0, -0.0]), np.array([-0.0, 1.0, -0.0])
+    assert record_findings._differ(one, other).tolist() == [0]
+    assert record_findings._differ(np.arange(3), np.array([0, 2, 2])).tolist() == [1]
 
 
 def test_an_altered_link_is_told_from_altered_log_probabilities(made, folder, verify):

@@ -87,6 +87,15 @@ def test_what_a_result_says_of_its_entry_is_compared(path, made, capsys):
     assert f"entry.{path.removesuffix('.low').removesuffix('.high')}: " in capsys.readouterr().out
 
 
+def test_a_command_that_the_result_contradicts_is_refused(made, capsys):
+    folder, command = made
+    document = json.loads((folder / "result.json").read_text())
+    document["checkpoint"]["path"] = "another"
+    (folder / "result.json").write_text(json.dumps(document))
+    assert verified(folder, "--entry", command) == 2
+    assert "checkpoint.path is 'another', but the rest of the document gives " in capsys.readouterr().err
+
+
 def test_another_vocabulary_is_refused(made, capsys):
     folder, command = made
     words = (folder / "words.txt").read_text()
