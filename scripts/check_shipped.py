@@ -49,7 +49,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         result.save(path)
-        command = [sys.executable, "-m", "lm_meter", "verify", str(path), "--block", "5", "--threads", "1"]
+        # -P: the package that is installed, not the folder that this is run from.
+        command = [sys.executable, "-P", "-m", "lm_meter", "verify", str(path), "--block", "5", "--threads", "1"]
         again = subprocess.run(command, env={**os.environ, **_other_cpu()}, check=False).returncode
     return int((made, word_tokens) != (stated, _WORD_TOKENS) or again != 0)
 
