@@ -1,6 +1,7 @@
 """Fixtures of the whole suite."""
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,14 @@ _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure():
-    """Fix the folder of compiled kernels: tests move $XDG_CACHE_HOME and start processes, but compile once."""
+    """Fix the folder of compiled kernels: tests move $XDG_CACHE_HOME and start processes, but compile once.
+
+    Ctrl-C and SIGTERM are obeyed, also where the suite was started to ignore them, as a shell's background job is: what
+    tests start would inherit that.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     os.environ["LM_METER_CACHE"] = str(Path(os.environ.get("LM_METER_CACHE") or user_cache / "lm-meter").absolute())
 

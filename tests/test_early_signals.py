@@ -25,15 +25,6 @@ runpy.run_module("lm_meter", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.fixture
-def obeyed():
-    """The suite itself may run where Ctrl-C is ignored, which processes that it starts would inherit."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("obeyed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     "module", ["typing", "lm_meter.cli", "lm_meter.arguments", "numpy", "numpy._core.multiarray", "numba"]
@@ -66,7 +57,6 @@ runpy.run_module("lm_meter", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.usefixtures("obeyed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_after_the_command_changes_no_exit_status(number):
     command = [sys.executable, "-c", LATE, str(int(number)), "score", "--task", "wikitext-103"]

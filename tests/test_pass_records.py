@@ -132,7 +132,7 @@ def test_the_result_names_the_file(run, tmp_path):
     assert result["records"]["file"] == str(tmp_path / "r.npz")
     result.save(tmp_path / "result.json")
     assert load_result(tmp_path / "result.json")["records"] == result["records"]
-    assert price_result(result, PROFILES["flops"]).ranks is result.ranks
+    assert price_result(result, PROFILES["flops"]).ranks.tolist() == result.ranks.tolist()
     plain = lm_meter.evaluate(tmp_path / "m.npz", text=tmp_path / "text")
     assert (plain["records"], plain.ranks) == (None, None)
     assert plain.log_probs.tobytes() == result.log_probs.tobytes()

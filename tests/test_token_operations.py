@@ -72,8 +72,10 @@ def test_distances_belong_to_the_first_prediction(tmp_path):
     assert found[0] - once.sum() < found[1]
 
 
-def test_rows_are_found_again():
-    rows = np.random.default_rng(0).integers(0, 4, (500, 4))
+@pytest.mark.parametrize("most", [1, 4, 2000, 1 << 40])
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_rows_are_found_again(count, most):
+    rows = np.random.default_rng(0).integers(0, most, (count, 4))
     found, which = distinct_rows(rows)
     assert np.array_equal(found[which], rows)
     assert np.unique(rows, axis=0).tolist() == sorted(found.tolist())
