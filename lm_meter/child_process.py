@@ -124,9 +124,11 @@ class ChildProcess:
         deadline = time.monotonic() + seconds
         unsent, read, complete, unheard = memoryview(message), 0, False, False
         while True:
-            status = self._process.status()  # before reading: what it wrote until then is in the pipe
             sent = self._send(unsent)
-            count = 0 if complete else self._read(room[read:])
+            status, count = None, 0 if complete else self._read(room[read:])
+            if not count:  # what it wrote until it ended is in the pipe by the time that its end is known
+                status = self._process.status()
+                count = 0 if complete else self._read(room[read:])
             unsent, read = unsent[sent or 0 :], read + (count or 0)
             complete = read == len(room) or (line and _LINE_END in room[:read].tobytes())
             if complete and not unsent:
