@@ -167,7 +167,7 @@ class Npz:
             raise CheckpointError(f"{where}: holds pickled Python objects; expected plain numbers")
         if fortran and len(shape) > 1:
             raise CheckpointError(f"{where}: is stored column by column; expected C order")
-        if any(n < 0 for n in shape):
+        if any(n < 0 or isinstance(n, bool) for n in shape):
             raise CheckpointError(f"{where}: has shape {shape}; expected sizes of 0 or more")
         array = MappedArray(name[:-4], tuple(shape), dtype, start + head.tell(), (start, info.file_size, info.CRC))
         # Python integers: a hostile shape must not overflow into a plausible size.
