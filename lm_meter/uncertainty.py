@@ -29,7 +29,7 @@ _MOST_NATS = 709  # exp of more overflows
 # Of (first loss, difference, words): which of them a sum of squared residuals is made of.
 _PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 # Drawn at once: numbers of blocks, 8 bytes each.
-_DRAWN = 1 << 21
+_DRAWN = 1 << 18
 _COUNTED = 1 << 13  # numbers of blocks that are drawn and counted together
 
 
