@@ -16,6 +16,8 @@ from .spool import forget, spooled_zeros
 
 # A compiled call works for about this long before Python sees the progress and a Ctrl-C.
 _CALL_SECONDS = 0.2
+# And has at most so many tokens, whatever the model: their arrays take 50 bytes for each.
+_CALL_TOKENS = 1 << 15
 RECHECK_SEED = 20190601
 # After the first call and after each doubling of their number, one position is recomputed alone.
 _FIRST_RECHECK = 1
@@ -63,7 +65,7 @@ class OnlinePass:
                 keep(self)
             forget(self.inputs, self.targets, self.log_probs, self.ranks)
             blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
-            size = self.block * min(blocks, 2 * size // self.block)
+            size = self.block * min(blocks, 2 * size // self.block, max(1, _CALL_TOKENS // self.block))
 
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that is needed to go on, between two calls: plain numbers, and arrays."""
