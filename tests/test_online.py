@@ -6,7 +6,9 @@ from tiny import tiny_checkpoint
 
 import lm_meter
 from lm_meter import evaluate as evaluate_function
+from lm_meter import online
 from lm_meter.errors import ConfigError, MeterError
+from lm_meter.online import OnlinePass
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(500)))
 KINDS = {
@@ -191,3 +193,19 @@ def test_result_says_how_the_pass_was_checked(tmp_path):
 
 def test_public_function_is_the_function_not_its_module():
     assert callable(evaluate_function)
+
+
+def test_a_call_has_so_many_tokens_however_fast_the_model(tmp_path, monkeypatch):
+    """What is made for each token of a call must not grow with the text."""
+    sizes = []
+    call = OnlinePass._call
+
+    def noted(self, first, last):
+        sizes.append(last - first)
+        return call(self, first, last) * 1e-9
+
+    monkeypatch.setattr(OnlinePass, "_call", noted)
+    monkeypatch.setattr(online, "_CALL_TOKENS", 40)
+    _run(tiny_checkpoint(tmp_path / "model.npz", **KINDS["sentencepiece"]), _text("", count=1000), tmp_path, block=16)
+    assert max(sizes) == 32
+    assert len(sizes) > 10
