@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,8 @@ import lm_meter
 from lm_meter.defaults import sample_path
 from lm_meter.record_table import Records
 from lm_meter.records import write_records
+from lm_meter.text import text_from_bytes
+from lm_meter.word_texts import WordTexts
 
 PREDICTIONS = 245_569
 WANTED_SECONDS, WANTED_BYTES = 10.0, 1_000_000
@@ -33,11 +34,12 @@ VOCABULARY = 5_000
 class Spoken(Records):
     """Records whose words of several pieces have texts."""
 
-    def word_texts(self) -> Iterator[str] | None:
+    def word_texts(self) -> WordTexts | None:
         """A word for each number."""
         if self.word_start.all():
             return None
-        return (f"word{number}" for number in _zipf(np.random.default_rng(2), int(self.word[-1]) + 1).tolist())
+        numbers = _zipf(np.random.default_rng(2), int(self.word[-1]) + 1).tolist()
+        return WordTexts(text_from_bytes(" ".join(f"word{number}" for number in numbers).encode(), "words"))
 
 
 def _zipf(rng: np.random.Generator, count: int) -> np.ndarray:
