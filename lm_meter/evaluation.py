@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from .activations import activations_of
 from .bandwidth import stream_bytes_per_second
 from .checkpoint import Checkpoint
-from .errors import ConfigError, RecordsWarning
 from .histogram import overflows_of, rows_of
 from .interrupt import Interruption, deferred_interrupt
 from .measurement import Measurement, Online, Speed
@@ -19,7 +17,7 @@ from .pass_records import PassRecords, check_recordable
 from .preparation import Prepared, load, prepare
 from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
-from .records import write_records
+from .records import kept_records
 from .result import Result, build_result
 from .run_options import RunOptions
 from .state_keeper import state_keeper
@@ -131,18 +129,8 @@ def _measured(
         online=_online(prepared, run),
         threads=runtime.threads,
         ranks=run.ranks[done] if ranked else None,
-        records=_written(prepared, run, Path(files.records)) if files.records is not None else None,
+        records=kept_records(PassRecords(prepared, run), Path(files.records)) if files.records is not None else None,
     )
-
-
-def _written(prepared: Prepared, run: OnlinePass, path: Path) -> dict[str, str | None] | None:
-    """Write the records; a disk that filled up during a long run must not take the result with it."""
-    source = PassRecords(prepared, run)
-    try:
-        return {"file": str(path).encode("utf-8", "replace").decode(), **write_records(source, path)._asdict()}
-    except ConfigError as error:
-        warnings.warn(str(error), RecordsWarning, stacklevel=5)
-        return None
 
 
 def _online(prepared: Prepared, run: OnlinePass) -> Online:

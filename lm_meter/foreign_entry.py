@@ -7,7 +7,6 @@ of ``lm-meter validate``.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,13 +20,13 @@ from .entry_protocol import DTYPES, EXPECTED, LONGEST_ANSWER, Answer, Checker, h
 from .entry_records import EntryRecords
 from .entry_result import EntryMeasurement, build_entry_result
 from .entry_vocabulary import Vocabulary, read_vocabulary
-from .errors import ConfigError, EntryError, RecordsWarning
+from .errors import ConfigError, EntryError
 from .interrupt import deferred_interrupt
 from .pass_files import PassFiles
 from .preparation import inputs_and_targets
 from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
-from .records import write_records
+from .records import kept_records
 from .result import Result
 from .run_options import DEFAULT_BLOCK, RunOptions
 from .text import Text, first_words, read_text
@@ -173,14 +172,10 @@ def rows_of(prepared: PreparedEntry, size: int) -> TextColumns:
 
 
 def _written(prepared: PreparedEntry, run: _ForeignPass, path: Path) -> dict[str, str | None] | None:
-    """Write the records; a disk that filled up during a long run must not take the result with it."""
+    """Write the records of what was predicted."""
     done = slice(run.done)
     source = EntryRecords(rows_of(prepared, run.done), run.log_probs[done], run.ranks[done])
-    try:
-        return {"file": str(path).encode("utf-8", "replace").decode(), **write_records(source, path)._asdict()}
-    except ConfigError as error:
-        warnings.warn(str(error), RecordsWarning, stacklevel=4)
-        return None
+    return kept_records(source, path)
 
 
 def _applicable(options: RunOptions) -> RunOptions:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .atomic_file import atomic_file
 from .csv_records import read_csv_records, read_csv_words, write_csv_records, write_csv_words
-from .errors import ConfigError
+from .errors import ConfigError, RecordsWarning
 from .npz_records import read_npz_records, read_npz_words, write_npz_records
 from .parquet_records import (
     pyarrow_module,
@@ -129,6 +130,18 @@ def _sha256(descriptor: int) -> str:
         digest.update(part)
         at += len(part)
     return digest.hexdigest()
+
+
+def kept_records(source: RecordSource, path: Path) -> dict[str, str | None] | None:
+    """Write the records of a pass; what its result says of them, None where they could not be written.
+
+    That is only warned of: a disk that filled up during a long run must not take the result with it.
+    """
+    try:
+        return {"file": str(path).encode("utf-8", "replace").decode(), **write_records(source, path)._asdict()}
+    except ConfigError as error:
+        warnings.warn(str(error), RecordsWarning, stacklevel=5)  # who called evaluate, or evaluate_entry
+        return None
 
 
 def read_records(path: str | Path) -> Records:

@@ -72,15 +72,20 @@ def verify_whole(
 ) -> list[Finding]:
     """Run all of it again and compare every figure that does not depend on the machine."""
     profile = profile_named(result["operations_per_token"]["profile"])
-    with temporary_folder() as folder:
-        place = None if stored is None else Path(folder) / "records.npz"
-        again = run_prepared(prepared, profile, PassFiles(records=place), progress)
-        again_records = read_records(place) if place is not None and again["records"] is not None else None
+    again, made = run_again(lambda files: run_prepared(prepared, profile, files, progress), stored is not None)
     rows = rows_of(prepared, prepared.targets.size)
-    return compare_with_run(result, again, (stored, rows), again_records)
+    return compare_with_run(result, again, (stored, rows), made)
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+def run_again(run: Callable[[PassFiles], Result], recorded: bool) -> tuple[Result, Records | None]:
+    """Make a run again, and its records if they are wanted: None where they could not be written."""
+    with _temporary_folder() as folder:
+        place = Path(folder) / "records.npz" if recorded else None
+        again = run(PassFiles(records=place))
+        return again, read_records(place) if place and again["records"] else None
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder for the records of a run made again; ConfigError where there can be none."""
     try:
         return tempfile.TemporaryDirectory()

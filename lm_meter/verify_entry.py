@@ -16,14 +16,12 @@ from .entry_program import ForeignEntry
 from .errors import ConfigError
 from .finding import Finding
 from .foreign_entry import prepare_entry, rows_of, run_entry
-from .pass_files import PassFiles
 from .profiles import profile_named
 from .progress import on_stderr
 from .record_findings import StoredRecords
-from .records import read_records
 from .repetition import given_options, text_of
 from .result import Result
-from .verification import compare_with_run, temporary_folder
+from .verification import compare_with_run, run_again
 
 _SAME = ("name", "protocol", "values", "dtype", "claims", "sums")
 _NOT_WHOLE = ("checkpoint", "fraction", "positions", "seed", "state", "block", "threads")
@@ -80,10 +78,7 @@ def verify_entry(options: argparse.Namespace, result: Result, stored: StoredReco
     profile = profile_named(document["operations_per_token"]["profile"])
 
     prepared = prepared.first(document["text"]["scored"])
-    with temporary_folder() as place:
-        kept = Path(place) / "records.npz" if stored else None
-        made = run_entry(prepared, profile, PassFiles(records=kept), progress)
-        records = read_records(kept) if kept and made["records"] else None
+    made, records = run_again(lambda files: run_entry(prepared, profile, files, progress), stored is not None)
     findings = compare_with_run(result, made, (stored, rows_of(prepared, prepared.targets.size)), records)
     return [*_program(said, made["entry"]), *findings]
 

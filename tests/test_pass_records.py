@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_leaves_the_result(run, monkeypatch):
     def full(source, path):
         raise ConfigError(f"{path}: records cannot be written (No space left on device); choose another place")
 
-    monkeypatch.setattr(evaluation, "write_records", full)
+    monkeypatch.setattr("lm_meter.records.write_records", full)
     with pytest.warns(RecordsWarning, match="No space left"), pytest.raises(ConfigError, match="cannot be read"):
         run(TEXT)
 
@@ -264,7 +264,7 @@ def test_command_prints_the_result_where_records_fail(files, capsys, monkeypatch
     def full(source, path):
         raise ConfigError(f"{path}: records cannot be written (No space left on device); choose another place")
 
-    monkeypatch.setattr(evaluation, "write_records", full)
+    monkeypatch.setattr("lm_meter.records.write_records", full)
     assert _command(files, "--records", str(files / "r.npz")) == 2
     printed = capsys.readouterr()
     assert "perplexity" in printed.out

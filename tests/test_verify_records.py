@@ -9,7 +9,7 @@ from recorded import WORDS, Spoken, write_text
 from tiny import tiny_checkpoint
 
 import lm_meter
-from lm_meter import cli, evaluation
+from lm_meter import cli
 from lm_meter.errors import ConfigError
 from lm_meter.pass_files import PassFiles
 from lm_meter.profiles import PROFILES
@@ -192,7 +192,7 @@ def test_records_of_the_run_again_that_cannot_be_written_are_no_agreement(tmp_pa
     def full(source, path):
         raise ConfigError(f"{path}: records cannot be written (No space left on device); choose another place")
 
-    monkeypatch.setattr(evaluation, "write_records", full)
+    monkeypatch.setattr("lm_meter.records.write_records", full)
     status = cli.main(["verify", str(tmp_path / "r.json"), "--quiet"])
     found = capsys.readouterr()
     assert (status, found.out) == (2, "")
