@@ -13,6 +13,7 @@ SAME = (
     "checkpoint.architecture",
     "run.seed",
     "text",
+    "tokenizer",
     "nll_nats",
     "perplexity",
     "uncertainty",

@@ -110,6 +110,7 @@ def _measured(
     return Measurement(
         text=prepared.text,
         encoded=prepared.encoded,
+        tokenizer=prepared.tokenizer,
         options=options,
         sittings=run.sittings,
         log_probs=run.log_probs[done],

@@ -148,6 +148,7 @@ def run_entry(
         measured = EntryMeasurement(
             text=prepared.text,
             encoded=prepared.encoded,
+            tokenizer=vocabulary.tokenizer,
             options=prepared.options,
             sittings=1,
             log_probs=run.log_probs[done],

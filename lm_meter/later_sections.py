@@ -55,9 +55,20 @@ _CALCULATION = {
         }
     ],
 }
+_TOKENIZER = {
+    "tokens": int,
+    "longest_token": int,
+    "bits": int,
+    "vocabulary_bits": int,
+    "merges_bits": int,
+    "scores_bits": int,
+    "rules_bits": int,
+    "is_given": bool,
+}
 # What results without the section get, and its fields.
 LATER: dict[str, tuple[Any, Any]] = {
     "overflows": ([], _OVERFLOWS),
+    "tokenizer": (None, (_TOKENIZER, None)),
     "uncertainty": (None, (_UNCERTAINTY, None)),
     "activations": (None, (_ACTIVATIONS, None)),
     "calculation": (None, (_CALCULATION, None)),

@@ -14,7 +14,7 @@ from .histogram import Overflow, Row
 from .regions import Region
 from .run_options import RunOptions
 from .text import Text
-from .tokenizers import Encoded
+from .tokenizers import Encoded, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Online:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted, and how well. ``log_probs`` is (predictions,) float64 in nats.
+    """What was predicted over which tokenizer's tokens, and how well. ``log_probs`` is (predictions,) float64 in nats.
 
     ``ranks``, (predictions,) int64, and ``records``, name and SHA-256 of their files: where these were wanted.
     ``sittings``: in how many the pass was made, more than one where it went on from a saved state.
@@ -55,6 +55,7 @@ class Predicted:
 
     text: Text
     encoded: Encoded
+    tokenizer: Tokenizer
     options: RunOptions
     sittings: int
     log_probs: np.ndarray

@@ -15,12 +15,13 @@ from .run_options import RunOptions
 from .spool import in_parts
 from .text import Text
 from .text_blocks import block_sums
-from .tokenizers import Encoded
+from .text_in_tokens import LONG_TOKEN
+from .tokenizers import Encoded, Tokenizer
 from .uncertainty import mean_loss_interval
 
 
 def predicted_sections(measured: Predicted) -> dict[str, Any]:
-    """``text``, ``run``, ``nll_nats``, ``perplexity`` and ``uncertainty``."""
+    """``text``, ``tokenizer``, ``run``, ``nll_nats``, ``perplexity`` and ``uncertainty``."""
     scored = measured.log_probs.size
     here = _pieces(measured.options, scored)
     text = text_section(measured.text, measured.encoded, measured.options, scored, measured.partial)
@@ -28,6 +29,7 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
     nll = -math.fsum(itertools.chain.from_iterable(in_parts(measured.log_probs)))
     return {
         "text": text,
+        "tokenizer": tokenizer_section(measured.tokenizer),
         "run": {"options": asdict(measured.options), "seed": RECHECK_SEED, "sittings": measured.sittings},
         "nll_nats": nll,
         "perplexity": {
@@ -42,16 +44,38 @@ def predicted_sections(measured: Predicted) -> dict[str, Any]:
 def text_section(text: Text, encoded: Encoded, options: RunOptions, scored: int, partial: bool) -> dict[str, Any]:
     """``text``, which needs no run: of the first so many predictions, and whether more were to be made."""
     here = _pieces(options, scored)
+    sizes = encoded.sizes[here]
     return {
         "name": text.name,
         "sha256": text.sha256,
+        "tokens_sha256": encoded.sha256(),
         "word_tokens": _sum(encoded.words[here]),
         "pieces": here.stop,
         "scored": scored,
-        "bytes": _sum(encoded.sizes[here]),
+        "bytes": _sum(sizes),
+        "unscored_bytes": _sum(encoded.unscored[here]),
+        "lost_characters": _sum(encoded.lost[here]),
+        "longest_token": max((int(part.max()) for part in in_parts(sizes)), default=0),
+        "bytes_in_long_tokens": sum(int(part[part > LONG_TOKEN].sum()) for part in in_parts(sizes)),
         "first_token": options.first_token,
         "whole": not partial and text.is_whole(),
         "replaced_by_unk": _sum(encoded.replaced[here]),
+        "word_tokens_replaced": _sum(encoded.replaced_words[here]),
+    }
+
+
+def tokenizer_section(tokenizer: Tokenizer) -> dict[str, Any]:
+    """``tokenizer``: what of it is stored."""
+    tables = tokenizer.tables()
+    return {
+        "tokens": tokenizer.size,
+        "longest_token": tables.longest_token,
+        "bits": tables.bits,
+        "vocabulary_bits": tables.vocabulary_bits,
+        "merges_bits": tables.merges_bits,
+        "scores_bits": tables.scores_bits,
+        "rules_bits": tables.rules_bits,
+        "is_given": tables.is_given,
     }
 
 

@@ -34,6 +34,8 @@ class Profile:
 
     ``operation(kind, bits_a, bits_b, narrow)`` and ``parameter(bits, narrow)`` give prices; ``narrow`` says whether
     anything in the model is quantised below 16 bits. ``tasks`` is empty for a general view, which has no score.
+    ``table_bits``: bits of a tokenizer's tables that count as a parameter; None where they are not counted.
+    ``is_vocabulary_free``: whether a vocabulary that the task itself gives costs nothing.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Profile:
     operation: Callable[[str, int, int, bool], Fraction]
     parameter: Callable[[int, bool], Fraction]
     tasks: Mapping[str, Task]
+    table_bits: int | None = None
+    is_vocabulary_free: bool = False
 
 
 def _width(kind: str, bits_a: int, bits_b: int) -> int:
@@ -119,6 +123,7 @@ PROFILES = {
             _june_operation,
             _june_parameter,
             {"wikitext-103": _WIKITEXT, "imagenet": _IMAGENET, "cifar-100": _IMAGENET},
+            table_bits=16,
         ),
         Profile(
             "micronet-2019-final",
@@ -126,10 +131,12 @@ PROFILES = {
             _final_operation,
             _final_parameter,
             {"wikitext-103": _WIKITEXT, "imagenet": _IMAGENET, "cifar-100": Task(36_500_000, 10_490_000_000)},
+            table_bits=32,
+            is_vocabulary_free=True,
         ),
         Profile("flops", "operations of any width", _one, _each_parameter, {}),
         Profile("macs", "multiplies of any width", _multiply_only, _each_parameter, {}),
-        Profile("bops", "products of input widths; storage in bits", _bit_product, _each_bit, {}),
+        Profile("bops", "products of input widths; storage in bits", _bit_product, _each_bit, {}, table_bits=1),
     )
 }
 DEFAULT_PROFILE = "micronet-2019-06"

@@ -13,6 +13,7 @@ from .profiles import PROFILES
 from .result import Result
 from .score import price
 from .storage import is_narrow, tensors_from_json
+from .text_in_tokens import LONG_TOKEN, hold_text
 
 _TERMINAL = 80  # columns
 _LAYER = re.compile(r"^layers\.[0-9]+\.")
@@ -116,6 +117,7 @@ def result_table(result: Result) -> str:
     )
     if text["replaced_by_unk"]:
         lines.append(f"unknown words replaced by <unk>: {text['replaced_by_unk']:,}")
+    lines += _text_lines(text)
     lines += ["", "perplexity"]
     lines += pairs(
         [
@@ -142,6 +144,7 @@ def result_table(result: Result) -> str:
             ("parameters (profile's unit)", number(d["storage"]["parameters"])),
             ("bits", number(d["storage"]["bits"])),
             *_bits_by_role(d["storage"]["tensors"]),
+            *_tokenizer_rows(d["tokenizer"]),
         ]
     )
     if d["activations"]:
@@ -150,6 +153,33 @@ def result_table(result: Result) -> str:
     if d["records"]:
         lines += ["", f"records: {d['records']['file']}", "  ranks in it were found beside the run and are not charged"]
     return page(lines)
+
+
+def _tokenizer_rows(tokenizer: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Bits of the tokenizer's tables, and its longest token."""
+    if tokenizer is None:
+        return []
+    tables = ("vocabulary", "merges", "scores", "rules")
+    parts = ", ".join(f"{name} {number(bits)}" for name in tables if (bits := tokenizer[f"{name}_bits"]))
+    return [
+        ("bits of the tokenizer", f"{number(tokenizer['bits'])} ({parts})"),
+        ("  its longest token", f"{tokenizer['longest_token']:,} bytes"),
+    ]
+
+
+def _text_lines(text: dict[str, Any]) -> list[str]:
+    """What of the text the tokens do not say, and whether they hold it."""
+    lines = []
+    if text["unscored_bytes"]:
+        lines.append(f"blanks that no token says: {text['unscored_bytes']:,} of {text['bytes']:,} bytes")
+    if text["lost_characters"]:
+        lines.append(f"characters for which another text has the same tokens: {text['lost_characters']:,}")
+    if hold_text(text):
+        lines.append(
+            f"tokens hold the text: {text['word_tokens'] / text['scored']:.2f} word tokens a prediction, "
+            f"{text['bytes_in_long_tokens']:,} of {text['bytes']:,} bytes in tokens of more than {LONG_TOKEN}"
+        )
+    return lines
 
 
 def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -201,17 +231,24 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
         *pairs(
             [
                 ("storage", f"{score['storage_ratio']:.5f}"),
+                ("tokenizer", _ratio(score["tokenizer_ratio"])),
                 ("operations", f"{score['operations_ratio']:.5f}"),
-                ("total", f"{score['total']:.5f}"),
+                ("total", f"{score['total']:.5f} ({score['total_without_tokenizer']:.5f} without the tokenizer)"),
             ]
         ),
         _gate_line(score),
     ]
 
 
+def _ratio(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.5f}"
+
+
 def _gate_line(score: dict[str, Any]) -> str:
     gate = {True: "met", False: "not met", None: "not asked, not the whole test set as is"}[score["meets_gate"]]
-    if score["gate_verdict"]:
+    if score["meets_gate"] is None and score["gate_verdict"]:
+        gate = score["gate_verdict"]
+    elif score["gate_verdict"]:
         margin = score["gate_margin"]
         side = "below" if margin >= 0 else "above"
         gate += f", {abs(margin):.3f} {side} it; by its interval: {score['gate_verdict']}"

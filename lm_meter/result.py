@@ -29,9 +29,17 @@ from .regions import Region
 from .result_fields import check_document
 from .run_identity import document_chain, seen
 from .score import price
-from .score_section import score_section, unmetered_sections
+from .score_section import Figures, score_section, unmetered_sections
 from .spool import in_parts
-from .storage import is_narrow, priced_parameters, tensors_from_json, tensors_of, tensors_to_json, total_bits
+from .storage import (
+    is_narrow,
+    priced_parameters,
+    priced_tables,
+    tensors_from_json,
+    tensors_of,
+    tensors_to_json,
+    total_bits,
+)
 from .strict_json import read_json
 
 SCHEMA = "lm-meter/result/1"
@@ -168,7 +176,8 @@ def price_result(result: Result, profile: Profile) -> Result:
         "per_piece": float(priced.total / scored),
     }
     document["storage"] = {**document["storage"], "parameters": float(parameters)}
-    document["score"] = score_section(document, profile, (parameters, priced.total / per))
+    tables = priced_tables(document["tokenizer"], profile)
+    document["score"] = score_section(document, profile, Figures(parameters, tables, priced.total / per))
     return Result(document, result.log_probs, result.ranks)
 
 

@@ -25,6 +25,14 @@ from .text_blocks import BLOCKS
 from .threads import MAX_THREADS
 from .uncertainty import METHOD
 
+# Of the text; null in results of versions that did not have them.
+_LATER_OF_TEXT = (
+    "unscored_bytes",
+    "lost_characters",
+    "longest_token",
+    "bytes_in_long_tokens",
+    "word_tokens_replaced",
+)
 # For each field: a type, (type, None) where it may be null, the fields
 # of an object, or the one kind of entry of a list. No number is negative.
 _FIELDS: dict[str, Any] = {
@@ -40,6 +48,8 @@ _FIELDS: dict[str, Any] = {
         "first_token": str,
         "replaced_by_unk": int,
         "whole": bool,
+        **dict.fromkeys(_LATER_OF_TEXT, (int, None)),
+        "tokens_sha256": (str, None),
     },
     "nll_nats": float,
     "perplexity": {"word": (float, None), "piece": (float, None), "bits_per_byte": (float, None)},
@@ -72,11 +82,12 @@ _FIELDS: dict[str, Any] = {
     "memory": {"peak_resident_bytes": int},
     "environment": {"threads": int},
 }
+_TABLES = ("vocabulary", "merges", "scores", "rules")
 _MAX_COUNT = 2**63 - 1  # tallies are int64
 # What a run is known by: see ``run_identity.py``.
 _HASHED = (
-    "checkpoint.sha256, text.sha256, text.first_token, run.options.limit, run.options.oov, online.policy, "
-    "online.context and online.continuous_cache"
+    "checkpoint.sha256, text.sha256, text.tokens_sha256, text.first_token, run.options.limit, run.options.oov, "
+    "online.policy, online.context and online.continuous_cache"
 )
 _LINK = re.compile("[0-9a-f]{64}")
 
@@ -87,6 +98,9 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     if isinstance(online, dict):  # of versions that knew recurrent models with a plain softmax only
         for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None), ("continuous_cache", None)):
             online.setdefault(key, value)
+    if isinstance(document.get("text"), dict):
+        for key in (*_LATER_OF_TEXT, "tokens_sha256"):
+            document["text"].setdefault(key, None)
     fields = _FIELDS if document.get("entry") is None else unmetered_fields(_FIELDS)
     _check_fields(document, fields, "", path)
     for name, (without, later) in LATER.items():
@@ -172,6 +186,9 @@ def _derived(document: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     yield "text.pieces", text["pieces"], text["scored"] + (text["first_token"] == "skip")
     for key, count in (("word", text["word_tokens"]), ("piece", text["scored"])):
         yield f"perplexity.{key}", perplexity[key], math.exp(nats / count) if count and nats / count < 709 else None
+    tokenizer = document["tokenizer"]
+    if tokenizer is not None:
+        yield "tokenizer.bits", tokenizer["bits"], sum(tokenizer[f"{table}_bits"] for table in _TABLES)
     size = text["bytes"]
     yield "perplexity.bits_per_byte", perplexity["bits_per_byte"], nats / math.log(2) / size if size else None
     if unmetered:

@@ -29,15 +29,17 @@ def seen(context: Context | None, continuous: ContinuousCache) -> dict[str, Any]
 
 
 def run_identity(
-    hashes: tuple[str, str], options: RunOptions, context: Context | None, continuous: ContinuousCache
+    hashes: tuple[str, str, str], options: RunOptions, context: Context | None, continuous: ContinuousCache
 ) -> dict[str, Any]:
     """The identity of a pass before it is made; two passes that share it give the same log-probabilities.
 
-    ``hashes``: SHA-256 of the checkpoint's and of the text's file. ``context`` and ``continuous``: as they are run.
+    ``hashes``: SHA-256 of the checkpoint's file, of the text's, and of the text's tokens. ``context`` and
+    ``continuous``: as they are run.
     """
     return {
         "checkpoint": hashes[0],
         "text": hashes[1],
+        "tokens": hashes[2],
         "first_token": options.first_token,
         "limit": options.limit,
         "oov": options.oov,
@@ -53,11 +55,17 @@ def document_identity(document: Mapping[str, Any]) -> dict[str, Any]:
         **({"entry": foreign | {"vocabulary": entry["vocabulary"]["sha256"]}} if entry else {}),
         "checkpoint": document["checkpoint"]["sha256"],
         "text": document["text"]["sha256"],
+        **_tokens(document["text"]),
         "first_token": document["text"]["first_token"],
         "limit": options["limit"],
         "oov": options["oov"],
         **{name: online[name] for name in ("policy", "context", "continuous_cache")},
     }
+
+
+def _tokens(text: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of the tokens, which older results do not have."""
+    return {} if text["tokens_sha256"] is None else {"tokens": text["tokens_sha256"]}
 
 
 def identity_bytes(identity: Mapping[str, Any]) -> bytes:

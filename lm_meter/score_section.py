@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from .corpora import WIKITEXT_103
 from .profiles import Profile, Task
 from .score import score
+from .text_in_tokens import hold_text
 
 TASK = "wikitext-103"
 # What the interval of the perplexity says of the gate.
 PASSES, FAILS, TOO_CLOSE = "passes", "fails", "too close to call"
-_RATIOS = ("storage_ratio", "operations_ratio", "total")
+# Why the gate is not judged although the whole test set was run.
+LOST, IN_TOKENS = "not judged: characters are lost", "not judged: tokens hold the text"
+_RATIOS = ("storage_ratio", "tokenizer_ratio", "operations_ratio", "total", "total_without_tokenizer")
 
 
-def score_section(
-    document: Mapping[str, Any], profile: Profile, figures: tuple[Fraction, Fraction] | None
-) -> dict[str, Any]:
+class Figures(NamedTuple):
+    """What a score is of, in the profile's unit; what is not known is None.
+
+    ``parameters`` of the model, those that the tables of its ``tokenizer`` count as, ``operations`` per word token.
+    """
+
+    parameters: Fraction | None
+    tokenizer: Fraction | None
+    operations: Fraction | None
+
+
+def score_section(document: Mapping[str, Any], profile: Profile, figures: Figures | None) -> dict[str, Any]:
     """Ratios to the baseline, and the gate: a statement about the whole test set as it is, null for any other run.
 
-    ``figures``: parameters, and operations per word token, in the profile's unit; None where they were not measured.
+    Nor is the gate judged where characters of the text were lost, or where the tokens hold the text: the verdict says
+    so. ``figures``: None where they were not measured.
     """
     section: dict[str, Any] = {"profile": profile.name, "task": TASK, **dict.fromkeys(_RATIOS), "claimed": None}
     if TASK not in profile.tasks:
@@ -31,11 +44,21 @@ def score_section(
     is_test_set = text["sha256"] == WIKITEXT_103.splits["test"].sha256 and text["whole"]
     as_it_is = text["first_token"] == "score" and text["replaced_by_unk"] == 0
     applies = is_test_set and as_it_is and task.max_perplexity is not None
+    obstacle = _obstacle(text) if applies else None
+    judged = applies and obstacle is None
     return section | {
-        **(_ratios(task, *figures) if figures else {}),
-        "meets_gate": (word is not None and word <= task.max_perplexity) if applies else None,
-        **_margin(document, task.max_perplexity if applies else None),
+        **(_ratios(task, figures) if figures else {}),
+        "meets_gate": (word is not None and word <= task.max_perplexity) if judged else None,
+        **_margin(document, task.max_perplexity if judged else None),
+        **({"gate_verdict": obstacle} if obstacle else {}),
     }
+
+
+def _obstacle(text: Mapping[str, Any]) -> str | None:
+    """Why the gate is not judged of a text that was run whole."""
+    if text["lost_characters"]:
+        return LOST
+    return IN_TOKENS if hold_text(text) else None
 
 
 def unmetered_sections(document: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
@@ -61,16 +84,26 @@ def _claimed(document: Mapping[str, Any], profile: Profile) -> dict[str, float |
     if claims is None or claims["profile"] != profile.name or TASK not in profile.tasks:
         return None
     parameters = None if claims["parameters"] is None else Fraction(claims["parameters"])
-    return _ratios(profile.tasks[TASK], parameters, claimed_operations(document))
+    ratios = _ratios(profile.tasks[TASK], Figures(parameters, None, claimed_operations(document)))
+    return {key: ratios[key] for key in ("storage_ratio", "operations_ratio", "total")}
 
 
-def _ratios(task: Task, parameters: Fraction | None, operations: Fraction | None) -> dict[str, float | None]:
-    """Ratios to the baseline; a figure that is not known has none, nor is there a total then."""
+def _ratios(task: Task, figures: Figures) -> dict[str, float | None]:
+    """Ratios to the baseline; a figure that is not known has none.
+
+    Without parameters or operations there is no total; that of a result which is too old to have the tokenizer's tables
+    is without them.
+    """
+    parameters, tokenizer, operations = figures
     value = score(task, parameters or Fraction(0), operations or Fraction(0))
+    tables = score(task, tokenizer or Fraction(0), Fraction(0)).storage_ratio
+    is_known = parameters is not None and operations is not None
     return {
         "storage_ratio": None if parameters is None else float(value.storage_ratio),
+        "tokenizer_ratio": None if tokenizer is None else float(tables),
         "operations_ratio": None if operations is None else float(value.operations_ratio),
-        "total": None if parameters is None or operations is None else float(value.total),
+        "total": float(value.total + tables) if is_known else None,
+        "total_without_tokenizer": float(value.total) if is_known else None,
     }
 
 

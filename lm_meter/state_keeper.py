@@ -124,7 +124,7 @@ def run_state(path: Path, identity: Mapping[str, Any]) -> SavedState | None:
 def state_identity(prepared: Prepared) -> dict[str, Any]:
     """What the state of a pass belongs to: the run, and the version that makes it."""
     opened = prepared.checkpoint
-    hashes = opened.sha256(), prepared.text.sha256
+    hashes = opened.sha256(), prepared.text.sha256, prepared.encoded.sha256()
     continuous = opened.model_config.ends.continuous
     return run_identity(hashes, prepared.options, prepared.context, continuous) | versions()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import prod
@@ -74,6 +74,14 @@ def priced_parameters(tensors: Sequence[Tensor], profile: Profile) -> Fraction:
     """Parameters in the profile's unit."""
     narrow = is_narrow(tensors)
     return sum((tensor.count * profile.parameter(tensor.width, narrow) for tensor in tensors), Fraction(0))
+
+
+def priced_tables(tokenizer: Mapping[str, Any] | None, profile: Profile) -> Fraction | None:
+    """The tables of a tokenizer, as a result has them, in the profile's unit; None where they are unknown or free."""
+    if tokenizer is None or profile.table_bits is None:
+        return None
+    is_free = tokenizer["is_given"] and profile.is_vocabulary_free
+    return Fraction(0 if is_free else tokenizer["bits"], profile.table_bits)
 
 
 def total_bits(tensors: Sequence[Tensor]) -> int:

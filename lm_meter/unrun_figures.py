@@ -11,7 +11,7 @@ from .measurement import Predicted
 from .models.chunk_kinds import chunk_kinds
 from .models.moments import moments
 from .online import RECHECK_SEED
-from .predicted_sections import predicted_sections, text_section
+from .predicted_sections import predicted_sections, text_section, tokenizer_section
 from .preparation import Prepared
 from .profiles import profile_named
 from .record_table import Records
@@ -28,10 +28,13 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
     plan, network = prepared.checkpoint.architecture.described(prepared.checkpoint, prepared.context)
     ends = prepared.checkpoint.model_config.ends
     chunks = chunk_kinds(network, prepared.context, ends.continuous.size, prepared.inputs, prepared.targets)
-    sections: dict[str, Any] = {"text": text_section(prepared.text, prepared.encoded, options, scored, partial)}
+    sections: dict[str, Any] = {
+        "text": text_section(prepared.text, prepared.encoded, options, scored, partial),
+        "tokenizer": tokenizer_section(prepared.tokenizer),
+    }
     if records is not None:
-        sittings = document["run"]["sittings"]
-        losses = Predicted(prepared.text, prepared.encoded, options, sittings, records.log_prob, partial)
+        tokens = prepared.text, prepared.encoded, prepared.tokenizer
+        losses = Predicted(*tokens, options, document["run"]["sittings"], records.log_prob, partial)
         sections = predicted_sections(losses)
     again = {
         **document,

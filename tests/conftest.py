@@ -57,3 +57,12 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"needs shared data, which are not in {folder}; LM_METER_SHARED_DATA names another folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cases(shared_data):
+    """The folder of inputs that once went wrong, with their right values, beside the shared data."""
+    folder = shared_data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"needs shared cases, which are not in {folder}")
+    return folder

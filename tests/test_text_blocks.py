@@ -6,18 +6,23 @@ from lm_meter.checkpoint import Checkpoint
 from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.text import text_from_bytes
 from lm_meter.text_blocks import articles_of_lines, block_sums, lines_of_pieces
-from lm_meter.tokenizers import load_tokenizer
-from lm_meter.tokenizers.encoding import encoded
+from lm_meter.tokenizers import Encoded, load_tokenizer
 
 
 def _text(*lines):
     return text_from_bytes("".join(f"{line}\n" for line in lines).encode(), "t")
 
 
+def _encoded(words):
+    """Pieces in which so many word tokens begin, a byte each."""
+    count, nothing = len(words), np.zeros(len(words), np.int32)
+    numbers, sizes = np.arange(count, dtype=np.int32), np.ones(count, np.int32)
+    return Encoded(numbers, np.array(words, np.int32), sizes, nothing, nothing, nothing, nothing)
+
+
 def _words(text):
     """Each word and line end a piece of its own."""
-    count = text.word_tokens
-    return encoded(range(count), [1] * count, [1] * count, [0] * count)
+    return _encoded([1] * text.word_tokens)
 
 
 def test_pieces_stand_in_the_line_of_the_word_that_begins_in_them():
@@ -28,13 +33,13 @@ def test_pieces_stand_in_the_line_of_the_word_that_begins_in_them():
 def test_pieces_inside_a_word_stand_with_it():
     text = _text("a b", "c")
     # a, b1, b2, end, c1, c2, end
-    found = lines_of_pieces(text, encoded(range(7), [1, 1, 0, 1, 1, 0, 1], [1] * 7, [0] * 7))
+    found = lines_of_pieces(text, _encoded([1, 1, 0, 1, 1, 0, 1]))
     assert found.tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_a_piece_before_the_first_word_stands_in_the_first_line():
     text = _text("a")
-    assert lines_of_pieces(text, encoded(range(3), [0, 1, 1], [1] * 3, [0] * 3)).tolist() == [0, 0, 0]
+    assert lines_of_pieces(text, _encoded([0, 1, 1])).tolist() == [0, 0, 0]
 
 
 def test_articles_begin_with_titles_of_level_one_alone():

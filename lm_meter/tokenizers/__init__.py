@@ -2,8 +2,8 @@
 
 ``word``: WikiText's own words, one number each. ``sentencepiece``: sub-word pieces of a SentencePiece model that is
 stored in the checkpoint. ``characters``: Unicode code points, line ends included. ``llama2c``: scored pieces as
-llama2.c applies them. ``huggingface``: a ``tokenizer.json``. Whatever the kind, nothing of the text may be lost,
-because what is not predicted is not paid for.
+llama2.c applies them. ``huggingface``: a ``tokenizer.json``. Whatever the kind, tokens cover every word and line end of
+the text, because what is not predicted is not paid for (``cover.py``); what they leave out of it is counted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..errors import CheckpointError
 from .characters import CharacterTokenizer
 from .encoding import Encoded, Specials
 from .huggingface import HuggingFaceTokenizer
+from .joined import ASCII, BLANKS
 from .llama2c import Llama2cTokenizer
 from .pieces import PieceTokenizer
 from .words import WordTokenizer
@@ -40,6 +41,7 @@ _ARRAYS = {
     "llama2c": "tokenizer.llama2c",
     "huggingface": "tokenizer.json",
 }
+_KEYS = ("kind", "start", "end_of_line", "unknown")
 _OF_BYTES: dict[str, Callable[[bytes, str], PieceTokenizer | Llama2cTokenizer | HuggingFaceTokenizer]] = {
     "sentencepiece": PieceTokenizer,
     "llama2c": Llama2cTokenizer,
@@ -55,6 +57,12 @@ def tokenizer_arrays(config: Mapping[str, Any], path: str) -> dict[str, Expected
     kind = config.get("kind")
     if not isinstance(kind, str) or kind not in _ARRAYS:
         raise CheckpointError(f"{path}: tokenizer.kind is {kind!r:.60}; expected one of {', '.join(_ARRAYS)}")
+    blanks = config.get("blanks", ASCII)
+    if kind == "word" and blanks not in BLANKS:
+        raise CheckpointError(f"{path}: tokenizer.blanks is {blanks!r:.60}; expected one of {', '.join(BLANKS)}")
+    for key in config:
+        if key not in (*_KEYS, *(("blanks",) if kind == "word" else ())):
+            raise CheckpointError(f"{path}: tokenizer.{key!s:.60} has no meaning; expected one of {', '.join(_KEYS)}")
     return {_ARRAYS[kind]: Expected((None,), is_weight=False)}
 
 
@@ -71,7 +79,11 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
             content = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{path}: {_ARRAYS[kind]} is not UTF-8 (byte {error.start})") from None
-        tokenizer = WordTokenizer(content, path) if kind == "word" else CharacterTokenizer(content, path)
+        tokenizer = (
+            WordTokenizer(content, path, config.get("blanks", ASCII))
+            if kind == "word"
+            else CharacterTokenizer(content, path)
+        )
     vocabulary = checkpoint.model_config.vocabulary
     if tokenizer.size != vocabulary:
         raise CheckpointError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..text import Text
-from .encoding import Encoded, Gathered, Replacer, Specials, unique
+from .cover import Cover, Tokens, byte_places
+from .encoding import Encoded, Replacer, Specials, unique
+from .tables import Tables
 
-_BLANKS = np.frombuffer(" \t\r\f\v\n".encode("utf-32-le"), np.uint32)
-_LINE_END = 0x0A
 _CODE_POINTS = 0x110000
 
 
@@ -31,25 +31,26 @@ class CharacterTokenizer:
         """Character of a number."""
         return self._characters[number]
 
+    def tables(self) -> Tables:
+        """What is stored of the tokenizer: the characters in UTF-8, which needs no byte between them."""
+        sizes = [len(character.encode()) for character in self._characters]
+        return Tables(vocabulary_bits=8 * sum(sizes), longest_token=max(sizes, default=0))
+
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all characters; see ``WordTokenizer.encode``."""
-        replace = Replacer(text, self.specials.unknown, oov)
+        replace, found = Replacer(text, self.specials.unknown, oov), Cover(text)
         numbers = np.full(_CODE_POINTS, -1, np.int32)
         numbers[_code_points(self._characters)] = np.arange(self.size)
-        found, line, before = Gathered(), 1, True  # whether a blank, or nothing, stands before the part
+        start, line = 0, 1
         for part in text.parts():
-            codes = _code_points(part)
-            blank = np.isin(codes, _BLANKS)
-            words = (codes == _LINE_END) | (~blank & np.append(before, blank[:-1]))
-            before = bool(blank[-1])
-            sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)  # bytes of UTF-8
-            tokens = numbers[codes]
-            unknown = np.flatnonzero(tokens < 0)
-            if unknown.size:
-                at = int(unknown[0])
-                tokens[unknown] = replace(part[at], line + part.count("\n", 0, at), "character")
-            line += part.count("\n")
-            found.add([tokens, words, sizes, numbers[codes] < 0])
+            tokens = numbers[_code_points(part)]
+            is_unknown = tokens < 0
+            if is_unknown.any():
+                at = int(np.argmax(is_unknown))
+                tokens[is_unknown] = replace(part[at], line + part.count("\n", 0, at), "character")
+            places = start + byte_places(part)
+            found.add(Tokens(tokens, places[1:], 0, is_unknown, is_unknown))
+            start, line = int(places[-1]), line + part.count("\n")
         return found.encoded()
 
 

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..errors import CheckpointError, ConfigError, TextError
-from ..spool import Spool, spooled
+from ..spool import in_parts, spooled
 from ..text import Text
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tokenized text.
+    """A tokenized text, with what each token stands for and what it leaves out. ``Cover`` makes it.
+
+    The bytes from the end of one token to the end of the next belong to the latter, and those after the last token to
+    that one: the sizes add up to the text.
 
     Attributes
     ----------
-    tokens : (pieces,) int32
-    words : (pieces,) int32
-        Word tokens (words and line ends) that begin in each piece. Their sum is the text's, but for a last line end
-        that is not in the file and that a character tokenizer therefore does not predict.
-    sizes : (pieces,) int32
-        UTF-8 bytes that each piece stands for, blanks between words included.
-    replaced : (pieces,) int32
+    tokens : (tokens,) int32
+    words : (tokens,) int32
+        Word tokens (words and line ends) that begin in each token. Their sum is the text's, but for a last line end
+        that is not in the file and that some tokenizers therefore do not predict.
+    sizes : (tokens,) int32
+        Bytes of the text that belong to each token.
+    unscored : (tokens,) int32
+        Those of them, blanks all of them, that no token says: another number of blanks has the same tokens.
+    lost : (tokens,) int32
+        Characters for which another text has the same tokens: "T" where a tokenizer writes small letters, all of a word
+        that becomes ``<unk>``.
+    replaced : (tokens,) int32
         1 where the unknown token stands for something that is not in the vocabulary.
+    replaced_words : (tokens,) int32
+        Word tokens that such a token takes a part of, each counted once.
 
     The arrays live as long as the pass, and grow with the text: they are spooled.
     """
@@ -34,27 +44,21 @@ class Encoded:
     tokens: np.ndarray
     words: np.ndarray
     sizes: np.ndarray
+    unscored: np.ndarray
+    lost: np.ndarray
     replaced: np.ndarray
+    replaced_words: np.ndarray
 
     def __post_init__(self) -> None:
         for field in fields(self):
             object.__setattr__(self, field.name, spooled(getattr(self, field.name), np.int32))
 
-
-class Gathered:
-    """The pieces of a text as they are found, line by line."""
-
-    def __init__(self) -> None:
-        self._columns = [Spool(np.int32) for _ in fields(Encoded)]
-
-    def add(self, columns: Iterable[ArrayLike]) -> None:
-        """Append pieces: (4, n) integers, rows as the attributes of ``Encoded``."""
-        for column, values in zip(self._columns, columns, strict=True):
-            column.add(values)
-
-    def encoded(self) -> Encoded:
-        """All of them."""
-        return Encoded(*(column.array() for column in self._columns))
+    def sha256(self) -> str:
+        """SHA-256 of the tokens as little-endian int32, in hexadecimal: part of a run's identity."""
+        digest = hashlib.sha256()
+        for part in in_parts(self.tokens):
+            digest.update(np.ascontiguousarray(part, "<i4").data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,6 @@ class Specials:
     start: int | None
     end_of_line: int | None
     unknown: int | None
-
-
-def encoded(tokens: Iterable[int], words: Iterable[int], sizes: Iterable[int], replaced: Iterable[int]) -> Encoded:
-    """An ``Encoded`` from plain numbers."""
-    return Encoded(*(np.fromiter(values, np.int32) for values in (tokens, words, sizes, replaced)))
 
 
 def unique(tokens: Sequence[str], path: str, what: str) -> dict[str, int]:

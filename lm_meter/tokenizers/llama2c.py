@@ -18,8 +18,10 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..text import Text
+from .cover import Cover
 from .encoding import Encoded, Replacer, Specials
-from .spans import encoded_spans
+from .said import Placed, held_against
+from .tables import SCORE_BITS, Tables, table_bits
 
 _FIRST_BYTE = 3  # piece of byte 0: behind the unknown piece and the two that begin and end a text
 _BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
@@ -44,6 +46,7 @@ class Llama2cTokenizer:
                 "blank among them"
             )
         self.specials = Specials(None, None, None)
+        self._said = [self.content(number) for number in range(self.size)]
         self._apart: dict[tuple[int, int], bool] = {}
 
     def number(self, token: str) -> int | None:
@@ -77,8 +80,20 @@ class Llama2cTokenizer:
             symbols += added
             own += [len(raw)] if known is not None else [1] * len(raw)
         self._add_joined(symbols, own, tokens, sizes)
+        cover, numbers = Cover(text), np.frombuffer(tokens, np.int32)
         ends = np.cumsum(np.frombuffer(sizes, np.int32), dtype=np.int64)
-        return encoded_spans(text.raw, np.frombuffer(tokens, np.int32), ends)
+        for first in range(0, numbers.size, _PART):
+            part = slice(first, first + _PART)
+            said = [self._said[number] for number in numbers[part].tolist()]
+            begins = np.append(ends[first - 1] if first else 0, ends[part][:-1])
+            placed = Placed(numbers[part], begins, ends[part], said, int(begins[0]), int(ends[part][-1]))
+            cover.add(held_against(text.raw, placed))
+        return cover.encoded()
+
+    def tables(self) -> Tables:
+        """What is stored of the tokenizer: pieces, and a score of each."""
+        longest = max(map(len, self._said))
+        return Tables(table_bits(self._pieces), 0, SCORE_BITS * self.size, longest_token=longest)
 
     def _are_never_joined(self, first: int, second: int) -> bool:
         """Whether a text may be cut between two neighbours, and each side encoded by itself.

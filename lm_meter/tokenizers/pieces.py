@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import CheckpointError, TextError
 from ..text import Text
-from .encoding import Encoded, Gathered, Replacer, Specials
+from .cover import Cover, Tokens, byte_places
+from .encoding import Encoded, Replacer, Specials
+from .joined import JoinedPart, parts_of
+from .said import shortfall
+from .tables import SCORE_BITS, Tables, table_bits
 
 _BLANK = "\u2581"  # how SentencePiece writes a blank
-_LINES = 256  # that are encoded together
+_TYPE_BITS = 8  # normal, unknown, control, user-defined, unused or byte
+_NORMALIZER = 3  # field of a model: its normalizer_spec
+_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5  # how a field of a protocol buffer is written
 
 
 class PieceTokenizer:
-    """Pieces of a SentencePiece model, and its end-of-line piece behind each line.
+    """Pieces of a SentencePiece model, and its end-of-line piece after each line.
 
-    A line is encoded as its words joined by one space. The model must be lossless: decoding gives back that line, so
-    that normalisation cannot make a text easier than it is.
+    A line is encoded as its words joined by one blank. Where the model changes it (it normalises), the characters for
+    which another line has the same pieces are counted as lost.
     """
 
     needs_end_of_line = True
@@ -35,13 +42,17 @@ class PieceTokenizer:
             raise CheckpointError(f"{path}: tokenizer.model is not a SentencePiece model ({reason})") from None
         self.size = len(surfaces)
         self.specials = Specials(None, None, None)
-        self._blanks = np.array([surface.count(_BLANK) for surface in surfaces])
-        self._lengths = np.array(
-            [
-                1 if self._model.is_byte(piece) else len(surface.replace(_BLANK, " ").encode())
-                for piece, surface in enumerate(surfaces)
-            ]
-        )
+        self._said = [self._said_by(piece, surface) for piece, surface in enumerate(surfaces)]
+        self._surfaces = [surface.encode() for surface in surfaces]
+        self._rules_bytes = normalizer_bytes(raw)
+
+    def _said_by(self, piece: int, surface: str) -> bytes:
+        """What a piece stands for in a text: nothing where it is a control piece or the unknown one."""
+        if self._model.is_byte(piece):
+            return bytes([int(surface[3:5], 16)])
+        if self._model.is_control(piece) or self._model.is_unknown(piece):
+            return b""
+        return surface.replace(_BLANK, " ").encode()
 
     def number(self, token: str) -> int | None:
         """Number of a piece, None where the model has no such piece."""
@@ -52,55 +63,110 @@ class PieceTokenizer:
         """Piece of a number."""
         return self._model.id_to_piece(number)
 
+    def tables(self) -> Tables:
+        """What is stored of the tokenizer: pieces with the type of each, their scores, and how lines are normalised."""
+        vocabulary = table_bits(self._surfaces) + _TYPE_BITS * self.size
+        longest = max(map(len, self._said), default=0)
+        return Tables(vocabulary, 0, SCORE_BITS * self.size, 8 * self._rules_bytes, longest)
+
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all pieces and line ends; see ``WordTokenizer.encode``."""
-        replace = Replacer(text, self.specials.unknown, oov)
-        end = np.array([[self.specials.end_of_line], [1], [1], [0]])
-        found, lines, number = Gathered(), text.each_line(), 0
-        while several := list(itertools.islice(lines, _LINES)):
-            joined = [" ".join(words) for words, _ in several]
-            encoded = self._model.encode(joined)
-            decoded = self._model.decode(encoded)
-            for i, (words, ended) in enumerate(several):
-                number += 1
-                pieces = np.array(encoded[i], np.int64)
-                if (pieces == self._model.unk_id()).any():
-                    found.add(self._with_unknown(joined[i], number, replace))
-                elif decoded[i] == joined[i]:
-                    starts = _settled(self._blanks[pieces], len(words))
-                    sizes = _settled(self._lengths[pieces], len(joined[i].encode()))
-                    found.add(np.stack([pieces, starts, sizes, np.zeros_like(pieces)]))
-                else:
-                    raise self._changed(text, number)
-                if ended:
-                    found.add(end)
+        replace, found, number = Replacer(text, self.specials.unknown, oov), Cover(text), 1
+        for part in parts_of(text):
+            lines = part.lines()
+            encoded = self._model.encode([line.decode() for line in lines])
+            several = enumerate(zip(lines, encoded, strict=True), number)
+            pieces = [self._line(line, one, at, replace) for at, (line, one) in several]
+            found.add(self._tokens(part, pieces))
+            number += len(lines)
         return found.encoded()
 
-    def _with_unknown(self, line: str, number: int, replace: Replacer) -> np.ndarray:
-        """The columns of ``encode`` for a line with pieces that the model does not know: (4, pieces)."""
-        # As text a piece the model does not know is what stands in the line, not the name of the unknown piece.
-        written = [piece.replace(_BLANK, " ") for piece in self._model.encode(line, out_type=str)]
-        written[0] = written[0].removeprefix(" ")  # the blank that the model adds in front
-        if "".join(written) != line:
-            raise self._changed(replace.text, number)
-        rows: list[list[int]] = []
-        for piece, part in zip(self._model.encode(line), written, strict=True):
-            known = piece != self._model.unk_id()
-            token = piece if known else replace(part, number, "character")
-            rows.append([token, part.count(" ") + (not rows), len(part.encode()), int(not known)])
-        return np.array(rows, np.int64).T
+    def _tokens(self, part: JoinedPart, lines: Sequence[np.ndarray]) -> Tokens:
+        """The tokens of a part of a text from the columns of its lines' pieces."""
+        parts = [np.zeros((5, 0), np.int64)]
+        for line, size in itertools.zip_longest(lines, part.sizes[part.is_end].tolist()):
+            # The end of the last line has no bytes where it is not in the file; a line that was cut has none.
+            parts += [line] if size is None else [line, np.array([[self.specials.end_of_line, size, 0, 0, 0]]).T]
+        tokens, sizes, unsaid, lost, replaced = np.concatenate(parts, axis=1)
+        ends, unscored = part.placed(np.cumsum(sizes))
+        return Tokens(tokens, ends, unscored + unsaid, lost, replaced)
 
-    @staticmethod
-    def _changed(text: Text, number: int) -> TextError:
-        return TextError(
-            f"{text.name}: line {number}: the checkpoint's SentencePiece model changes the line when it encodes "
-            "it (it normalises); a perplexity of the changed text would not be one of this text"
-        )
+    def _line(self, line: bytes, pieces: Sequence[int], number: int, replace: Replacer) -> np.ndarray:
+        """Pieces of a line: token, bytes of the line, those not said, characters lost, replaced or not: (5, pieces)."""
+        said = [self._said[piece] for piece in pieces]
+        sizes = np.fromiter(map(len, said), np.int64, len(said))
+        whole = b"".join(said)
+        is_known = self._model.unk_id() not in pieces
+        if is_known and whole == b" " + line:
+            sizes[np.argmax(sizes > 0)] -= 1  # the blank that the model adds in front
+        elif is_known and whole == line + b" ":
+            sizes[sizes.size - 1 - np.argmax(sizes[::-1] > 0)] -= 1  # or at the end
+        elif not is_known or whole != line:
+            return self._changed(line, pieces, number, replace)
+        nothing = np.zeros_like(sizes)
+        return np.stack([np.asarray(pieces, np.int64), sizes, nothing, nothing, nothing])
+
+    def _changed(self, line: bytes, pieces: Sequence[int], number: int, replace: Replacer) -> np.ndarray:
+        """The same of a line that the model changes, or of which it does not know some characters."""
+        text = line.decode()
+        normal, places = self._model.Normalize(text, with_offsets=True)
+        normal = normal.replace(_BLANK, " ")
+        unknown, written = self._model.unk_id(), self._model.encode(text, out_type=str)
+        # As text, an unknown piece is what stands in the line, not the name of the unknown piece.
+        said = [
+            one.replace(_BLANK, " ").encode() if piece == unknown else self._said[piece]
+            for piece, one in zip(pieces, written, strict=True)
+        ]
+        if b"".join(said) != normal.encode() or len(places) != len(normal) + 1:
+            raise TextError(
+                f"{replace.text.name}: line {number}: the pieces of the checkpoint's SentencePiece model are not those "
+                "of the line; expected pieces that cover it"
+            )
+        characters = np.searchsorted(byte_places(normal), np.cumsum([len(one) for one in said]), side="right") - 1
+        ends = byte_places(text)[np.asarray(places, np.int64)[characters]]
+        ends[-1:] = len(line)
+        columns = np.zeros((5, len(pieces)), np.int64)
+        # Pieces that end where the one before does, such as bytes of one character, are looked at with the next.
+        stops = (1 + np.flatnonzero(np.diff(ends, prepend=0))).tolist()
+        if not ends[0] and said[0] == b" ":
+            stops.insert(0, 1)  # the blank that the model adds in front, alone
+        for first, stop in itertools.pairwise([0, *stops]):
+            begin, end = int(ends[first - 1]) if first else 0, int(ends[stop - 1])
+            spoken = b"".join(said[first:stop])
+            if not begin:
+                spoken = spoken.removeprefix(b" ")  # the blank that the model adds in front
+            around = line[begin - 1 : begin] if begin else b"", line[end : end + 1]
+            found = shortfall(line[begin:end], spoken, *around)
+            columns[1:4, first] = end - begin, found.unscored, found.lost
+        columns[0] = pieces
+        for at in np.flatnonzero(columns[0] == unknown).tolist():
+            part = line[int(ends[at - 1]) if at else 0 : int(ends[at])].decode()
+            columns[0, at], columns[3:, at] = replace(part.strip() or part, number, "character"), (len(part), 1)
+        return columns
 
 
-def _settled(values: np.ndarray, total: int) -> np.ndarray:
-    """``values`` with the difference to their known sum put on the first: the blank that the model adds in front."""
-    settled = values.copy()
-    if settled.size:
-        settled[0] += total - settled.sum()
-    return settled
+def normalizer_bytes(model: bytes) -> int:
+    """Bytes of the normalizer of a SentencePiece model, which is a protocol buffer that has been read already."""
+    at = found = 0
+    while at < len(model):
+        key, at = _varint(model, at)
+        if key & 7 == _BYTES:
+            size, at = _varint(model, at)
+            found += size * (key >> 3 == _NORMALIZER)
+            at += size
+        elif key & 7 == _VARINT:
+            _, at = _varint(model, at)
+        else:
+            at += {_FIXED_64: 8, _FIXED_32: 4}.get(key & 7, len(model))
+    return found
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """The number at a byte, and the byte after it; 0 beyond the end."""
+    value = shift = 0
+    while at < len(raw):
+        value |= (raw[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if raw[at - 1] < 128:
+            break
+    return value, at

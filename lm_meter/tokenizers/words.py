@@ -2,58 +2,75 @@
 
 from __future__ import annotations
 
-from array import array
+import hashlib
 
-from ..spool import PART
+import numpy as np
+
 from ..text import Text
-from .encoding import Encoded, Gathered, Replacer, Specials, unique
+from .cover import Cover, Tokens
+from .encoding import Encoded, Replacer, Specials, unique
+from .joined import ASCII, parts_of
+from .tables import Tables, table_bits
+
+# The words of WikiText-103's training text, <unk> and <eos> among them: how many there are, and the SHA-256 of them,
+# sorted by their bytes, with a line feed between two.
+WIKITEXT_103_WORDS = 267_735
+WIKITEXT_103_WORDS_SHA256 = "53e2fa3dc1d637b65b7e2c60328cbb8adb94c3e7cba914470250545d494ce8a0"
 
 
 class WordTokenizer:
-    """One number for each word of a fixed vocabulary, and one for the end of each line."""
+    """One number for each word of a fixed vocabulary, and one for the end of each line.
+
+    ``blanks`` : what separates words, see ``parts_of``.
+    """
 
     needs_end_of_line = True
 
-    def __init__(self, content: str, path: str) -> None:
+    def __init__(self, content: str, path: str, blanks: str = ASCII) -> None:
         self._words = content.split("\n")
         if self._words[-1] == "":
             self._words.pop()
-        self._numbers = unique(self._words, path, "word")
+        numbers = unique(self._words, path, "word")
+        # The bytes of a text are looked up. A lone surrogate, which JSON can hold, is in no text.
+        self._numbers = {word.encode("utf-8", "surrogatepass"): number for word, number in numbers.items()}
+        self._blanks = blanks
         self.size = len(self._words)
         self.specials = Specials(None, None, None)
 
     def number(self, token: str) -> int | None:
         """Number of a word, None where the vocabulary has no such word."""
-        return self._numbers.get(token)
+        return self._numbers.get(token.encode("utf-8", "surrogatepass"))
 
     def token(self, number: int) -> str:
         """Word of a number."""
         return self._words[number]
 
+    def tables(self) -> Tables:
+        """What is stored of the tokenizer."""
+        longest = max(map(len, self._numbers), default=0)
+        return Tables(table_bits(self._numbers), longest_token=longest, is_given=self._is_given())
+
+    def _is_given(self) -> bool:
+        if self.size != WIKITEXT_103_WORDS:
+            return False
+        return hashlib.sha256(b"\n".join(sorted(self._numbers))).hexdigest() == WIKITEXT_103_WORDS_SHA256
+
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all words and line ends; an unknown word is an error unless ``oov`` is "unk"."""
-        replace, end = Replacer(text, self.specials.unknown, oov), self.specials.end_of_line
-        found, tokens, sizes, replaced = Gathered(), array("i"), array("i"), array("i")
-
-        def add() -> None:
-            found.add((tokens, array("i", [1]) * len(tokens), sizes, replaced))
-            for column in (tokens, sizes, replaced):
-                del column[:]
-
-        for line, (words, ended) in enumerate(text.each_line(), 1):
-            for word in words:
-                number = self._numbers.get(word)
-                tokens.append(replace(word, line, "word") if number is None else number)
-                sizes.append(len(word.encode()) + 1)
-                replaced.append(int(number is None))
-            if words:
-                sizes[-1] -= 1  # the last word of a line has no blank behind it
-            if ended:
-                assert end is not None  # load_tokenizer refuses a checkpoint without it
-                tokens.append(end)
-                sizes.append(1)
-                replaced.append(0)
-            if len(tokens) >= PART:
-                add()
-        add()
+        replace, found, line = Replacer(text, self.specials.unknown, oov), Cover(text), 1
+        end = self.specials.end_of_line
+        assert end is not None  # load_tokenizer refuses a checkpoint without it
+        for part in parts_of(text, self._blanks):
+            words = part.words()
+            tokens = np.fromiter((self._numbers.get(word, -1) for word in words), np.int64, len(words))
+            tokens[part.is_end] = end
+            unknown = np.flatnonzero(tokens < 0)
+            lost = np.zeros(tokens.size, np.int64)
+            for at in unknown.tolist():
+                word = words[at].decode()
+                tokens[at] = replace(word, line + int(part.is_end[:at].sum()), "word")
+                lost[at] = len(word)
+            ends, unscored = part.placed(np.cumsum(part.sizes))
+            found.add(Tokens(tokens, ends, unscored, lost, lost > 0, part.other_blanks()))
+            line += int(part.is_end.sum())
         return found.encoded()
