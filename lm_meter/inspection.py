@@ -9,11 +9,13 @@ from .checkpoint import Checkpoint
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
 from .levels import levels_used
+from .predicted_sections import tokenizer_section
 from .printable import page
 from .profiles import PROFILES, Profile
-from .report import activation_lines, columns, number, operations_table
+from .report import activation_lines, columns, number, operations_table, pairs, tokenizer_rows
 from .score import price
-from .storage import is_narrow, priced_parameters, tensors_of, tensors_to_json, total_bits
+from .storage import is_narrow, priced_parameters, priced_tables, tensors_of, tensors_to_json, total_bits
+from .tokenizers import load_tokenizer
 from .weight_values import check_values
 
 
@@ -24,6 +26,7 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = tensors_of(checkpoint)
     stored = _stored_widths(checkpoint)
     used = {name: levels_used(checkpoint, name) for name in checkpoint.formats}
+    tokenizer = tokenizer_section(load_tokenizer(checkpoint))
     entries = []
     for entry in tensors_to_json(tensors):
         source = entry["tied_to"] or entry["name"]
@@ -37,6 +40,11 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "tensors": entries,
         "bits": total_bits(tensors),
         "parameters": {name: float(priced_parameters(tensors, profile)) for name, profile in PROFILES.items()},
+        "tokenizer": tokenizer,
+        "tokenizer_parameters": {
+            name: None if tables is None else float(tables)
+            for name, tables in ((name, priced_tables(tokenizer, profile)) for name, profile in PROFILES.items())
+        },
         "numbers": sum(tensor.count for tensor in tensors),
     }
 
@@ -75,7 +83,12 @@ def inspection_table(found: dict[str, Any]) -> str:
         rows.append([tensor["name"], shape, tensor["format"], *widths, levels, where])
     lines += columns(rows)
     lines += ["", f"numbers: {number(found['numbers'])}, bits: {number(found['bits'])}", "parameters by profile"]
-    lines += columns([[name, number(value)] for name, value in found["parameters"].items()])
+    rows = [["profile", "model", "tokenizer"]]
+    rows += [
+        [name, number(value), number(found["tokenizer_parameters"][name])]
+        for name, value in found["parameters"].items()
+    ]
+    lines += [*columns(rows), "", "tokenizer", *pairs(tokenizer_rows(found["tokenizer"]))]
     return page(lines)
 
 

@@ -144,7 +144,7 @@ def result_table(result: Result) -> str:
             ("parameters (profile's unit)", number(d["storage"]["parameters"])),
             ("bits", number(d["storage"]["bits"])),
             *_bits_by_role(d["storage"]["tensors"]),
-            *_tokenizer_rows(d["tokenizer"]),
+            *tokenizer_rows(d["tokenizer"]),
         ]
     )
     if d["activations"]:
@@ -155,7 +155,7 @@ def result_table(result: Result) -> str:
     return page(lines)
 
 
-def _tokenizer_rows(tokenizer: dict[str, Any] | None) -> list[tuple[str, str]]:
+def tokenizer_rows(tokenizer: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Bits of the tokenizer's tables, and its longest token."""
     if tokenizer is None:
         return []

@@ -8,9 +8,10 @@ import struct
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import TEXT, tiny_checkpoint
+from tiny import TEXT, sentencepiece_model, tiny_checkpoint
 
 import lm_meter
 from lm_meter import ConfigError, evaluate, load_result
@@ -104,7 +105,11 @@ def test_score_follows_from_parameters_and_operations(result):
 
     assert score["storage_ratio"] == result["storage"]["parameters"] / 159_000_000
     assert math.isclose(score["operations_ratio"], result["operations_per_token"]["total"] / 318_000_000, rel_tol=1e-15)
-    assert math.isclose(score["total"], score["storage_ratio"] + score["operations_ratio"], rel_tol=1e-15)
+    tables = result["tokenizer"]["bits"] / 16 / 159_000_000
+    assert math.isclose(score["tokenizer_ratio"], tables, rel_tol=1e-15)
+    without = score["storage_ratio"] + score["operations_ratio"]
+    assert math.isclose(score["total_without_tokenizer"], without, rel_tol=1e-15)
+    assert math.isclose(score["total"], without + tables, rel_tol=1e-15)
     assert score["profile"] == "micronet-2019-06"
 
 
@@ -370,6 +375,10 @@ def test_links_that_are_missing_or_no_hashes(document, refusal):
 def test_the_chain_is_that_of_the_readme(folder):
     model, text = folder / "model.npz", folder / "text"
     result = lm_meter.evaluate(model, text=text, options=lm_meter.RunOptions(limit=9))
+    model_of_pieces = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model())
+    end = model_of_pieces.piece_to_id("<eos>")
+    first_line, cut = (model_of_pieces.encode(line) for line in ("= the cat =", "the cat sat"))
+    numbers = [*first_line, end, end, *cut]  # 5, 1 and 3 word tokens
     identity = {
         "checkpoint": hashlib.sha256(model.read_bytes()).hexdigest(),
         "context": None,
@@ -379,6 +388,7 @@ def test_the_chain_is_that_of_the_readme(folder):
         "oov": "error",
         "policy": "state",
         "text": hashlib.sha256(text.read_bytes()).hexdigest(),
+        "tokens": hashlib.sha256(struct.pack(f"<{len(numbers)}i", *numbers)).hexdigest(),
     }
     first = hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).digest()
     second = hashlib.sha256(first + b"".join(struct.pack("<d", value) for value in result.log_probs)).digest()

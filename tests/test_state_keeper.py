@@ -129,7 +129,7 @@ def stopped(run, tmp_path):
 
 def test_a_state_of_another_run_is_refused_with_what_differs(stopped, run, text, tmp_path):
     before = (tmp_path / "state").read_bytes()
-    with pytest.raises(StateError, match=r"is the state of another run .limit is None in it, 9 now.; choose another"):
+    with pytest.raises(StateError, match=r"is the state of another run .*limit is None in it, 9 now.; choose"):
         run(stopped, limit=9)
     with pytest.raises(StateError, match=r"continuous_cache is None in it, .*; choose another file, or delete it"):
         run(stopped, continuous_cache="4,0.5,0.2")

@@ -283,6 +283,17 @@ def test_an_unknown_kind(kind, tokenizer):
     assert refusal(tokenizer, "word", kind=kind) == expected
 
 
+def test_what_separates_words_is_known(tokenizer):
+    expected = "tokenizer.blanks is 'tabs'; expected one of ascii, unicode"
+    assert refusal(tokenizer, "word", blanks="tabs") == expected
+
+
+@pytest.mark.parametrize(("kind", "key"), [("word", "blank"), ("sentencepiece", "blanks"), ("word", "add_bos")])
+def test_an_entry_of_a_tokenizer_that_has_no_meaning(kind, key, tokenizer):
+    expected = f"tokenizer.{key} has no meaning; expected one of kind, start, end_of_line, unknown"
+    assert refusal(tokenizer, kind, **{key: "unicode"}) == expected
+
+
 @pytest.mark.parametrize("kind", ["word", "characters"])
 def test_a_vocabulary_that_is_not_utf8(kind, tokenizer):
     name = {"word": "words", "characters": "characters"}[kind]

@@ -234,7 +234,9 @@ def test_an_altered_sum_that_fits_its_perplexities_is_named(made, folder, verify
 def test_an_altered_hash_is_refused(folder, refused):
     _alter(folder, "text.sha256", "0" * 64)
     message = refused(folder)
-    assert "chain.links.0, the hash of checkpoint.sha256, text.sha256, text.first_token, run.options.limit, " in message
+    assert (
+        "chain.links.0, the hash of checkpoint.sha256, text.sha256, text.tokens_sha256, text.first_token, " in message
+    )
     assert "online.continuous_cache, is '" in message
 
 

@@ -38,6 +38,10 @@ SAID = {
     **dict.fromkeys(
         [f"online.continuous_cache.{key}" for key in ("size", "theta", "lambda")], "and online.continuous_cache, is '"
     ),
+    **dict.fromkeys(
+        [f"tokenizer.{part}_bits" for part in ("vocabulary", "merges", "scores", "rules")], "tokenizer.bits"
+    ),
+    "text.tokens_sha256": "chain.links.0, the hash of",
     "text.word_tokens": "perplexity.word is",
     "text.scored": "text.pieces is",
     "text.bytes": "perplexity.bits_per_byte is",
