@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from state_dicts import WORDS, random_state, vocabulary
 
+import lm_meter
 from lm_meter import Checkpoint, CheckpointError, cli
 from lm_meter.bfloat16 import to_bfloat16
 from lm_meter.conversion import word_language_model
@@ -40,7 +41,8 @@ def test_arrays_of_an_lstm():
     assert made.config["architecture"] == "lstm"
     assert made.config["dimensions"] == {"vocabulary": 5, "embedding": 3, "hidden": [4, 4], "projection": None}
     assert made.config["bias"] == {"lstm": True, "projection": False, "softmax": True}
-    assert made.config["tokenizer"] == {"kind": "word", "start": "<eos>", "end_of_line": "<eos>", "unknown": "<unk>"}
+    specials = {"start": "<eos>", "end_of_line": "<eos>", "unknown": "<unk>"}
+    assert made.config["tokenizer"] == {"kind": "word", **specials, "blanks": "unicode"}
     assert not made.config["tied"]
 
 
@@ -207,3 +209,16 @@ def test_a_missing_vocabulary(source, tmp_path, capsys):
         "with one word a line in the order of the model's numbers"
     ) in errors
     assert errors.count("\n") == 1
+
+
+def test_texts_are_cut_as_the_example_cuts_them(shared_cases, tmp_path):
+    """Whatever stands between the words: 128 predictions, 571.851 nats of the example's own model in float64."""
+    pytest.importorskip("torch")
+    folder = shared_cases / "word-language-model-blanks"
+    convert(folder / "state.pt", tmp_path / "m.npz", tokenizer=folder / "words.txt")
+    options = lm_meter.RunOptions(first_token="skip", threads=1)
+    for name in ("plain", "nbsp", "u2028", "ideographic", "x1c-x85"):
+        result = lm_meter.evaluate(tmp_path / "m.npz", text=folder / f"{name}.txt", options=options)
+        assert result["text"]["scored"] == 128
+        assert result["nll_nats"] == pytest.approx(571.851, abs=5e-4)
+        assert result["text"]["bytes"] - result["text"]["unscored_bytes"] <= 577  # those of blanks are not said

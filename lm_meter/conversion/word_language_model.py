@@ -15,7 +15,7 @@ A state dict has encoder and decoder even where they are one tensor. They are ti
 then one of them says it all, however they were saved.
 
 The words are not in the state dict but in the example's ``Dictionary``; they come from a file with one word a line, in
-the order of their numbers. Each line of a text ends in ``<eos>``. It is also the context before the text, as it stands
+the order of their numbers. A text is cut as the example cuts it, by Python's ``str.split()``. Each line ends in ``<eos>``. It is also the context before the text, as it stands
 before every line but the first that the model was trained on. The example itself leaves the first token of a text
 unpredicted, as ``--first-token skip`` does.
 """
@@ -31,10 +31,11 @@ import numpy as np
 from ..bfloat16 import from_bfloat16
 from ..errors import CheckpointError
 from ..tokenizers import WordTokenizer
+from ..tokenizers.joined import UNICODE
 from .parts import Parts
 from .torch_file import is_torch_file, read_torch_file
 
-_WORD = re.compile(r"[^ \t\r\f\v\n]+")
+_WORD = re.compile(r"\S+")
 _END, _UNKNOWN = "<eos>", "<unk>"
 _ARCHITECTURES = {4: "lstm", 3: "gru"}  # by the number of gates
 _FORMATS = {"float32": "float32", "float16": "float16", "uint16": "bfloat16"}
@@ -116,7 +117,7 @@ def parts_of(tensors: Mapping[str, np.ndarray], words: WordTokenizer, path: str,
         "bias": {architecture: True, "projection": False, "softmax": True},
         "tokenizer": {
             "kind": "word", "start": _END, "end_of_line": _END,
-            "unknown": None if words.number(_UNKNOWN) is None else _UNKNOWN,
+            "unknown": None if words.number(_UNKNOWN) is None else _UNKNOWN, "blanks": UNICODE,
         },
         "formats": {name: _FORMATS[array.dtype.name] for name, array in arrays.items()},
     }  # fmt: skip
