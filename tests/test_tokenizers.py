@@ -174,6 +174,9 @@ class _Deaf:
         made = [str(self._model.id_to_piece(piece)) if out_type is str else piece for piece in self._pieces]
         return [made for _ in lines] if isinstance(lines, list) else made
 
+    def Normalize(self, line, with_offsets):
+        return ("", [0]) if not self._pieces else self._model.Normalize(line, with_offsets=with_offsets)
+
 
 @pytest.mark.parametrize("said", [[], [265]], ids=["nothing", "another word"])
 def test_pieces_of_something_else_are_refused(said):

@@ -15,9 +15,9 @@ A state dict has encoder and decoder even where they are one tensor. They are ti
 then one of them says it all, however they were saved.
 
 The words are not in the state dict but in the example's ``Dictionary``; they come from a file with one word a line, in
-the order of their numbers. A text is cut as the example cuts it, by Python's ``str.split()``. Each line ends in ``<eos>``. It is also the context before the text, as it stands
-before every line but the first that the model was trained on. The example itself leaves the first token of a text
-unpredicted, as ``--first-token skip`` does.
+the order of their numbers. A text is cut as the example cuts it, by Python's ``str.split()``, and each of its lines
+ends in ``<eos>``. That is also the context before the text, as it stands before every line but the first that the model
+was trained on. The example itself leaves the first token of a text unpredicted, as ``--first-token skip`` does.
 """
 
 from __future__ import annotations

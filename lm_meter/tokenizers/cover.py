@@ -38,6 +38,9 @@ class Tokens:
         Whether the token is the unknown one, in place of something else.
     blanks : (n,) integers, or 0
         Bytes of blanks (other than ASCII's) that the tokenizer's own program takes for such: they may be left out too.
+    words : (n,) integers, optional
+        Word tokens that begin in each token, where that is not decided by their first bytes: a blank that stands before
+        a word may be a token of its own, with which the word begins.
     """
 
     tokens: np.ndarray
@@ -46,6 +49,7 @@ class Tokens:
     lost: np.ndarray | int = 0
     replaced: np.ndarray | int = 0
     blanks: np.ndarray | int = 0
+    words: np.ndarray | None = None
 
 
 class Cover:
@@ -65,6 +69,7 @@ class Cover:
             size = len(found.tokens[part])
             others = (found.unscored, found.lost, found.replaced, found.blanks)
             self._add(
+                None if found.words is None else found.words[part],
                 np.asarray(found.tokens[part]),
                 np.asarray(found.ends[part], np.int64),
                 *(np.broadcast_to(value if isinstance(value, int) else value[part], size) for value in others),
@@ -72,6 +77,7 @@ class Cover:
 
     def _add(
         self,
+        words: np.ndarray | None,
         tokens: np.ndarray,
         ends: np.ndarray,
         unscored: np.ndarray,
@@ -85,7 +91,7 @@ class Cover:
         is_blank = np.isin(here, _BLANKS)
         is_end = here == _LINE_END
         before = np.append(start == 0 or raw[start - 1] in _BLANKS, is_blank[:-1])[: here.size]
-        words = np.diff(_sums(is_end | (~is_blank & before))[own], prepend=0)
+        begun = np.diff(_sums(is_end | (~is_blank & before))[own], prepend=0)
         sizes = np.diff(own, prepend=0)
         may_miss = np.diff(_sums(is_blank & ~is_end)[own], prepend=0) + blanks
         bad = np.flatnonzero((unscored > may_miss) | (sizes < 0))
@@ -93,7 +99,8 @@ class Cover:
             at = int(bad[0])
             self._refuse(start + int(own[at] - sizes[at]), start + int(own[at]))
         continued = np.append(~is_blank & ~before, False)[np.append(0, own[:-1])] & (sizes > 0)
-        gone = self._replaced_words(words, continued, replaced)
+        words = begun if words is None else words
+        gone = self._replaced_words(words, begun + continued, replaced)
         columns = [tokens, words, sizes, unscored, lost, replaced, gone]
         if self._last is not None:
             self._write([[value] for value in self._last])
@@ -102,17 +109,17 @@ class Cover:
         self._end = int(ends[-1])
         forget(raw)
 
-    def _replaced_words(self, words: np.ndarray, continued: np.ndarray, replaced: np.ndarray) -> np.ndarray:
+    def _replaced_words(self, words: np.ndarray, touched: np.ndarray, replaced: np.ndarray) -> np.ndarray:
         """Word tokens that each replaced token takes a part of and that none before it did.
 
-        ``continued``: whether a token begins inside a word.
+        ``touched``: those that each token has bytes of; one more than begin in it where it goes on with a word.
         """
         counts = np.zeros(words.size, np.int32)
         if not self._is_replaced_word and not np.any(replaced):
             return counts
         for at in np.flatnonzero((words > 0) | (replaced > 0)).tolist():
             if replaced[at]:
-                counts[at] = words[at] + (continued[at] and not self._is_replaced_word)
+                counts[at] = touched[at] - (touched[at] > words[at] and self._is_replaced_word)
             self._is_replaced_word = bool(replaced[at])
         return counts
 

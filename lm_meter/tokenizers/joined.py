@@ -120,6 +120,24 @@ class JoinedPart:
             np.add.at(unscored, np.searchsorted(ends, blanks, side="right"), 1)
         return self.start + places, unscored
 
+    def words_in(self, ends: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Words and ends of lines that begin in each token, a word with the blank before it: (tokens,) int64.
+
+        Parameters
+        ----------
+        ends : (tokens,) int64
+            Byte of the joined form after each token, from the first of this part.
+        firsts : (lines,) int64
+            The first token of each line, with which its first word begins.
+        """
+        starts = np.cumsum(self.sizes) - self.sizes
+        tokens = np.searchsorted(ends, starts, side="right")
+        is_first = ~self.is_end & ~self.is_joined
+        lines = np.cumsum(self.is_end) - self.is_end
+        tokens[is_first] = firsts[lines[is_first]]
+        tokens[self.is_end & (self.sizes == 0)] = ends.size - 1  # the end of the last line, which is not in the file
+        return np.bincount(tokens, minlength=ends.size)
+
 
 def parts_of(text: Text, blanks: str = ASCII) -> Iterator[JoinedPart]:
     """A text in parts of whole lines.

@@ -83,13 +83,17 @@ class PieceTokenizer:
 
     def _tokens(self, part: JoinedPart, lines: Sequence[np.ndarray]) -> Tokens:
         """The tokens of a part of a text from the columns of its lines' pieces."""
-        parts = [np.zeros((5, 0), np.int64)]
+        parts, firsts, count = [np.zeros((5, 0), np.int64)], [], 0
         for line, size in itertools.zip_longest(lines, part.sizes[part.is_end].tolist()):
             # The end of the last line has no bytes where it is not in the file; a line that was cut has none.
             parts += [line] if size is None else [line, np.array([[self.specials.end_of_line, size, 0, 0, 0]]).T]
+            firsts.append(count)
+            count += line.shape[1] + (size is not None)
         tokens, sizes, unsaid, lost, replaced = np.concatenate(parts, axis=1)
-        ends, unscored = part.placed(np.cumsum(sizes))
-        return Tokens(tokens, ends, unscored + unsaid, lost, replaced)
+        joined_ends = np.cumsum(sizes)
+        ends, unscored = part.placed(joined_ends)
+        words = part.words_in(joined_ends, np.array(firsts, np.int64))
+        return Tokens(tokens, ends, unscored + unsaid, lost, replaced, words=words)
 
     def _line(self, line: bytes, pieces: Sequence[int], number: int, replace: Replacer) -> np.ndarray:
         """Pieces of a line: token, bytes of the line, those not said, characters lost, replaced or not: (5, pieces)."""
@@ -117,7 +121,7 @@ class PieceTokenizer:
             one.replace(_BLANK, " ").encode() if piece == unknown else self._said[piece]
             for piece, one in zip(pieces, written, strict=True)
         ]
-        if b"".join(said) != normal.encode() or len(places) != len(normal) + 1:
+        if not said or b"".join(said) != normal.encode() or len(places) != len(normal) + 1:
             raise TextError(
                 f"{replace.text.name}: line {number}: the pieces of the checkpoint's SentencePiece model are not those "
                 "of the line; expected pieces that cover it"
