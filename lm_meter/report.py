@@ -177,7 +177,7 @@ def _text_lines(text: dict[str, Any]) -> list[str]:
     if hold_text(text):
         lines.append(
             f"tokens hold the text: {text['word_tokens'] / text['scored']:.2f} word tokens a prediction, "
-            f"{text['bytes_in_long_tokens']:,} of {text['bytes']:,} bytes in tokens of more than {LONG_TOKEN}"
+            f"{text['bytes_in_long_tokens'] or 0:,} of {text['bytes']:,} bytes in tokens of more than {LONG_TOKEN}"
         )
     return lines
 

@@ -14,11 +14,9 @@ _ALL_BUT_NONE = 100  # word tokens a prediction, beyond which a result never pas
 
 
 def hold_text(text: Mapping[str, Any]) -> bool:
-    """Whether the tokens of a result's ``text`` hold it; False of results that are too old to say."""
-    if text["bytes_in_long_tokens"] is None:
-        return False
-    is_long = text["bytes_in_long_tokens"] > MOST_IN_LONG_TOKENS * text["bytes"]
-    return is_long or text["word_tokens"] > MOST_WORDS_PER_PREDICTION * text["scored"]
+    """Whether the tokens of a result's ``text`` hold it. Older results do not say how much stands in long tokens."""
+    is_long = (text["bytes_in_long_tokens"] or 0) > MOST_IN_LONG_TOKENS * text["bytes"]
+    return bool(is_long or text["word_tokens"] > MOST_WORDS_PER_PREDICTION * text["scored"])
 
 
 def are_too_few(text: Mapping[str, Any]) -> bool:
