@@ -10,6 +10,7 @@ from .entry_report import answer_rows, claim_rows, unmetered_heading
 from .histogram import rows_from_json
 from .printable import page, printable
 from .profiles import PROFILES
+from .qualifiers import qualifiers_of, sentences
 from .result import Result
 from .score import price
 from .storage import is_narrow, tensors_from_json
@@ -104,9 +105,8 @@ def result_table(result: Result) -> str:
     """The whole report of a pass."""
     d = result.document
     text, perplexity, operations = d["text"], d["perplexity"], d["operations_per_token"]
-    lines = []
-    if d["partial"]:
-        lines += ["PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there", ""]
+    qualifiers = sentences(qualifiers_of(d, result.validation))
+    lines = [*qualifiers, *([""] if qualifiers else [])]
     lines += pairs(
         [
             ("entry" if d["entry"] else "checkpoint", f"{d['checkpoint']['path']} ({d['checkpoint']['architecture']})"),
@@ -114,8 +114,6 @@ def result_table(result: Result) -> str:
         ],
         indent="",
     )
-    if text["replaced_by_unk"]:
-        lines.append(f"unknown words replaced by <unk>: {text['replaced_by_unk']:,}")
     lines += ["", "perplexity"]
     lines += pairs(
         [

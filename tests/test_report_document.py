@@ -231,7 +231,7 @@ def test_claims_of_a_foreign_entry_are_labelled(made):
     page = markdown(report_of([other, facts]))
     assert "| `result.json` | yes | " in page
     assert (
-        "| `result.json` | left out: claimed, not metered | 0.00000 (claimed) | 0.00000 (claimed) | 0.00000 (claimed) |"
+        "| `result.json` | left out: unmetered | 0.00000 (claimed) | 0.00000 (claimed) | 0.00000 (claimed) |"
         in page
     )
     page = html(report_of([facts, facts]))

@@ -10,7 +10,8 @@ from tiny_transformer import transformer_parts
 from lm_meter import Checkpoint, ConfigError, RunOptions, cli, evaluate, validation, write_checkpoint
 from lm_meter.defaults import sample_path
 from lm_meter.entry import CLAIMS, TEMPLATE, Claim, read_entry
-from lm_meter.validation import judge, validate
+from lm_meter.validation import validate
+from lm_meter.verdicts import judge
 
 FILES = 'checkpoint = "model.npz"\ntext = "text"\n'
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..conventions import CONVENTIONS, PRICES
+from ..qualifiers import words_replaced
 from ..report import number
 from .blocks import Block, Code, Section, Table, Text, pairs
 from .command_line import command_of
@@ -101,7 +102,7 @@ def reproduction_section(facts: Facts) -> Section:
                 ("predictions", number(text["scored"])),
                 ("bytes", number(text["bytes"])),
                 ("whole text", "yes" if text["whole"] else "no"),
-                ("words replaced by the unknown one", number(text["replaced_by_unk"])),
+                ("words replaced by the unknown one", number(words_replaced(d))),
                 ("context", _context(online)),
                 ("block, positions recomputed alone", f"{online['block']}, {online['positions_rechecked']}: "
                  + _BITS[online["bits_equal"]]),
