@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .comparison import HIGHER, LOWER, verdict_of
-from .printable import page, printable
+from .printable import counted, page, printable
 from .report import columns, number, operations_table, pairs
 
 _HEAD = ("", "A", "B", "B - A")
@@ -23,7 +23,7 @@ def comparison_table(found: dict[str, Any]) -> str:
         [
             *((side, f"{each['file']} ({'; '.join([each['architecture'], *_labels(each)])})")
               for side, each in zip(_SIDES, found["results"], strict=True)),
-            ("text", f"{text['name']}: {text['word_tokens']:,} word tokens"),
+            ("text", f"{text['name']}: {counted(text['word_tokens'], 'word token')}"),
         ],
         indent="",
     )  # fmt: skip

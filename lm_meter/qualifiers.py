@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .models.vocabulary import NEEDED
+from .printable import counted
 from .verdicts import MAX_TOLERANCE, Validation, Verdict
 
 
@@ -87,7 +88,7 @@ def _words_replaced(document: Mapping[str, Any]) -> Qualifier | None:
     if not count:
         return None
     return Qualifier(
-        f"{_counted(count, 'word')} replaced",
+        f"{counted(count, 'word')} replaced",
         f"of {of:,} word tokens {count:,} are not in the vocabulary, and <unk> was predicted for them; the perplexity "
         "is not one of this text",
         excludes=True,
@@ -98,7 +99,7 @@ def _part_of_text(document: Mapping[str, Any]) -> Qualifier | None:
     text = document["text"]
     if text["whole"] or document["partial"]:
         return None
-    return Qualifier("part of the text", f"the first {_counted(text['word_tokens'], 'word token')} of it were predicted")
+    return Qualifier("part of the text", f"the first {counted(text['word_tokens'], 'word token')} of it were predicted")
 
 
 def _first_token(document: Mapping[str, Any]) -> Qualifier | None:
@@ -112,8 +113,8 @@ def _needed_bins(document: Mapping[str, Any]) -> Qualifier | None:
         return None
     return Qualifier(
         "needed bins",
-        "of the adaptive softmax only the first bin and that of the token that came were evaluated and charged; a whole "
-        "distribution takes all bins",
+        "of the adaptive softmax only the first bin and that of the token that came were evaluated and charged; a "
+        "whole distribution takes all bins",
     )
 
 
@@ -154,7 +155,7 @@ def _validated(validation: Validation, max_tolerance: float) -> Qualifier:
         reasons = "; ".join(_reason(verdict, max_tolerance) for verdict in failed)
         names = ", ".join(verdict.name for verdict in failed)
         return Qualifier(f"fails validation ({names})", f"{validation.entry}: {reasons}", excludes=True)
-    widest, claims = f"{100 * validation.widest:g} %", _counted(len(validation.verdicts), "claim")
+    widest, claims = f"{100 * validation.widest:g} %", counted(len(validation.verdicts), "claim")
     return Qualifier(f"validated within {widest}", f"{validation.entry}: {claims}, none off by more than {widest}")
 
 
@@ -162,8 +163,6 @@ def _reason(verdict: Verdict, max_tolerance: float) -> str:
     if verdict.tolerance > max_tolerance:
         return f"{verdict.name} allows itself {100 * verdict.tolerance:g} %, more than {100 * max_tolerance:g} %"
     measured = "nothing" if verdict.measured is None else f"{verdict.measured:.8g}"
-    return f"{verdict.name} is claimed {verdict.claimed:.8g}, measured {measured}, allowed {100 * verdict.tolerance:g} %"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return (
+        f"{verdict.name} is claimed {verdict.claimed:.8g}, measured {measured}, allowed {100 * verdict.tolerance:g} %"
+    )

@@ -53,7 +53,7 @@ class Result:
     ``result["perplexity"]["word"]`` reads the document; ``result.log_probs`` is (scored,) float64 in nats, or None for
     a result that was read from a file. ``result.ranks`` is (scored,) int64 where records were written, else None. Both
     are read-only: those of a long text lie in an unnamed file, which is open as long as the result is kept.
-    ``result.validation`` is what became of an entry's claims, where it was read from a document of ``lm-meter validate``.
+    ``result.validation`` is what became of an entry's claims, where it was read from a document of ``validate``.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "positions_rechecked": measured.online.positions_rechecked,
             "bits_equal": measured.online.bits_equal,
             "softmax_bins": measured.online.softmax_bins,
+            "own_context": measured.online.own_context,
             **seen(measured.online.context, measured.online.continuous),
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},

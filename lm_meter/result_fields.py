@@ -66,6 +66,7 @@ _FIELDS: dict[str, Any] = {
         "bits_equal": bool,
         "policy": str,
         "context": (int, None),
+        "own_context": (int, None),
         "softmax_bins": (str, None),
         "continuous_cache": ({"size": int, "theta": float, "lambda": float}, None),
     },
@@ -85,8 +86,9 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     online = document.get("online")
     if isinstance(online, dict):  # of versions that knew recurrent models with a plain softmax only
-        for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None), ("continuous_cache", None)):
-            online.setdefault(key, value)
+        online.setdefault("policy", STATE)
+        for key in ("context", "own_context", "softmax_bins", "continuous_cache"):
+            online.setdefault(key, None)
     fields = _FIELDS if document.get("entry") is None else unmetered_fields(_FIELDS)
     _check_fields(document, fields, "", path)
     for name, (without, later) in LATER.items():

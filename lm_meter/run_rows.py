@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .entry_result import ARCHITECTURE
-from .printable import page, printable
+from .printable import counted, page, printable
 from .qualifiers import labels, qualifiers_of, sentences
 from .report import columns, number
 from .reporting.markdown import plain_text
@@ -113,8 +113,8 @@ def rows_table(results: Sequence[Result]) -> str:
     rows = [run_row(result) for result in results]
     lines = [f"checkpoint  {rows[0]['checkpoint']}"] if len(_distinct(rows, "checkpoint")) == 1 else []
     for name in _distinct(rows, "text"):
-        counts = {number(row["word_tokens"]) for row in rows if row["text"] == name}
-        lines.append(f"text        {name}" + (f": {counts.pop()} word tokens" if len(counts) == 1 else ""))
+        counts = {row["word_tokens"] for row in rows if row["text"] == name}
+        lines.append(f"text        {name}" + (f": {counted(counts.pop(), 'word token')}" if len(counts) == 1 else ""))
     operations = results[0]["operations_per_token"]
     lines.append(f"profile     {operations['profile']}: {operations['unit']}")
     lines += ["", *columns(_shown_rows(rows, everything=False), indent="")]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .printable import counted
 from .qualifiers import Qualifier, qualifiers_of
 from .verdicts import MAX_TOLERANCE, Validation
 
@@ -69,4 +70,6 @@ def scored_texts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     found: dict[tuple[str, str, int], str] = {}
     for text in (document["text"] for document in documents):
         found.setdefault((text["sha256"], text["first_token"], text["word_tokens"]), text["name"])
-    return sorted(f"{name} ({words:,} word tokens, SHA-256 {sha256[:12]})" for (sha256, _, words), name in found.items())
+    return sorted(
+        f"{name} ({counted(words, 'word token')}, SHA-256 {sha256[:12]})" for (sha256, _, words), name in found.items()
+    )

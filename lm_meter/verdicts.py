@@ -117,7 +117,9 @@ def read_validation(document: Mapping[str, Any], result: Mapping[str, Any], path
     claimed = Claimed(*(_claims(document.get(part), part, path) for part in ("claims", "regions", "tensors")))
     for claim in claimed.claims:
         if claim.name not in CLAIMS:
-            raise ConfigError(f"{path}: claims has {claim.name!r:.40}; expected some of {', '.join(CLAIMS)}; {_WRITTEN}")
+            raise ConfigError(
+                f"{path}: claims has {claim.name!r:.40}; expected some of {', '.join(CLAIMS)}; {_WRITTEN}"
+            )
     # Each is held against its own tolerance here; the widest that may pass is up to who reads the validation.
     found = [verdict for part in verdicts(claimed, result, sys.float_info.max).values() for verdict in part]
     if not found:
@@ -133,10 +135,15 @@ def _claims(rows: Any, part: str, path: object) -> tuple[Claim, ...]:
 
 def _claim(row: Any, where: str, path: object) -> Claim:
     fields = row if isinstance(row, dict) else {}
-    name, figures = fields.get("name"), [fields.get(key) for key in ("claimed", "tolerance")]
-    numbers = [float(f) for f in figures if type(f) in (int, float) and 0 <= f <= sys.float_info.max]
-    if not isinstance(name, str) or len(numbers) < 2:
+    name: Any = fields.get("name")
+    claimed: Any = fields.get("claimed")
+    tolerance: Any = fields.get("tolerance")
+    if not (isinstance(name, str) and _is_figure(claimed) and _is_figure(tolerance)):
         raise ConfigError(
             f"{path}: {where} is {row!r:.60}; expected its name, and numbers for claimed and tolerance; {_WRITTEN}"
         )
-    return Claim(name, *numbers)
+    return Claim(name, float(claimed), float(tolerance))
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..conventions import CONVENTIONS, PRICES
+from ..printable import counted
 from ..qualifiers import words_replaced
 from ..report import number
 from .blocks import Block, Code, Section, Table, Text, pairs
@@ -137,7 +138,7 @@ def _megabytes(size: float | None) -> str:
 def _context(online: Mapping[str, Any]) -> str:
     if online["policy"] is None:
         return "the program's own"
-    found = str(online["policy"]) + (f", {number(online['context'])} tokens" if online["context"] else "")
+    found = str(online["policy"]) + (f", {counted(online['context'], 'token')}" if online["context"] else "")
     if cache := online["continuous_cache"]:
         found += f"; continuous cache of {number(cache['size'])}, theta {cache['theta']}, lambda {cache['lambda']}"
     return found
@@ -147,7 +148,7 @@ def _chain(document: Any) -> list[tuple[str, str]]:
     chain = document["chain"]
     if chain is None or not chain["links"]:
         return []
-    links = f"{number(len(chain['links']))} links of {number(chain['tokens_per_link'])} tokens"
+    links = f"{counted(len(chain['links']), 'link')} of {number(chain['tokens_per_link'])} tokens"
     return [(f"last hash of the log-probabilities ({links})", chain["links"][-1])]
 
 
