@@ -78,8 +78,8 @@ def _evaluated(entry: Entry, checkpoint: Checkpoint, progress: Callable[[int], P
             raise
         line = re.match(re.escape(f"{entry.text}: ") + "line [0-9]+: ", str(error))
         raise TextError(
-            f"{line[0] if line else f'{entry.text}: '}cannot be scored; what stands there is not shown, as the file lies "
-            f"outside the folder of {entry.path}"
+            f"{line[0] if line else f'{entry.text}: '}cannot be scored; what stands there is not shown, as the file "
+            f"lies outside the folder of {entry.path}"
         ) from None
 
 

@@ -71,7 +71,8 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
         "P": "micronet-2019-final",
     }
     entry = 'checkpoint = "model.npz"\ntext = "book.txt"\n[run]\noov = "unk"\n'
-    entry += "[claims]\nparameters = { value = 1, tolerance = 1e9 }\n"
+    parameters = priced_parameters(tensors_of(lm_meter.Checkpoint("model.npz")), PROFILES["micronet-2019-06"])
+    entry += f"[claims]\nparameters = {float(parameters)!r}\n"
     Path("entry.toml").write_text(entry, encoding="utf-8")
     Path("model.bin").write_bytes(llama2c_model())
     Path("tok.bin").write_bytes(llama2c_tokenizer())
