@@ -118,8 +118,8 @@ def test_a_context_beyond_the_models_own_is_said_on_standard_error_and_in_the_re
     monkeypatch.chdir(folder)
     run = ["eval", "--checkpoint", "long.npz", "--text", "text", "--format", "json", "--context"]
     said = (
-        f"long.npz over text: a context of {own + 1} tokens is more than the {own} that the checkpoint gives as its own; "
-        "beyond that a model predicts worse as a rule\n"
+        f"long.npz over text: a context of {own + 1} tokens is more than the {own} that the checkpoint gives as its "
+        "own; beyond that a model predicts worse as a rule\n"
     )
     assert cli.main([*run, str(own + 1)]) == 0
     out, err = capsys.readouterr()
