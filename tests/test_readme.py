@@ -46,10 +46,10 @@ def test_install_section_has_the_two_commands():
     assert check.endswith("pytest")
 
 
-def test_programs_run_in_the_order_of_the_page(folder, capsys):
-    names = {}
+def test_programs_run_in_the_order_of_the_page_each_by_itself(folder, capsys):
+    """Each has its own imports; what the first one writes, the second one reads."""
     for program in _programs():
-        exec(compile(program, "README.md", "exec"), names)
+        exec(compile(program, "README.md", "exec"), {})
     # The last program computes the perplexity per piece of the text that the first one evaluated.
     first, second = capsys.readouterr().out.split("\n")[:2]
     word = float(first.split()[0])
