@@ -67,7 +67,7 @@ def sentences(qualifiers: Sequence[Qualifier]) -> list[str]:
 def words_replaced(document: Mapping[str, Any]) -> int:
     """Word tokens that the unknown token stands for, in whole or in part; of older results tokens of the model."""
     text = document["text"]
-    return int(text.get("word_tokens_replaced", text["replaced_by_unk"]))
+    return int(text.get("word_tokens_replaced") or text["replaced_by_unk"])
 
 
 def _partial(document: Mapping[str, Any]) -> Qualifier | None:

@@ -95,6 +95,8 @@ def check_document(document: dict[str, Any], path: Path) -> None:
         if document.get(name) is None:
             document[name] = copy.copy(without)
         _check_fields(document[name], later, f"{name}.", path)
+    # In older results the model's tokens are counted alone.
+    _check_fields(document["text"].get("word_tokens_replaced"), (int, None), "text.word_tokens_replaced.", path)
     if document["records"] is not None:  # in older results the second file has no hash
         _check_fields(document["records"].get("words_sha256"), (str, None), "records.words_sha256.", path)
     for number, link in enumerate((document["chain"] or {"links": []})["links"]):

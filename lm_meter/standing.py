@@ -20,7 +20,7 @@ class Standing:
     Attributes
     ----------
     status : str
-        ``passes``, ``fails validation`` or ``not validated``.
+        ``passes``, ``fails validation`` (a claim, or the gate) or ``not validated``.
     excluded : str or None
         Why it takes no rank, and no place on the Pareto front (the first reason); None where it takes one.
     qualifiers : sequence of Qualifier
@@ -52,14 +52,12 @@ def standings(
             reasons.append("gate not asked")
         if some_validated and validation is None:
             reasons.append("not validated")
-        found.append(Standing(_status(validation, max_tolerance), next(iter(reasons), None), qualifiers))
+        status = NOT_VALIDATED
+        if validation is not None:
+            fails = validation.failed(max_tolerance) or document["score"]["meets_gate"] is False
+            status = FAILS if fails else PASSES
+        found.append(Standing(status, next(iter(reasons), None), qualifiers))
     return found
-
-
-def _status(validation: Validation | None, max_tolerance: float) -> str:
-    if validation is None:
-        return NOT_VALIDATED
-    return FAILS if validation.failed(max_tolerance) else PASSES
 
 
 def scored_texts(documents: Sequence[Mapping[str, Any]]) -> list[str]:

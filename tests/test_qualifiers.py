@@ -10,8 +10,9 @@ from report_files import result_file
 from tiny import ADAPTIVE, TEXT, WORDS, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
-from lm_meter import RunOptions, cli, evaluate, write_checkpoint
+from lm_meter import ConfigError, RunOptions, cli, evaluate, load_result, write_checkpoint
 from lm_meter.qualifiers import labels, qualifiers_of, words_replaced
+from lm_meter.run_rows import rows_table
 from lm_meter.short_names import short_names
 
 MANY_WORDS = (*WORDS, *(f"w{i}" for i in range(400 - len(WORDS))))
@@ -112,6 +113,17 @@ def test_words_that_were_replaced_are_counted_in_word_tokens():
     """A result of older versions has the number of the model's tokens alone."""
     assert words_replaced({"text": {"replaced_by_unk": 2, "word_tokens_replaced": 13}}) == 13
     assert words_replaced({"text": {"replaced_by_unk": 2}}) == 2
+    # Whoever wrote 0 beside it has not undone what the other field says.
+    assert words_replaced({"text": {"replaced_by_unk": 2, "word_tokens_replaced": 0}}) == 2
+
+
+@pytest.mark.parametrize("value", [-1, "2", [2], 1.5])
+def test_words_that_were_replaced_are_a_number(value, folder, tmp_path):
+    document = _document(folder, "few")
+    document["text"]["word_tokens_replaced"] = value
+    (tmp_path / "r.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"text\.word_tokens_replaced is "):
+        load_result(tmp_path / "r.json")
 
 
 def test_a_context_beyond_the_models_own_is_said_on_standard_error_and_in_the_result(folder, own, capsys, monkeypatch):
@@ -181,9 +193,6 @@ def test_a_report_names_results_in_folders_so_that_they_differ(tmp_path, capsys)
 
 
 def test_a_table_of_runs_gives_one_count_of_word_tokens_only_where_there_is_one(folder):
-    from lm_meter import load_result
-    from lm_meter.run_rows import rows_table
-
     whole, part = (load_result(folder / f"{name}.json") for name in ("plain", "bins"))
     count = whole["text"]["word_tokens"]
     assert f": {count} word tokens\n" in rows_table([whole, whole])

@@ -9,9 +9,11 @@ from tiny import TEXT, tiny_checkpoint
 from lm_meter import ConfigError, cli, evaluate, load_result
 from lm_meter.corpora import WIKITEXT_103
 from lm_meter.documents import save_document
+from lm_meter.entry import Claim
 from lm_meter.profiles import PROFILES
 from lm_meter.ranking import rank, ranking_table
 from lm_meter.result import price_result
+from lm_meter.verdicts import Validation, judge
 
 JUNE = PROFILES["micronet-2019-06"]
 
@@ -223,6 +225,16 @@ def test_whoever_ranks_has_the_last_word_on_tolerances(results, tmp_path, capsys
         assert {Path(row["name"]).parent.name for row in rows if row["status"] == "passes"} == passing
     assert cli.main(["rank", *files.values(), "--max-tolerance", "nan"]) == 2
     assert "max tolerance is nan; expected a fraction of a claim, such as 0.01\n" in capsys.readouterr().err
+
+
+def test_an_entry_that_does_not_meet_the_gate_fails_its_validation(results, tmp_path):
+    """As ``validate`` says: whatever it claims. As if this text had been the whole test set."""
+    _, small = results[0]
+    text = {**small["text"], "sha256": WIKITEXT_103.splits["test"].sha256, "whole": True}
+    over = type(small)({**small.document, "text": text, "perplexity": {**small["perplexity"], "word": 35.1}})
+    over.validation = Validation("over.toml", (judge(Claim("score", 1.0, 0.01), 1.0),))
+    (row,) = rank([("over", over)], JUNE)["results"]
+    assert (row["status"], row["unranked"], row["score_rank"]) == ("fails validation", "does not meet the gate", None)
 
 
 def test_plain_results_are_ranked_among_their_like_and_the_table_says_so(results):

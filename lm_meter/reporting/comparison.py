@@ -54,7 +54,7 @@ def _ratios(facts: Facts) -> tuple[float | None, float | None]:
 
 def _standing_table(placed: Sequence[tuple[Facts, Standing]]) -> Table:
     """What each result is worth: its validation, the gate, perplexity and score."""
-    head = ("result", "validation", "gate", "by its interval", "perplexity", "95% interval", "score", "qualifiers")
+    head = ("result", "validation", "qualifiers", "gate", "by its interval", "perplexity", "95% interval", "score")
     rows = []
     for facts, standing in placed:
         d, interval = facts.document, facts.document["uncertainty"]
@@ -63,15 +63,15 @@ def _standing_table(placed: Sequence[tuple[Facts, Standing]]) -> Table:
             (
                 facts.name,
                 standing.status,
+                labels(standing.qualifiers) or "-",
                 _GATES[d["score"]["meets_gate"]],
                 d["score"]["gate_verdict"] or "-",
                 "-" if word is None else f"{word:.3f}",
                 "-" if None in bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}",
                 _claimed(_score(facts).get("total"), _mark(facts), 5),
-                labels(standing.qualifiers) or "-",
             )
         )
-    return Table(f"Results under {placed[0][0].profile.name}", head, rows, numbers=len(head), code=(0,))
+    return Table(f"Results under {placed[0][0].profile.name}", head, rows, numbers=5, code=(0,))
 
 
 def _cost_table(entries: Sequence[Facts]) -> Table:
