@@ -22,7 +22,7 @@ class Qualifier:
     Attributes
     ----------
     label : str
-        A few words, for a cell of a table. Two qualifiers with one label have one sentence.
+        A few words, for a cell of a table.
     sentence : str
         The same for whoever has room, to be read after the label and a colon.
     excludes : bool

@@ -237,18 +237,23 @@ def _choices(online: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _bandwidth(speed: dict[str, Any]) -> str:
-    """The rate at which weights were read, beside that of a plain reader, which need not be the limit."""
+def _bandwidth(speed: dict[str, Any], needed: bool) -> str:
+    """The rate at which weights were read, beside that of a plain reader, which need not be the limit.
+
+    ``needed``: whether bins of the softmax that were not needed count as read.
+    """
     fraction, rate = speed["bandwidth_fraction"], f"{speed['stream_bytes_per_second'] / 1e9:.1f} GB/s"
     if fraction is None:
         return "-"
     if fraction <= 1:
         return f"{100 * fraction:.1f} % of {rate}"
-    return f"more than a plain reader's {rate}, which was disturbed, or the weights lay in a cache"
+    not_read = ", or not all bins were read" if needed else ""
+    return f"more than a plain reader's {rate}, which was disturbed, or the weights lay in a cache{not_read}"
 
 
 def _speed_lines(d: dict[str, Any]) -> list[str]:
     speed, online, threads = d["speed"], d["online"], counted(d["environment"]["threads"], "thread")
+    needed = online["softmax_bins"] == NEEDED
     equal = "equal bits" if online["bits_equal"] else "BITS DIFFER"
     return [
         "speed",
@@ -258,10 +263,9 @@ def _speed_lines(d: dict[str, Any]) -> list[str]:
                 ("seconds", f"{speed['seconds']:.2f} (compiling {speed['compile_seconds']:.2f} not included)"),
                 (
                     "weights read",
-                    f"{'at most ' if online['softmax_bins'] == NEEDED else ''}"
-                    f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token",
+                    f"{'at most ' if needed else ''}{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token",
                 ),
-                ("memory bandwidth", _bandwidth(speed)),
+                ("memory bandwidth", _bandwidth(speed, needed)),
                 (
                     "on-line",
                     f"block {online['block']}, {counted(online['positions_rechecked'], 'position')} alone: {equal}",

@@ -62,6 +62,9 @@ def test_weights_read_faster_than_a_plain_reader_have_no_percentage(tmp_path):
         in table
     )
     assert "143" not in table.partition("\nspeed\n")[2]
+    result.document["online"] |= {"softmax_bins": "needed"}
+    assert " lay in a cache, or not all bins were read\n" in result_table(result)
+    assert "weights read      at most " in result_table(result)
     speed |= {"bandwidth_fraction": 1.0}
     assert "memory bandwidth  100.0 % of 1.0 GB/s\n" in result_table(result)
     assert " MB, 1 thread\n" in table

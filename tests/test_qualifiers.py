@@ -11,7 +11,10 @@ from tiny import ADAPTIVE, TEXT, WORDS, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
 from lm_meter import ConfigError, RunOptions, cli, evaluate, load_result, write_checkpoint
+from lm_meter.profiles import PROFILES
 from lm_meter.qualifiers import labels, qualifiers_of, words_replaced
+from lm_meter.report import result_table
+from lm_meter.result import price_result
 from lm_meter.run_rows import rows_table
 from lm_meter.short_names import short_names
 
@@ -200,6 +203,22 @@ def test_a_table_of_runs_gives_one_count_of_word_tokens_only_where_there_is_one(
     assert "word" in head
     assert [row[1] for row in rows[:2]] == [str(count), "20"]
     assert f": {count} word tokens" not in rows_table([whole, part])
+
+
+def test_a_unit_stands_in_the_table_that_is_in_it_and_above_nothing_else(folder):
+    """Operations of long names and many digits are in thousands; the lines below the table are not."""
+    result = load_result(folder / "plain.json")
+    name = "layers.0.feed_forward.a_long_name_of_a_region"
+    names = {region["name"]: f"{name}.{n}" for n, region in enumerate(result["regions"])}
+    for row in (*result["histogram"], *result["regions"]):
+        key = "region" if "region" in row else "name"
+        row[key] = names[row[key]]
+    for row in result["histogram"]:
+        row["count"] *= 10**6
+    lines = result_table(price_result(result, PROFILES["micronet-2019-06"])).splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("operations per word token"))
+    assert lines[head + 1].startswith(("  region, thousands ", "  region, millions "))
+    assert not any("(thousands)" in line or "(millions)" in line for line in lines)
 
 
 def test_labels_are_one_cell(folder):

@@ -131,6 +131,14 @@ def test_commands_of_the_section_on_reports_run(folder, capsys):
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_page_says_which_tokenizers_of_gguf_files_are_read():
+    """Those with byte-level pairs alone: most Llama files have a SentencePiece model."""
+    words = " ".join(README.split())
+    assert (
+        "GGUF files of the Llama family whose tokenizer is a byte-level one (`tokenizer.ggml.model` is `gpt2`" in words
+    )
+
+
 def test_price_lists_are_all_documented():
     for name in PROFILE_NAMES:
         assert f"`{name}`" in README
