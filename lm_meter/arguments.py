@@ -10,7 +10,7 @@ from .checkpoint_arguments import add_convert, add_quantize
 from .compare_command import add_compare
 from .entry_arguments import add_entry
 from .report_command import add_report
-from .shared_arguments import add_context, add_format, add_profile, command, file_name
+from .shared_arguments import add_context, add_format, add_max_tolerance, add_profile, command, file_name
 from .verify_command import add_verify
 
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
@@ -141,6 +141,12 @@ def _add_validate(group: argparse._SubParsersAction) -> None:
         "--checkpoint", type=file_name, metavar="CKPT.npz", help="run this one, not the one that the entry names"
     )
     parser.add_argument("--template", action="store_true", help="print an entry with comments, to be filled in")
+    add_max_tolerance(parser)
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="let the entry name a checkpoint and a text outside its own folder: any file of this machine",
+    )
     parser.add_argument("--output", type=file_name, metavar="FILE.json", help="also write the document")
     add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -226,6 +232,7 @@ def _add_rank(group: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("results", nargs="+", type=file_name, metavar="RESULT.json")
     add_profile(parser)
+    add_max_tolerance(parser)
     add_format(parser)
     parser.set_defaults(command=commands.run_rank)
 

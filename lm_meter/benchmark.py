@@ -15,7 +15,7 @@ from .environment import describe
 from .errors import ConfigError
 from .kernels.clock import WAITING
 from .models.runtime import Runtime
-from .printable import page
+from .printable import counted, page
 from .report import columns, number, pairs
 from .threads import ThreadTeam, check_threads
 from .timing import ENOUGH_FOR_INTERVAL, Amount, amount_for, in_turn, ratio_with_interval, timed
@@ -138,7 +138,7 @@ def bench_table(found: dict[str, Any]) -> str:
     lines = pairs(
         [
             ("checkpoint", found["checkpoint"]["path"]),
-            ("processor", f"{here['cpu']}, {here['threads']} threads"),
+            ("processor", f"{here['cpu']}, {counted(here['threads'], 'thread')}"),
             ("weights", f"{memory['bytes'] / 1e6:.1f} MB, which a plain reader reads at {rate:.1f} GB/s"),
             *_context(found["context"]),
         ],
@@ -150,11 +150,14 @@ def bench_table(found: dict[str, Any]) -> str:
         ["tokens a second", *(number(b["tokens_per_second"]) for b in blocks)],
         ["weights read, MB a token", *(f"{b['weight_bytes_per_token'] / 1e6:.2f}" for b in blocks)],
         ["limit by reading them, ms", *(f"{b['limit_milliseconds']:.4f}" for b in blocks)],
-        ["share of the limit", *(f"{100 * b['share_of_limit']:.1f} %" for b in blocks)],
+        ["share of the limit", *(_share(b["share_of_limit"]) for b in blocks)],
         ["cost of metering", *(f"{100 * b['metering']['cost']:+.2f} %" for b in blocks)],
         ["  95 % interval", *(_interval(b["metering"]) for b in blocks)],
     ]
-    lines += ["", *columns(rows), "", "where the time goes, ms a token"]
+    lines += ["", *columns(rows)]
+    if any(b["share_of_limit"] > 1 for b in blocks):
+        lines.append("  above 100 %: the plain reader was disturbed, or the weights lay in a cache")
+    lines += ["", "where the time goes, ms a token"]
     regions = [region["region"] for region in blocks[0]["regions"]]
     lines += columns(
         [[name, *(f"{b['regions'][i]['milliseconds']:.4f}" for b in blocks)] for i, name in enumerate(regions)]
@@ -167,6 +170,11 @@ def _context(context: dict[str, Any] | None) -> list[tuple[str, str]]:
     if context is None:
         return []
     return [("context", f"{context['policy']}, up to {context['tokens']} tokens: it grows while it is timed")]
+
+
+def _share(share: float) -> str:
+    """Of the limit, which is what a plain reader came to."""
+    return "above 100 %" if share > 1 else f"{100 * share:.1f} %"
 
 
 def _interval(metering: dict[str, Any]) -> str:

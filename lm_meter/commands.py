@@ -65,11 +65,11 @@ def run_validate(options: argparse.Namespace) -> int:
         return 0
     if not options.entry:
         raise ConfigError("validate: names no entry; expected ENTRY.toml, or --template for an example")
-    entry = read_entry(entry_path(options.entry), options.checkpoint)
+    entry = read_entry(entry_path(options.entry), options.checkpoint, options.allow_outside)
     if options.output:
         check_writable(options.output)
         refuse_input(options.output, [entry.path, entry.checkpoint, *([entry.text] if entry.text else [])])
-    found = validate(entry, None if options.quiet else on_stderr)
+    found = validate(entry, None if options.quiet else on_stderr, options.max_tolerance)
     if options.output:
         save_document(found, options.output)
     print_document(found, validation_table(found), options.format)
@@ -82,7 +82,8 @@ def run_rank(options: argparse.Namespace) -> int:
     from .ranking import rank, ranking_table
     from .result import load_result
 
-    found = rank([(path, load_result(path)) for path in options.results], profile_named(options.profile))
+    loaded = [(path, load_result(path)) for path in options.results]
+    found = rank(loaded, profile_named(options.profile), options.max_tolerance)
     print_document(found, ranking_table(found), options.format)
     return 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .errors import ConfigError
 from .kernels.charge import KINDS
 from .loss_differences import block_sums, loss_sections
 from .profiles import Profile
+from .qualifiers import qualifiers_of, words_replaced
 from .report import region_by_kind
 from .result import Result, load_result, price_result
 from .result_records import ResultRecords, common_rows, load_result_records, records_of
@@ -152,6 +153,7 @@ def _described(each: Compared, document: Mapping[str, Any]) -> dict[str, Any]:
         "architecture": document["checkpoint"]["architecture"],
         "pieces": document["text"]["pieces"],
         "partial": document["partial"],
+        "qualifiers": [asdict(one) for one in qualifiers_of(document, each.result.validation)],
         "records": str(each.records.path) if each.records else None,
     }
 
@@ -160,7 +162,7 @@ def _notes(first: Compared, second: Compared) -> list[str]:
     notes = [
         f"no interval, and not where the losses differ: {each.missing}" for each in (first, second) if each.missing
     ]
-    ours, theirs = (each.result["text"]["replaced_by_unk"] for each in (first, second))
+    ours, theirs = (words_replaced(each.result.document) for each in (first, second))
     if ours != theirs:
         notes.append(
             f"unknown words that were replaced: {ours:,} and {theirs:,}; the two did not predict the same words"

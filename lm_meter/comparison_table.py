@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .comparison import HIGHER, LOWER, verdict_of
-from .printable import page, printable
+from .printable import counted, page, printable
 from .report import columns, number, operations_table, pairs
 
 _HEAD = ("", "A", "B", "B - A")
@@ -21,13 +21,14 @@ def comparison_table(found: dict[str, Any]) -> str:
     text = found["text"]
     lines = pairs(
         [
-            *((side, f"{each['file']} ({each['architecture']}{', partial' if each['partial'] else ''})")
+            *((side, f"{each['file']} ({'; '.join([each['architecture'], *_labels(each)])})")
               for side, each in zip(_SIDES, found["results"], strict=True)),
-            ("text", f"{text['name']}: {text['word_tokens']:,} word tokens"),
+            ("text", f"{text['name']}: {counted(text['word_tokens'], 'word token')}"),
         ],
         indent="",
     )  # fmt: skip
-    lines += [f"note: {note}" for note in found["notes"]]
+    qualifiers = [f"{each['label']}: {each['sentence']}" for side in found["results"] for each in side["qualifiers"]]
+    lines += [f"note: {note}" for note in dict.fromkeys([*qualifiers, *found["notes"]])]
     lines += ["", *_perplexity_lines(found["perplexity"])]
     if found["loss"]:
         lines += _loss_lines(found["loss"])
@@ -39,6 +40,10 @@ def comparison_table(found: dict[str, Any]) -> str:
         lines += ["", "score", *columns([_HEAD, _row("total", found["score"], 5)])]
     lines += ["", *_speed_lines(found["speed"])]
     return page(lines)
+
+
+def _labels(side: dict[str, Any]) -> list[str]:
+    return [qualifier["label"] for qualifier in side["qualifiers"]]
 
 
 def _fixed(value: float | None, digits: int, plus: str = "") -> str:

@@ -26,6 +26,7 @@ SAME = (
     "score",
     "online.bits_equal",
     "online.softmax_bins",
+    "online.own_context",
 )
 _SAME_BLOCK = ("speed.weight_bytes_per_token",)  # the same in runs whose blocks are
 _NAMES = ("text.name",)  # of a file that may have moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ TEMPLATE = """\
 #
 #     lm-meter validate entry.toml
 #
-# Names of files are relative to this file.
+# Names of files are relative to this file, and stay in its folder; whoever runs it may allow others (--allow-outside).
 checkpoint = "model.npz"
 
 # The text: a file, or a public corpus and its split, or the sample text that ships with lm-meter.
@@ -49,7 +50,8 @@ profile = "micronet-2019-06"
 # limit = 10000             # word tokens; the whole text without it
 
 # A claim is a number, or { value = NUMBER, tolerance = FRACTION }: it passes if what was measured differs by no more
-# than that fraction of it (default: 0.01). At least one is needed.
+# than that fraction of it (default: 0.01, and no more than that unless whoever runs it allows more by --max-tolerance).
+# At least one is needed.
 [claims]
 perplexity = { value = 35.0, tolerance = 0.001 }  # per word token
 parameters = 159_000_000                          # in the profile's unit
@@ -78,7 +80,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Entry:
-    """A checked entry: files are resolved, but not opened. One of ``text`` and ``corpus`` is there."""
+    """A checked entry: files are resolved, but not opened. One of ``text`` and ``corpus`` is there.
+
+    ``text_is_outside``: whether the entry names a text outside its own folder, which may be any file of the machine.
+    """
 
     path: Path
     checkpoint: Path
@@ -89,12 +94,14 @@ class Entry:
     claims: tuple[Claim, ...]
     regions: tuple[Claim, ...]
     tensors: tuple[Claim, ...]
+    text_is_outside: bool = False
 
 
-def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
+def read_entry(path: str | Path, checkpoint: str | None = None, allow_outside: bool = False) -> Entry:
     """Read and check an entry; ConfigError says what is wrong with it.
 
-    ``checkpoint``: name of a file that is run instead of the one that the entry names.
+    ``checkpoint``: name of a file that is run instead of the one that the entry names. ``allow_outside``: whether the
+    files that it names may lie outside its folder.
     """
     path = Path(path)
     try:
@@ -128,6 +135,13 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
         raise ConfigError(f"{path}: split is {split!r:.40}, a part of a corpus; expected no text beside it")
     if corpus == SAMPLE and split is not None:
         raise ConfigError(f"{path}: split is {split!r:.40}, but the sample text is whole; expected no split")
+    if not allow_outside:
+        for key, name in (("checkpoint", named if checkpoint is None else None), ("text", text)):
+            if name is not None and _leads_out(path, name):
+                raise ConfigError(
+                    f"{path}: {key} is {name!r:.60}, which leads out of the entry's folder; expected a file in it, or "
+                    "--allow-outside of whoever runs it"
+                )
     try:
         options = RunOptions(**run)
     except ConfigError as error:
@@ -142,7 +156,14 @@ def read_entry(path: str | Path, checkpoint: str | None = None) -> Entry:
         plain,
         regions,
         tensors,
+        text is not None and _leads_out(path, text),
     )
+
+
+def _leads_out(path: Path, name: str) -> bool:
+    """Whether a file that an entry at ``path`` names lies outside its folder, links followed."""
+    folder = os.path.realpath(path.parent)
+    return not Path(os.path.realpath(os.path.join(folder, name))).is_relative_to(folder)
 
 
 def _toml(raw: bytes) -> dict[str, Any]:

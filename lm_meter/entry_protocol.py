@@ -139,22 +139,25 @@ class Checker:
         self.low, self.high = math.inf, -math.inf
 
     def log_prob(self, values: np.ndarray, target: int) -> float:
-        """Log-probability of ``target`` in a distribution, (V,), which must be one."""
+        """Log-probability of ``target`` in a distribution, (V,), which must be one.
+
+        A sum above 1 is divided out, however little it is above: it would be gained at every prediction.
+        """
         least, total = float(values.min()), self._sum(values)
         if not math.isfinite(least) or not math.isfinite(total) or (least < 0 and not self._are_logs):
             self._refuse(values)
         if abs(total - 1) > TOLERANCE:
             raise EntryError(f"its {self._kind} sum to {total:.6g}; expected 1 within {TOLERANCE:g}")
         self.low, self.high = min(self.low, total), max(self.high, total)
-        value = float(values[target])
+        value, surplus = float(values[target]), math.log(max(total, 1.0))
         if self._are_logs:
-            return min(value, 0.0)  # it may be rounded to more than a certainty
+            return min(value - surplus, 0.0)  # it may be rounded to more than a certainty
         if value == 0:
             raise EntryError(
                 f"it gave probability 0 to token {target} ({self._tokens[target]!r}), which came: the perplexity is "
                 "infinite; expected some probability for every token"
             )
-        return min(math.log(value), 0.0)
+        return min(math.log(value) - surplus, 0.0)
 
     def rank(self, values: np.ndarray, target: int) -> int:
         """1 and how many tokens have a larger probability than ``target``."""

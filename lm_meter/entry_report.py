@@ -45,7 +45,7 @@ def answer_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("seconds", f"{speed['seconds']:.2f} (until the handshake {speed['load_seconds']:.2f}, not included)"),
         ("on-line", "each distribution came before its token was sent"),
         ("distributions", f"{entry['dtype']} {entry['values']} over {entry['vocabulary']['size']:,} tokens"),
-        ("sums", f"{entry['sums']['low']:.7f} to {entry['sums']['high']:.7f}"),
+        ("sums", f"{entry['sums']['low']:.7f} to {entry['sums']['high']:.7f}; what is above 1 is divided out"),
         ("program", f"{entry['ending']}"),
     ]
 

@@ -69,6 +69,7 @@ def build_entry_result(measured: EntryMeasurement, profile: Profile) -> Result:
             "bits_equal": None,
             "policy": None,
             "context": None,
+            "own_context": None,
             "softmax_bins": None,
             "continuous_cache": None,
         },

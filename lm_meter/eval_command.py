@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from .commands import json_text, opened_checkpoint
 from .entry_arguments import check_entry_options, entry_of
 from .errors import ConfigError, LmMeterError
+from .printable import printable
 
 if TYPE_CHECKING:
     from .pass_files import PassFiles
     from .passes import Plan
+    from .preparation import Prepared
     from .progress import Progress
     from .result import Result
     from .run_options import RunOptions
@@ -96,12 +98,14 @@ def _checkpoint_plans(options: argparse.Namespace, run: RunOptions) -> list[Plan
     written = [*_written_states(states, names), *_written_records(records, names)]
     check_places([*chain(*written), *_written("--output", outputs, names)], inputs)
     texts = {source: source.read() for source in sources}
-    prepared = []
+    prepared: list[Prepared] = []
     for name, (checkpoint, source) in zip(names, pairs, strict=True):
         try:
             prepared.append(prepare(checkpoint, texts[source], run))
             if options.records:
                 check_recordable(prepared[-1])
+            if not options.quiet:
+                _note_context(name, prepared[-1])
         except LmMeterError as error:
             if len(pairs) == 1:
                 raise
@@ -110,6 +114,17 @@ def _checkpoint_plans(options: argparse.Namespace, run: RunOptions) -> list[Plan
         Plan(name, partial(run_prepared, each, profile, kept), output, kept.records)
         for name, each, kept, output in zip(names, prepared, files, outputs, strict=True)
     ]
+
+
+def _note_context(name: str, prepared: Prepared) -> None:
+    """Say that more of the text is seen than the model was made for; its result says so too."""
+    own, context = prepared.own_context, prepared.context
+    if own is not None and context is not None and context.length > own:
+        print(
+            f"{printable(name)}: a context of {context.length} tokens is more than the {own} that the checkpoint gives "
+            "as its own; beyond that a model predicts worse as a rule",
+            file=sys.stderr,
+        )
 
 
 def _written_states(states: Sequence[str | None], names: Sequence[str]) -> Iterator[list[tuple[str, str, str]]]:

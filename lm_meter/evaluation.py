@@ -136,4 +136,12 @@ def _measured(
 
 def _online(prepared: Prepared, run: OnlinePass) -> Online:
     ends = prepared.checkpoint.model_config.ends
-    return Online(run.block, run.rechecked, True, prepared.context, ends.softmax_evaluated, ends.continuous)
+    return Online(
+        block=run.block,
+        positions_rechecked=run.rechecked,
+        bits_equal=True,
+        context=prepared.context,
+        own_context=prepared.own_context,
+        softmax_bins=ends.softmax_evaluated,
+        continuous=ends.continuous,
+    )

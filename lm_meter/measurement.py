@@ -33,14 +33,16 @@ class Speed:
 class Online:
     """How the on-line property was kept: block, positions recomputed alone, whether their bits agreed, and the context.
 
-    No context: that of a recurrent state. ``softmax_bins``: which bins of an adaptive softmax were evaluated, ``all``
-    or those ``needed`` for the target; None of a plain one. ``continuous``: the cache of past outputs.
+    No context: that of a recurrent state. ``own_context``: tokens of the checkpoint's own. ``softmax_bins``: which bins
+    of an adaptive softmax were evaluated, ``all`` or those ``needed`` for the target; None of a plain one.
+    ``continuous``: the cache of past outputs.
     """
 
     block: int
     positions_rechecked: int
     bits_equal: bool
     context: Context | None
+    own_context: int | None
     softmax_bins: str | None
     continuous: ContinuousCache
 

@@ -54,6 +54,11 @@ class Prepared:
     targets: np.ndarray
     cut: bool = False
 
+    @property
+    def own_context(self) -> int | None:
+        """Tokens of the context that the checkpoint gives as its own; None of a state."""
+        return self.checkpoint.architecture.own_context(self.checkpoint.model_config)
+
     def first(self, predictions: int) -> Prepared:
         """The same with the first predictions only."""
         cut = self.cut or predictions < self.targets.size

@@ -12,6 +12,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(count: int, what: str) -> str:
+    """How many there are of something: 1 thread, 2 threads."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def page(lines: Iterable[str]) -> str:
     """Lines, each ended, in which only their own ends end a line."""
     return "".join(f"{printable(line)}\n" for line in lines)

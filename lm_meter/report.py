@@ -8,12 +8,13 @@ from typing import Any
 
 from .entry_report import answer_rows, claim_rows, unmetered_heading
 from .histogram import rows_from_json
-from .printable import page, printable
+from .models.vocabulary import NEEDED
+from .printable import counted, page, printable
 from .profiles import PROFILES
+from .qualifiers import qualifiers_of, sentences
 from .result import Result
 from .score import price
 from .storage import is_narrow, tensors_from_json
-from .text_in_tokens import LONG_TOKEN, hold_text
 
 _TERMINAL = 80  # columns
 _LAYER = re.compile(r"^layers\.[0-9]+\.")
@@ -69,18 +70,24 @@ def operations_table(operations: dict[str, Any], by_region_and_kind: dict[str, d
     for name, shown, unit in (("thousands", "{:,.1f}", 1_000), ("millions", "{:,.2f}", 1_000_000)):
         if max(map(len, lines)) <= _TERMINAL:
             break
-        lines = [f"  ({name})", *_operations_lines(operations, by_region_and_kind, shown, unit)]
+        lines = _operations_lines(operations, by_region_and_kind, shown, unit, f"region, {name}")
     return lines
 
 
 def _operations_lines(
-    operations: dict[str, Any], by_region_and_kind: dict[str, dict[str, float]], shown: str, unit: int
+    operations: dict[str, Any],
+    by_region_and_kind: dict[str, dict[str, float]],
+    shown: str,
+    unit: int,
+    corner: str = "region",
 ) -> list[str]:
+    """Aligned lines; ``corner`` names the unit of the numbers in them, and of none outside."""
+
     def count(value: float) -> str:
         return "." if value == 0 else shown.format(value / unit)
 
     kinds = [kind for kind in _KIND_NAMES if kind in operations["by_kind"]]
-    rows = [["region", *(_KIND_NAMES[kind] for kind in kinds), "total"]]
+    rows = [[corner, *(_KIND_NAMES[kind] for kind in kinds), "total"]]
     for region, total in operations["by_region"].items():
         cells = by_region_and_kind.get(region, {})
         rows.append([region, *(count(cells.get(kind, 0)) for kind in kinds), count(total)])
@@ -105,25 +112,21 @@ def result_table(result: Result) -> str:
     """The whole report of a pass."""
     d = result.document
     text, perplexity, operations = d["text"], d["perplexity"], d["operations_per_token"]
-    lines = []
-    if d["partial"]:
-        lines += ["PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there", ""]
+    qualifiers, words = sentences(qualifiers_of(d, result.validation)), counted(text["word_tokens"], "word token")
+    lines = [*qualifiers, *([""] if qualifiers else [])]
     lines += pairs(
         [
             ("entry" if d["entry"] else "checkpoint", f"{d['checkpoint']['path']} ({d['checkpoint']['architecture']})"),
-            ("text", f"{text['name']}: {text['word_tokens']:,} word tokens, {text['scored']:,} predictions"),
+            ("text", f"{text['name']}: {words}, {counted(text['scored'], 'prediction')}"),
         ],
         indent="",
     )
-    if text["replaced_by_unk"]:
-        lines.append(f"unknown words replaced by <unk>: {text['replaced_by_unk']:,}")
-    lines += _text_lines(text)
     lines += ["", "perplexity"]
     lines += pairs(
         [
             ("per word token", _ppl(perplexity["word"]) if text["word_tokens"] else "no word tokens"),
             ("per piece", _ppl(perplexity["piece"])),
-            ("bits per byte", _ppl(perplexity["bits_per_byte"])),
+            ("bits per byte", _ppl(perplexity["bits_per_byte"]) + _unscored(text)),
         ]
     )
     lines += _interval_lines(d["uncertainty"])
@@ -135,7 +138,7 @@ def result_table(result: Result) -> str:
     lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
     lines.append(f"  per piece: {number(operations['per_piece'])}")
     lines += [
-        f"  {row['region']}: {row['accumulator']}-bit accumulators overflowed {row['count']:,} times"
+        f"  {row['region']}: {row['accumulator']}-bit accumulators overflowed {counted(row['count'], 'time')}"
         for row in d["overflows"]
     ]
     lines += ["", "parameter storage"]
@@ -167,19 +170,10 @@ def tokenizer_rows(tokenizer: dict[str, Any] | None) -> list[tuple[str, str]]:
     ]
 
 
-def _text_lines(text: dict[str, Any]) -> list[str]:
-    """What of the text the tokens do not say, and whether they hold it."""
-    lines = []
-    if text["unscored_bytes"]:
-        lines.append(f"blanks that no token says: {text['unscored_bytes']:,} of {text['bytes']:,} bytes")
-    if text["lost_characters"]:
-        lines.append(f"characters for which another text has the same tokens: {text['lost_characters']:,}")
-    if hold_text(text):
-        lines.append(
-            f"tokens hold the text: {text['word_tokens'] / text['scored']:.2f} word tokens a prediction, "
-            f"{text['bytes_in_long_tokens'] or 0:,} of {text['bytes']:,} bytes in tokens of more than {LONG_TOKEN}"
-        )
-    return lines
+def _unscored(text: dict[str, Any]) -> str:
+    """How many bytes no token says, where there are such."""
+    count = text["unscored_bytes"]
+    return f" ({count:,} of {text['bytes']:,} bytes are blanks that no token says)" if count else ""
 
 
 def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -259,20 +253,33 @@ def _choices(online: dict[str, Any]) -> list[tuple[str, str]]:
     """The context policy and the bins of the softmax that were evaluated, where there is a choice."""
     lines = []
     if online["context"]:
-        lines.append(("context", f"{online['policy']}, {online['context']} tokens"))
+        lines.append(("context", f"{online['policy']}, {counted(online['context'], 'token')}"))
     if online["softmax_bins"]:
         bins = {"all": "all, for every prediction", "needed": "the first, and the target's"}
         lines.append(("softmax bins", bins[online["softmax_bins"]]))
     if cache := online["continuous_cache"]:
-        settings = f"{cache['size']:,} outputs, theta {cache['theta']:g}, lambda {cache['lambda']:g}"
+        settings = f"{counted(cache['size'], 'output')}, theta {cache['theta']:g}, lambda {cache['lambda']:g}"
         lines.append(("continuous cache", settings))
     return lines
 
 
+def _bandwidth(speed: dict[str, Any], needed: bool) -> str:
+    """The rate at which weights were read, beside that of a plain reader, which need not be the limit.
+
+    ``needed``: whether bins of the softmax that were not needed count as read.
+    """
+    fraction, rate = speed["bandwidth_fraction"], f"{speed['stream_bytes_per_second'] / 1e9:.1f} GB/s"
+    if fraction is None:
+        return "-"
+    if fraction <= 1:
+        return f"{100 * fraction:.1f} % of {rate}"
+    not_read = ", or not all bins were read" if needed else ""
+    return f"more than a plain reader's {rate}, which was disturbed, or the weights lay in a cache{not_read}"
+
+
 def _speed_lines(d: dict[str, Any]) -> list[str]:
-    speed, online = d["speed"], d["online"]
-    fraction = speed["bandwidth_fraction"]
-    share = "-" if fraction is None else f"{100 * fraction:.1f} % of {speed['stream_bytes_per_second'] / 1e9:.1f} GB/s"
+    speed, online, threads = d["speed"], d["online"], counted(d["environment"]["threads"], "thread")
+    needed = online["softmax_bins"] == NEEDED
     equal = "equal bits" if online["bits_equal"] else "BITS DIFFER"
     return [
         "speed",
@@ -280,14 +287,17 @@ def _speed_lines(d: dict[str, Any]) -> list[str]:
             [
                 ("tokens a second", f"{speed['tokens_per_second']:,.1f}"),
                 ("seconds", f"{speed['seconds']:.2f} (compiling {speed['compile_seconds']:.2f} not included)"),
-                ("weights read", f"{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token"),
-                ("memory bandwidth", share),
-                ("on-line", f"block {online['block']}, {online['positions_rechecked']} positions alone: {equal}"),
-                *_choices(online),
                 (
-                    "peak memory",
-                    f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {d['environment']['threads']} threads",
+                    "weights read",
+                    f"{'at most ' if needed else ''}{speed['weight_bytes_per_token'] / 1e6:.2f} MB a token",
                 ),
+                ("memory bandwidth", _bandwidth(speed, needed)),
+                (
+                    "on-line",
+                    f"block {online['block']}, {counted(online['positions_rechecked'], 'position')} alone: {equal}",
+                ),
+                *_choices(online),
+                ("peak memory", f"{d['memory']['peak_resident_bytes'] / 1e6:.0f} MB, {threads}"),
             ]
         ),
     ]

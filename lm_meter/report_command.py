@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from .errors import ConfigError
 from .output_files import check_writable, refuse_input
-from .shared_arguments import add_profile, command, file_name
+from .shared_arguments import add_max_tolerance, add_profile, command, file_name
 
 
 def add_report(group: argparse._SubParsersAction) -> None:
@@ -31,6 +32,7 @@ def add_report(group: argparse._SubParsersAction) -> None:
         help="of eval --records, once for each result, in their order (default: those that results name, beside them)",
     )
     add_profile(parser)
+    add_max_tolerance(parser)
     parser.set_defaults(command=run_report)
 
 
@@ -42,6 +44,8 @@ def run_report(options: argparse.Namespace) -> int:
     from .reporting.facts import read_facts
     from .reporting.html import html
     from .reporting.markdown import markdown
+    from .short_names import short_names
+    from .verdicts import check_max_tolerance
 
     writers = [(name, getattr(options, name), write) for name, write in (("html", html), ("markdown", markdown))]
     asked = [(f"--{name}", path, write) for name, path, write in writers if path]
@@ -59,7 +63,11 @@ def run_report(options: argparse.Namespace) -> int:
         raise ConfigError(f"--html and --markdown name the same file, {asked[0][1]}; choose two names")
     profile = profile_named(options.profile)
     records = options.records or [None] * len(options.results)
-    entries = [read_facts(path, profile, of) for path, of in zip(options.results, records, strict=True)]
+    check_max_tolerance(options.max_tolerance)
+    entries = [
+        replace(read_facts(path, profile, of), name=name, max_tolerance=options.max_tolerance)
+        for path, of, name in zip(options.results, records, short_names(options.results), strict=True)
+    ]
     for option, path, _ in asked:
         refuse_input(
             path, [file for facts in entries if facts.records for file in files_of_records(facts.records)], option

@@ -41,6 +41,7 @@ from .storage import (
     total_bits,
 )
 from .strict_json import read_json
+from .verdicts import Validation, read_validation
 
 SCHEMA = "lm-meter/result/1"
 VALIDATION_SCHEMA = "lm-meter/validation/1"  # of a document that has a result in it
@@ -60,12 +61,14 @@ class Result:
     ``result["perplexity"]["word"]`` reads the document; ``result.log_probs`` is (scored,) float64 in nats, or None for
     a result that was read from a file. ``result.ranks`` is (scored,) int64 where records were written, else None. Both
     are read-only: those of a long text lie in an unnamed file, which is open as long as the result is kept.
+    ``result.validation`` is what became of an entry's claims, where it was read from a document of ``validate``.
     """
 
     def __init__(
         self, document: dict[str, Any], log_probs: np.ndarray | None = None, ranks: np.ndarray | None = None
     ) -> None:
         self.document = document
+        self.validation: Validation | None = None
         self.log_probs, self.ranks = _read_only(log_probs), _read_only(ranks)
 
     def __getitem__(self, key: str) -> Any:
@@ -115,6 +118,7 @@ def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile
             "positions_rechecked": measured.online.positions_rechecked,
             "bits_equal": measured.online.bits_equal,
             "softmax_bins": measured.online.softmax_bins,
+            "own_context": measured.online.own_context,
             **seen(measured.online.context, measured.online.continuous),
         },
         "memory": {"peak_resident_bytes": peak_resident_bytes()},
@@ -154,7 +158,7 @@ def price_result(result: Result, profile: Profile) -> Result:
     """The same measurement under a price list; nothing is run again."""
     document = dict(result.document)
     if document["entry"] is not None:
-        return Result(document | unmetered_sections(document, profile), result.log_probs)
+        return _like(result, document | unmetered_sections(document, profile))
     tensors = tensors_from_json(document["storage"]["tensors"])
     narrow = is_narrow(tensors)
     roles = {region["name"]: region["role"] for region in document["regions"]}
@@ -178,15 +182,22 @@ def price_result(result: Result, profile: Profile) -> Result:
     document["storage"] = {**document["storage"], "parameters": float(parameters)}
     tables = priced_tables(document["tokenizer"], profile)
     document["score"] = score_section(document, profile, Figures(parameters, tables, priced.total / per))
-    return Result(document, result.log_probs, result.ranks)
+    return _like(result, document)
+
+
+def _like(result: Result, document: dict[str, Any]) -> Result:
+    """The same run with another document."""
+    found = Result(document, result.log_probs, result.ranks)
+    found.validation = result.validation
+    return found
 
 
 def load_result(path: str | Path) -> Result:
     """Read a result document, or the one in a document of ``lm-meter validate``, and check that it is one."""
     path = Path(path)
-    document = read_json(path, ConfigError, "a result written by --output")
-    if _schema(document) == VALIDATION_SCHEMA:
-        document = document.get("result")
+    whole = document = read_json(path, ConfigError, "a result written by --output")
+    if _schema(whole) == VALIDATION_SCHEMA:
+        document = whole.get("result")
     found = _schema(document)
     if found != SCHEMA:
         raise ConfigError(f"{path}: schema is {found!r:.60}; expected {SCHEMA!r}, written by lm-meter eval --output")
@@ -197,7 +208,22 @@ def load_result(path: str | Path) -> Result:
         raise ConfigError(
             f"{path}: contradicts itself ({type(error).__name__}: {error!s:.80}); write it again with eval --output"
         ) from None
-    return Result(document)
+    result = Result(document)
+    if whole is not document:
+        result.validation = read_validation(whole, _priced_as_saved(result, path).document, path)
+    return result
+
+
+def _priced_as_saved(result: Result, path: Path) -> Result:
+    """A result that was read, priced anew under the profile that it says it has."""
+    operations = result.document.get("operations_per_token")
+    profile = operations.get("profile") if isinstance(operations, dict) else None
+    if not isinstance(profile, str):
+        raise ConfigError(
+            f"{path}: operations_per_token.profile is {profile!r:.40}; expected the name of a price list; write it "
+            "again with lm-meter validate --output"
+        )
+    return price_result(result, profile_named(profile))
 
 
 def _schema(document: Any) -> Any:

@@ -76,6 +76,7 @@ _FIELDS: dict[str, Any] = {
         "bits_equal": bool,
         "policy": str,
         "context": (int, None),
+        "own_context": (int, None),
         "softmax_bins": (str, None),
         "continuous_cache": ({"size": int, "theta": float, "lambda": float}, None),
     },
@@ -96,8 +97,9 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     """Compare a document that was read from ``path`` with the fields it must have, and these with each other."""
     online = document.get("online")
     if isinstance(online, dict):  # of versions that knew recurrent models with a plain softmax only
-        for key, value in (("policy", STATE), ("context", None), ("softmax_bins", None), ("continuous_cache", None)):
-            online.setdefault(key, value)
+        online.setdefault("policy", STATE)
+        for key in ("context", "own_context", "softmax_bins", "continuous_cache"):
+            online.setdefault(key, None)
     if isinstance(document.get("text"), dict):
         for key in (*_LATER_OF_TEXT, "tokens_sha256"):
             document["text"].setdefault(key, None)
@@ -107,6 +109,7 @@ def check_document(document: dict[str, Any], path: Path) -> None:
         if document.get(name) is None:
             document[name] = copy.copy(without)
         _check_fields(document[name], later, f"{name}.", path)
+    # In older results the model's tokens are counted alone.
     if document["records"] is not None:  # in older results the second file has no hash
         _check_fields(document["records"].get("words_sha256"), (str, None), "records.words_sha256.", path)
     for number, link in enumerate((document["chain"] or {"links": []})["links"]):

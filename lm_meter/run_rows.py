@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from .entry_result import ARCHITECTURE
-from .printable import page, printable
+from .printable import counted, page, printable
+from .qualifiers import labels, qualifiers_of, sentences
 from .report import columns, number
 from .reporting.markdown import plain_text
 from .result import Result
+from .short_names import short_names
 
 # Columns of a CSV file, in their order; README.md says what each is.
 COLUMNS = (
@@ -42,6 +43,12 @@ COLUMNS = (
     "gate_verdict",
     "tokens_per_second",
     "seconds",
+    "bytes",
+    "unscored_bytes",
+    "lost_characters",
+    "word_tokens_replaced",
+    "tokenizer_bits",
+    "qualifiers",
 )
 _UNMETERED = "unmetered"  # of a foreign entry; its claims stand in its result
 _GATES = {True: "met", False: "NOT MET", None: "not asked"}
@@ -79,6 +86,12 @@ def run_row(result: Result) -> dict[str, Any]:
         score["gate_verdict"],
         result["speed"]["tokens_per_second"],
         result["speed"]["seconds"],
+        text["bytes"],
+        text["unscored_bytes"],
+        text["lost_characters"],
+        text["word_tokens_replaced"],
+        None if result["tokenizer"] is None else result["tokenizer"]["bits"],
+        labels(qualifiers_of(result.document, result.validation)),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -108,15 +121,15 @@ def rows_markdown(results: Sequence[Result]) -> str:
 def rows_table(results: Sequence[Result]) -> str:
     """Rows as a table for a terminal; what is the same in all of them stands above it."""
     rows = [run_row(result) for result in results]
-    texts = {name: max(row["word_tokens"] for row in rows if row["text"] == name) for name in _distinct(rows, "text")}
     lines = [f"checkpoint  {rows[0]['checkpoint']}"] if len(_distinct(rows, "checkpoint")) == 1 else []
-    lines += [f"text        {name}: {words:,} word tokens" for name, words in texts.items()]
+    for name in _distinct(rows, "text"):
+        counts = {row["word_tokens"] for row in rows if row["text"] == name}
+        lines.append(f"text        {name}" + (f": {counted(counts.pop(), 'word token')}" if len(counts) == 1 else ""))
     operations = results[0]["operations_per_token"]
     lines.append(f"profile     {operations['profile']}: {operations['unit']}")
     lines += ["", *columns(_shown_rows(rows, everything=False), indent="")]
-    if any(row["partial"] for row in rows):
-        lines.append("partial: the pass was interrupted; the figures cover the tokens up to there")
-    return page(lines)
+    qualifiers = [each for result in results for each in qualifiers_of(result.document, result.validation)]
+    return page([*lines, *sentences(qualifiers)])
 
 
 def _distinct(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:
@@ -126,9 +139,9 @@ def _distinct(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:
 def _shown_rows(rows: Sequence[dict[str, Any]], everything: bool) -> list[list[str]]:
     """The row of names, and a row of texts for each run.
 
-    Without ``everything``, no column of one name for all, of the lengths of texts, or of what no run has.
+    Without ``everything``, no column of one name for all, of lengths of texts that stand above, or of what no run has.
     """
-    names = {key: _short_names([row[key] for row in rows]) for key in ("checkpoint", "text")}
+    names = {key: short_names([row[key] for row in rows]) for key in ("checkpoint", "text")}
     table: list[list[str]] = []
     for at, row in enumerate(rows):
         low, high = (_fixed(row[f"perplexity_{end}"], 3) for end in ("low", "high"))
@@ -136,29 +149,25 @@ def _shown_rows(rows: Sequence[dict[str, Any]], everything: bool) -> list[list[s
             "checkpoint": names["checkpoint"][at],
             "text": names["text"][at],
             "word tokens": number(row["word_tokens"]),
-            "perplexity": _fixed(row["perplexity"], 3) + (" (partial)" if row["partial"] else ""),
+            "perplexity": _fixed(row["perplexity"], 3),
             "95% interval": "-" if row["perplexity_low"] is None else f"{low} to {high}",
             **{name: _cost(row, name) for name in ("operations", "parameters")},
             "score": _fixed(row["score"], 5),
             "gate": row["gate_verdict"] or _GATES[row["meets_gate"]],
             "tokens/s": _fixed(row["tokens_per_second"], 0),
+            "qualifiers": row["qualifiers"] or "-",
         }
         table.append(list(cells.values()))
     head = list(cells)
     if everything:
         return [head, *table]
-    needless = {key for key in ("checkpoint", "text") if len(_distinct(rows, key)) == 1} | {"word tokens"}
-    needless |= {
-        name for name, key in (("score", "score"), ("gate", "meets_gate")) if all(r[key] is None for r in rows)
-    }
+    needless = {key for key in ("checkpoint", "text") if len(_distinct(rows, key)) == 1}
+    if len({(row["text"], row["word_tokens"]) for row in rows}) == len(_distinct(rows, "text")):
+        needless.add("word tokens")
+    optional = (("score", "score"), ("gate", "meets_gate"), ("qualifiers", "qualifiers"))
+    needless |= {name for name, key in optional if all(row[key] in (None, "") for row in rows)}
     kept = [n for n, name in enumerate(head) if name not in needless]
     return [[row[n] for n in kept] for row in [head, *table]]
-
-
-def _short_names(paths: Sequence[str]) -> list[str]:
-    """The last parts of names where these tell them apart, else the whole names."""
-    short = [Path(path).name or path for path in paths]
-    return short if len(set(short)) == len(set(paths)) else list(paths)
 
 
 def _cost(row: dict[str, Any], name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .corpora import WIKITEXT_103
 from .profiles import Profile, Task
 from .score import score
-from .text_in_tokens import hold_text
+from .text_in_tokens import are_too_few, hold_text
 
 TASK = "wikitext-103"
 # What the interval of the perplexity says of the gate.
@@ -52,6 +52,16 @@ def score_section(document: Mapping[str, Any], profile: Profile, figures: Figure
         **_margin(document, task.max_perplexity if judged else None),
         **({"gate_verdict": obstacle} if obstacle else {}),
     }
+
+
+def stored_ratio(score: Mapping[str, Any]) -> float | None:
+    """The part of a score that is storage: the model's, and that of its tokenizer's tables where these are known."""
+    return None if score["storage_ratio"] is None else score["storage_ratio"] + (score.get("tokenizer_ratio") or 0.0)
+
+
+def never_passes(document: Mapping[str, Any]) -> bool:
+    """Whether a result passes no validation: its gate is not judged, or it predicts next to nothing of the text."""
+    return document["score"]["gate_verdict"] in (LOST, IN_TOKENS) or are_too_few(document["text"])
 
 
 def _obstacle(text: Mapping[str, Any]) -> str | None:

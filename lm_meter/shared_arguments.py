@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 # Written out here, not imported: --help must not wait for the modules that define them. A test compares.
+MAX_TOLERANCE = 0.01
 PROFILE_NAMES = ("micronet-2019-06", "micronet-2019-final", "flops", "macs", "bops")
 
 
@@ -36,6 +37,17 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 def add_format(parser: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
     """A table, or the document behind it, or one of ``more`` forms."""
     parser.add_argument("--format", choices=("table", "json", *more), default="table", help="what to print")
+
+
+def add_max_tolerance(parser: argparse.ArgumentParser) -> None:
+    """How far from a claim a figure may be, whatever its author allows."""
+    parser.add_argument(
+        "--max-tolerance",
+        type=float,
+        default=MAX_TOLERANCE,
+        metavar="FRACTION",
+        help="widest tolerance of an entry's claim that may pass, as a fraction of it (default: %(default)s)",
+    )
 
 
 def add_context(parser: argparse.ArgumentParser) -> None:

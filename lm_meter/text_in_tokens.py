@@ -22,3 +22,26 @@ def hold_text(text: Mapping[str, Any]) -> bool:
 def are_too_few(text: Mapping[str, Any]) -> bool:
     """Whether predictions are fewer than a hundredth of the word tokens: such a result never passes."""
     return bool(text["word_tokens"] > _ALL_BUT_NONE * text["scored"])
+
+
+def tokenizer_figures(document: Mapping[str, Any]) -> dict[str, float | None]:
+    """What shows how much of a text a tokenizer knows; null in results that are too old to say.
+
+    ``bytes`` of its tables, those of its ``longest_token``, and ``word_tokens_per_prediction``.
+    """
+    tokenizer, text = document["tokenizer"], document["text"]
+    return {
+        "bytes": None if tokenizer is None else tokenizer["bits"] / 8,
+        "longest_token": None if tokenizer is None else tokenizer["longest_token"],
+        "word_tokens_per_prediction": text["word_tokens"] / text["scored"],
+    }
+
+
+def tokenizer_cells(figures: Mapping[str, float | None]) -> tuple[str, str, str]:
+    """``tokenizer_figures`` as cells of a table."""
+    size, longest, words = (figures[name] for name in ("bytes", "longest_token", "word_tokens_per_prediction"))
+    return (
+        "-" if size is None else f"{size:,.0f}",
+        "-" if longest is None else f"{longest:,}",
+        "-" if words is None else f"{words:,.3f}",
+    )

@@ -47,6 +47,7 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
             **document["online"],
             "bits_equal": True,
             "softmax_bins": ends.softmax_evaluated,
+            "own_context": prepared.own_context,
         },
     }
     return price_result(Result(again), profile_named(document["operations_per_token"]["profile"])).document

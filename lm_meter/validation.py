@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from .checkpoint import Checkpoint
 from .corpora import corpus
-from .entry import Claim, Entry
-from .errors import ConfigError
+from .entry import Entry
+from .errors import ConfigError, TextError
 from .evaluation import evaluate
 from .preparation import as_run
 from .printable import page
 from .progress import Progress
+from .qualifiers import qualifiers_of, sentences
 from .report import columns, number
 from .result import VALIDATION_SCHEMA, Result
+from .score_section import never_passes
 from .storage import tensors_of
-from .text import read_text
+from .text import Text, read_text
+from .verdicts import MAX_TOLERANCE, check_max_tolerance, verdicts
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A claim and what was measured: their difference, and whether it is within the tolerance."""
-
-    name: str
-    claimed: float
-    measured: float | None
-    difference: float | None
-    tolerance: float
-    passes: bool
-
-
-def judge(claim: Claim, measured: float | None) -> Verdict:
-    """Compare a claim with a figure; one that the run does not have fails."""
-    if measured is None:
-        return Verdict(claim.name, claim.value, None, None, claim.tolerance, False)
-    difference = measured - claim.value
-    passes = abs(difference) <= claim.tolerance * claim.value
-    return Verdict(claim.name, claim.value, measured, difference, claim.tolerance, passes)
-
-
-def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) -> dict[str, Any]:
+def validate(
+    entry: Entry, progress: Callable[[int], Progress] | None = None, max_tolerance: float = MAX_TOLERANCE
+) -> dict[str, Any]:
     """Run an entry and compare.
+
+    Parameters
+    ----------
+    entry : Entry
+    progress : callable, optional
+        Makes a ``Progress`` from the number of predictions to come.
+    max_tolerance : float
+        The widest tolerance that may pass, as a fraction of the claim: the entry's author chooses its tolerances,
+        whoever runs it has the last word.
 
     Returns
     -------
@@ -56,40 +50,43 @@ def validate(entry: Entry, progress: Callable[[int], Progress] | None = None) ->
     KeyboardInterrupt
         Where Ctrl-C came before the last prediction.
     """
+    check_max_tolerance(max_tolerance)
     checkpoint = Checkpoint(entry.checkpoint)
     _check_names(entry, as_run(checkpoint, entry.options))
-    text = corpus(*entry.corpus) if entry.corpus else read_text(entry.text or "")
-    result = evaluate(checkpoint, text=text, profile=entry.profile, options=entry.options, progress=progress)
+    result = _evaluated(entry, checkpoint, progress)
     if result["partial"]:
         raise KeyboardInterrupt
-    found = verdicts(entry, result)
-    gate = {"perplexity": result.perplexity, "meets": result["score"]["meets_gate"]}
+    found = verdicts(entry, result.document, max_tolerance)
+    gate = {
+        "perplexity": result.perplexity,
+        "meets": result["score"]["meets_gate"],
+        "verdict": result["score"]["gate_verdict"],
+    }
+    all_pass = all(verdict.passes for part in found.values() for verdict in part)
     return {
         "schema": VALIDATION_SCHEMA,
         "entry": str(entry.path),
-        "passes": all(verdict.passes for part in found.values() for verdict in part) and gate["meets"] is not False,
+        "max_tolerance": max_tolerance,
+        "passes": all_pass and gate["meets"] is not False and not never_passes(result.document),
         **{name: [asdict(verdict) for verdict in part] for name, part in found.items()},
         "gate": gate,
         "result": result.document,
     }
 
 
-def verdicts(entry: Entry, result: Result) -> dict[str, list[Verdict]]:
-    """Verdicts on the ``claims``, and on those of ``regions`` and ``tensors``, largest difference first."""
-    operations, storage = result["operations_per_token"], result["storage"]
-    measured = {
-        "perplexity": result.perplexity,
-        "parameters": storage["parameters"],
-        "operations": operations["total"],
-        "matrix_vector": operations["matrix_vector"],
-        "score": result["score"]["total"],
-    }
-    tensors = {tensor["name"]: tensor["count"] for tensor in storage["tensors"]}
-    return {
-        "claims": [judge(claim, measured[claim.name]) for claim in entry.claims],
-        "regions": _largest_first(entry.regions, operations["by_region"]),
-        "tensors": _largest_first(entry.tensors, tensors),
-    }
+def _evaluated(entry: Entry, checkpoint: Checkpoint, progress: Callable[[int], Progress] | None) -> Result:
+    """The run; no error shows what stands in a text that lies outside the entry's folder: it may be any file."""
+    try:
+        text: Text = corpus(*entry.corpus) if entry.corpus else read_text(entry.text or "")
+        return evaluate(checkpoint, text=text, profile=entry.profile, options=entry.options, progress=progress)
+    except TextError as error:
+        if not entry.text_is_outside:
+            raise
+        line = re.match(re.escape(f"{entry.text}: ") + "line [0-9]+: ", str(error))
+        raise TextError(
+            f"{line[0] if line else f'{entry.text}: '}cannot be scored; what stands there is not shown, as the file "
+            f"lies outside the folder of {entry.path}"
+        ) from None
 
 
 def _check_names(entry: Entry, checkpoint: Checkpoint) -> None:
@@ -105,28 +102,31 @@ def _check_names(entry: Entry, checkpoint: Checkpoint) -> None:
                 )
 
 
-def _largest_first(claims: Sequence[Claim], measured: Mapping[str, float]) -> list[Verdict]:
-    found = [judge(claim, measured[claim.name]) for claim in claims]
-    return sorted(found, key=lambda verdict: -abs(verdict.difference or 0.0))
-
-
 def validation_table(found: dict[str, Any]) -> str:
     """``validate`` as a table."""
     profile = found["result"]["operations_per_token"]
-    lines = [f"{found['entry']}: {profile['profile']}, {profile['unit']}", ""]
-    lines += _verdict_lines("claim", found["claims"])
+    most = found["max_tolerance"]
+    lines = [
+        f"{found['entry']}: {profile['profile']}, {profile['unit']}",
+        f"tolerances are the entry's own; none of more than {100 * most:g} % passes (--max-tolerance)",
+        *sentences(qualifiers_of(found["result"])),
+        "",
+    ]
+    lines += _verdict_lines("claim", found["claims"], most)
     for name, title in (("regions", "operations of regions"), ("tensors", "numbers in tensors")):
         if found[name]:
             lines += ["", f"{title}, those that differ most first"]
-            lines += _verdict_lines(name.removesuffix("s"), found[name])
+            lines += _verdict_lines(name.removesuffix("s"), found[name], most)
     gate = {True: "met", False: "NOT MET", None: "not asked, not the whole test set as is"}[found["gate"]["meets"]]
+    if found["gate"]["meets"] is None and found["gate"]["verdict"]:
+        gate = found["gate"]["verdict"]
     measured = _shown(found["gate"]["perplexity"], 5)
     lines += ["", f"gate, word perplexity of 35 or less, measured {measured}: {gate}"]
     lines += ["PASS" if found["passes"] else "FAIL"]
     return page(lines)
 
 
-def _verdict_lines(what: str, verdicts: Sequence[dict[str, Any]]) -> list[str]:
+def _verdict_lines(what: str, verdicts: Sequence[dict[str, Any]], most: float) -> list[str]:
     rows = [[what, "claimed", "measured", "difference", "allowed", ""]]
     for verdict in verdicts:
         digits = 5 if abs(verdict["claimed"]) < 10_000 else 1
@@ -135,7 +135,7 @@ def _verdict_lines(what: str, verdicts: Sequence[dict[str, Any]]) -> list[str]:
                 verdict["name"],
                 *(_shown(verdict[key], digits) for key in ("claimed", "measured", "difference")),
                 f"{100 * verdict['tolerance']:g} %",
-                "PASS" if verdict["passes"] else "FAIL",
+                "PASS" if verdict["passes"] else "TOO WIDE" if verdict["tolerance"] > most else "FAIL",
             ]
         )
     return columns(rows)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .commands import print_document
 from .errors import ConfigError
-from .printable import page
+from .printable import counted, page
 from .shared_arguments import add_format, command, file_name
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _state(name: str | None, prepared: Prepared, part: Slice) -> SavedState | No
 def _table(done: dict[str, Any]) -> str:
     """A verification for a terminal."""
     if done["whole"]:
-        lines = [f"{done['result']}: all of its {done['scored']:,} predictions run again"]
+        lines = [f"{done['result']}: all of its {counted(done['scored'], 'prediction')} run again"]
     else:
         count = done["last"] - done["first"]
         place = f"{count:,} of its {done['scored']:,} predictions, from number {done['first']:,} on"
@@ -244,6 +244,8 @@ def _table(done: dict[str, Any]) -> str:
         lines.append(f"records {done['missing_records']} are not here and were not compared; name them with --records")
     if done["identical"]:
         lines.append(f"IDENTICAL: every bit of the log-probabilities{_COUNTS[done['counts']]}")
+        if done["counts"] == _UNMETERED:
+            lines.append("a program may have kept the text of an earlier run: verify where it has never run")
     else:
         lines.append("DIFFERENT")
         if done["counts"] == _UNMETERED:

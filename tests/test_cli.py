@@ -168,7 +168,7 @@ def test_eval_prints_a_table(run, model, text):
     ):
         assert re.search(rf"^ *{heading}", out, re.MULTILINE), heading
     assert "23 word tokens, 23 predictions" in out
-    assert "PARTIAL" not in out
+    assert "partial" not in out
     assert max(map(len, (line for line in out.splitlines() if str(model) not in line and str(text) not in line))) <= 80
 
 
@@ -503,7 +503,7 @@ def test_ctrl_c_prints_the_partial_result_marked_partial_and_exits_130(tmp_path)
     saved = json.loads((tmp_path / "r.json").read_text())
 
     assert running.returncode == 130
-    assert out.startswith("PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there\n")
+    assert out.startswith("partial: the pass was interrupted; the figures cover the tokens up to there\n")
     assert saved["partial"] is True
     assert saved["text"]["whole"] is False
     assert 0 < saved["text"]["scored"] < 20_000 * 23
@@ -545,7 +545,7 @@ def test_ctrl_c_before_and_after_the_pass(moment, run, model, text, tmp_path, mo
         assert not (tmp_path / "r.json").exists()
     else:
         assert status == 0
-        assert "PARTIAL" not in out
+        assert "partial" not in out
         assert json.loads((tmp_path / "r.json").read_text())["partial"] is False
 
 

@@ -46,10 +46,10 @@ def test_install_section_has_the_two_commands():
     assert check.endswith("pytest")
 
 
-def test_programs_run_in_the_order_of_the_page(folder, capsys):
-    names = {}
+def test_programs_run_in_the_order_of_the_page_each_by_itself(folder, capsys):
+    """Each has its own imports; what the first one writes, the second one reads."""
     for program in _programs():
-        exec(compile(program, "README.md", "exec"), names)
+        exec(compile(program, "README.md", "exec"), {})
     # The last program computes the perplexity per piece of the text that the first one evaluated.
     first, second = capsys.readouterr().out.split("\n")[:2]
     word = float(first.split()[0])
@@ -71,7 +71,8 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
         "P": "micronet-2019-final",
     }
     entry = 'checkpoint = "model.npz"\ntext = "book.txt"\n[run]\noov = "unk"\n'
-    entry += "[claims]\nparameters = { value = 1, tolerance = 1e9 }\n"
+    parameters = priced_parameters(tensors_of(lm_meter.Checkpoint("model.npz")), PROFILES["micronet-2019-06"])
+    entry += f"[claims]\nparameters = {float(parameters)!r}\n"
     Path("entry.toml").write_text(entry, encoding="utf-8")
     Path("model.bin").write_bytes(llama2c_model())
     Path("tok.bin").write_bytes(llama2c_tokenizer())
@@ -128,6 +129,14 @@ def test_commands_of_the_section_on_reports_run(folder, capsys):
         assert cli.main(shlex.split(command)) == 0
     assert Path("calculation.md").read_text(encoding="utf-8").startswith("# Report of result.json\n")
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_page_says_which_tokenizers_of_gguf_files_are_read():
+    """Those with byte-level pairs alone: most Llama files have a SentencePiece model."""
+    words = " ".join(README.split())
+    assert (
+        "GGUF files of the Llama family whose tokenizer is a byte-level one (`tokenizer.ggml.model` is `gpt2`" in words
+    )
 
 
 def test_price_lists_are_all_documented():

@@ -1,5 +1,7 @@
 """The page of ``lm-meter report`` in a real browser: shown whole, silent, without any request, on any screen."""
 
+import json
+
 import pytest
 from chromium import PROGRAM, Chromium
 from report_files import HOSTILE, HOSTILE_WORDS, records_file, result_file
@@ -17,7 +19,20 @@ def pages(tmp_path_factory):
     second, _ = result_file(folder, "second-with-a-name-that-is-far-too-long-for-a-narrow-screen.json", hidden=(40,))
     hostile, strange = result_file(folder, "hostile.json", HOSTILE.replace("/", "\u2215"), words=HOSTILE_WORDS)
     records, strange_records = records_file(folder, result), records_file(folder, strange, "strange.npz")
+    strangers = [folder / f"folder-of-entrant-{number}" / "validation.json" for number in range(3)]
+    for file, cause in zip(strangers, ("partial", "whole", "replaced"), strict=True):
+        document = json.loads(first.read_text(encoding="utf-8"))
+        document["partial"], document["text"]["whole"] = cause == "partial", False
+        document["text"]["replaced_by_unk"] = 1234 * (cause == "replaced")
+        document["text"]["name"] = "a-text-of-a-long-name/wiki.test.tokens"
+        document["online"]["softmax_bins"] = "needed"
+        claims = [{"name": "score", "claimed": 1e-5, "tolerance": 0.01}]
+        document = {"schema": "lm-meter/validation/1", "entry": "entry.toml", "claims": claims, "regions": [],
+                    "tensors": [], "result": document}  # fmt: skip
+        file.parent.mkdir()
+        file.write_text(json.dumps(document), encoding="utf-8")
     made = {
+        "validations": [str(file) for file in strangers],
         "one": [str(first), "--records", str(records)],
         "several": [str(first), str(second)],
         "hostile": [str(hostile), "--records", str(strange_records)],
@@ -52,6 +67,32 @@ def test_a_page_is_silent_asks_for_nothing_and_is_no_wider_than_the_screen(name,
     # The style is there though the page's policy forbids all but this one.
     background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
+
+
+_CUT_OFF = """[...document.querySelectorAll('.wide')].filter(wide => {
+    const table = wide.querySelector('table').getBoundingClientRect();
+    const page = document.documentElement.clientWidth;
+    return table.width && (wide.scrollWidth > wide.clientWidth + 1 || table.right > page);
+}).map(wide => wide.querySelector('caption').textContent)"""
+
+
+@pytest.mark.parametrize("name", ["one", "several", "validations"])
+def test_no_table_needs_scrolling_on_a_wide_screen(name, browser, pages):
+    browser.open(pages[name].as_uri(), 1600)
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    assert browser.evaluate(_CUT_OFF) == []
+
+
+@pytest.mark.parametrize("name", ["one", "several", "validations"])
+def test_no_column_is_lost_in_print(name, browser, pages):
+    """On A4 (210 mm wide) between margins of 12 mm each: 186 mm, at 96 pixels for 25.4 mm."""
+    browser.open(pages[name].as_uri(), round(186 / 25.4 * 96))
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    cut_off = browser.evaluate(_CUT_OFF)
+    overhang = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    browser.call("Emulation.setEmulatedMedia", media="")
+    assert (cut_off, overhang) == ([], 0)
 
 
 def test_nothing_of_a_strangers_names_is_markup(browser, pages):

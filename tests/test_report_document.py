@@ -230,10 +230,7 @@ def test_claims_of_a_foreign_entry_are_labelled(made):
     facts.document["score"].update(claimed=smallest)
     page = markdown(report_of([other, facts]))
     assert "| `result.json` | yes | " in page
-    assert (
-        "| `result.json` | left out: claimed, not metered | 0.00000 (claimed) | 0.00000 (claimed) | 0.00000 (claimed) |"
-        in page
-    )
+    assert "| `result.json` | left out: unmetered | 0.00000 (claimed) | 0.00000 (claimed) | 0.00000 (claimed) |" in page
     page = html(report_of([facts, facts]))
     assert 'class="dot claimed"' in page
     assert "Pareto front of the results" not in page

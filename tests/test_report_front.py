@@ -57,6 +57,15 @@ def test_the_front_is_of_valid_entries_and_the_others_are_named_with_the_reason(
     assert "left out of the" not in alone
 
 
+def test_the_legend_shows_the_baseline_as_the_drawing_does(made):
+    """A square that stands on its corner."""
+    page = html(report_of([_judged(made, "valid.json", 0.5, True)]))
+    turned = [
+        bool(re.search(r'transform="rotate\(45 ', rect)) for rect in re.findall(r'<rect [^>]*class="base"[^>]*>', page)
+    ]
+    assert turned == [True, True]
+
+
 def test_without_a_valid_entry_there_is_no_front(made):
     drawn = html(report_of([_judged(made, "over.json", 0.1, False), _judged(made, "partial.json", 0.2, None, True)]))
     assert '"front line"' not in drawn

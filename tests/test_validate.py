@@ -7,10 +7,21 @@ import pytest
 from tiny import TEXT, tiny_checkpoint
 from tiny_transformer import transformer_parts
 
-from lm_meter import Checkpoint, ConfigError, RunOptions, cli, evaluate, validation, write_checkpoint
+from lm_meter import (
+    Checkpoint,
+    ConfigError,
+    RunOptions,
+    cli,
+    evaluate,
+    shared_arguments,
+    validation,
+    verdicts,
+    write_checkpoint,
+)
 from lm_meter.defaults import sample_path
 from lm_meter.entry import CLAIMS, TEMPLATE, Claim, read_entry
-from lm_meter.validation import judge, validate
+from lm_meter.validation import validate
+from lm_meter.verdicts import judge
 
 FILES = 'checkpoint = "model.npz"\ntext = "text"\n'
 
@@ -137,6 +148,105 @@ def test_tolerances_are_fractions_of_the_claim():
     assert judge(Claim("x", 200.0, 0.01), 198.0).passes
     assert not judge(Claim("x", 200.0, 0.01), 202.1).passes
     assert not judge(Claim("x", 200.0, 0.01), None).passes
+
+
+def test_whoever_runs_an_entry_has_the_last_word_on_its_tolerances(folder, capsys):
+    """A tolerance of 1e300 passes anything; 1 % is the most without another word, however exact the claim."""
+    operations = _measured(folder)["operations_per_token"]["total"]
+
+    def run(value, tolerance, *options):
+        claims = f"[claims]\noperations = {{ value = {value!r}, tolerance = {tolerance!r} }}\n"
+        status = cli.main(["validate", str(_entry(folder, FILES + claims)), "--quiet", *options])
+        out = capsys.readouterr().out
+        (row,) = (line for line in out.splitlines() if line.startswith("  operations"))
+        return status, row.rpartition("%")[2].strip(), out
+
+    assert run(1.0, 1e300)[:2] == (1, "TOO WIDE")
+    assert run(operations, 0.02)[:2] == (1, "TOO WIDE")
+    assert run(operations, 0.01)[:2] == (0, "PASS")
+    assert run(operations, 0.02, "--max-tolerance", "0.02")[:2] == (0, "PASS")
+    assert run(operations, 0.01, "--max-tolerance", "0")[:2] == (1, "TOO WIDE")
+    assert "none of more than 1 % passes (--max-tolerance)\n" in run(operations, 0.01)[2]
+    for wrong in ("-1", "nan", "inf"):
+        assert cli.main(["validate", str(folder / "entry.toml"), "--quiet", f"--max-tolerance={wrong}"]) == 2
+        error = f"max tolerance is {float(wrong)!r}; expected a fraction of a claim, such as 0.01\n"
+        assert error in capsys.readouterr().err
+
+
+def test_the_widest_tolerance_of_help_is_that_of_the_library():
+    assert shared_arguments.MAX_TOLERANCE == verdicts.MAX_TOLERANCE
+
+
+def test_a_validation_says_what_has_to_be_known_of_its_result(folder, capsys):
+    """Before the verdicts: an entry may choose that unknown words are replaced."""
+    (folder / "text").write_text(TEXT + " zebra\n", encoding="utf-8")
+    parameters = _measured(folder, oov="unk")["storage"]["parameters"]
+    path = _entry(folder, FILES + f'[run]\noov = "unk"\n[claims]\nparameters = {parameters!r}\n')
+    assert cli.main(["validate", str(path), "--quiet"]) == 0
+    assert "\n1 word replaced: of 25 word tokens 1 are not in the vocabulary" in capsys.readouterr().out
+
+
+# files that an entry names
+
+
+def _outside(folder, way, file):
+    """A name that leads to a file beside the entry's folder."""
+    if way == "link":
+        (folder / "link").symlink_to(folder.parent / file)
+    if way == "folder":
+        (folder / "into").symlink_to(folder.parent, target_is_directory=True)
+    return {"absolute": str(folder.parent / file), "up": f"../{file}", "link": "link", "folder": f"into/{file}"}[way]
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "text"])
+@pytest.mark.parametrize("way", ["absolute", "up", "link", "folder"])
+def test_files_outside_an_entrys_folder_are_refused_unless_allowed(way, key, folder, capsys):
+    inner = folder / "entry"
+    inner.mkdir()
+    for name in ("model.npz", "text"):
+        (inner / name).write_bytes((folder / name).read_bytes())
+    names = {"checkpoint": "model.npz", "text": "text"}
+    names[key] = _outside(inner, way, names[key])
+    parameters = _measured(folder)["storage"]["parameters"]
+    content = "".join(f"{name} = {value!r}\n" for name, value in names.items())
+    path = _entry(inner, content + f"[claims]\nparameters = {parameters!r}\n")
+    assert cli.main(["validate", str(path), "--quiet"]) == 2
+    assert capsys.readouterr().err == (
+        f"lm-meter: error: {path}: {key} is {names[key]!r:.60}, which leads out of the entry's folder; expected a file "
+        "in it, or --allow-outside of whoever runs it\n"
+    )
+    assert cli.main(["validate", str(path), "--quiet", "--allow-outside"]) == 0
+    if key == "checkpoint":  # whoever runs it names another one, which may lie anywhere
+        assert cli.main(["validate", str(path), "--quiet", "--checkpoint", str(folder / "model.npz")]) == 0
+
+
+def test_files_below_an_entrys_folder_are_in_it(folder):
+    (folder / "below").mkdir()
+    (folder / "model.npz").rename(folder / "below" / "real.npz")
+    (folder / "model.npz").symlink_to(folder / "below" / "real.npz")
+    entry = read_entry(_entry(folder, FILES.replace('"text"', '"below/../text"') + "[claims]\nscore = 1\n"))
+    assert not entry.text_is_outside
+
+
+@pytest.mark.parametrize("content", [b"the cat\nroot:x:0:0 sat\n", b"the cat\n\xffroot sat\n"])
+def test_no_error_shows_what_stands_in_a_text_outside_an_entrys_folder(content, folder, capsys):
+    (folder / "secret").write_bytes(content)
+    inner = folder / "entry"
+    inner.mkdir()
+    (inner / "model.npz").write_bytes((folder / "model.npz").read_bytes())
+    path = _entry(inner, 'checkpoint = "model.npz"\ntext = "../secret"\n[claims]\nscore = 1\n')
+    assert cli.main(["validate", str(path), "--quiet", "--allow-outside"]) == 2
+    place = inner / "../secret"
+    assert capsys.readouterr().err == (
+        f"lm-meter: error: {place}: line 2: cannot be scored; what stands there is not shown, as the file lies outside "
+        f"the folder of {path}\n"
+    )
+    # Inside the folder it is the author's own, and shown.
+    (inner / "secret").write_bytes(content)
+    path = _entry(inner, 'checkpoint = "model.npz"\ntext = "secret"\n[claims]\nscore = 1\n')
+    assert cli.main(["validate", str(path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "word 'root:x:0:0' is not in" in error or "is not UTF-8 (0xff)" in error
 
 
 def test_the_template_is_an_entry(folder, capsys):

@@ -42,6 +42,10 @@ class Architecture(ABC):
     def context(self, config: Any, policy: str | None = None, length: int | None = None) -> Context | None:
         """The context that is meant, by default the checkpoint's own; None where a state is the context."""
 
+    def own_context(self, config: Any) -> int | None:
+        """Tokens that a prediction was made to depend on, as the checkpoint says; None where a state is the context."""
+        return None
+
     @abstractmethod
     def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> Runtime:
         """Pack the weights, for a context of ``context``'s, by default of the checkpoint's own."""

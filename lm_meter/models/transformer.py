@@ -68,6 +68,10 @@ class TransformerArchitecture(Architecture):
             )
         return found
 
+    def own_context(self, config: TransformerConfig) -> int:
+        """Tokens that the checkpoint sees unless a policy says otherwise."""
+        return config.context
+
     def load(self, checkpoint: Checkpoint, team: ThreadTeam, context: Context | None = None) -> TransformerRuntime:
         """Pack the weights."""
         chosen = context or self.context(checkpoint.model_config)

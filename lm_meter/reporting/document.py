@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..qualifiers import sentences
 from .blocks import Block, Section, Text
 from .comparison import comparison_section
 from .facts import Facts
@@ -25,7 +26,7 @@ def report_of(entries: Sequence[Facts]) -> Section:
         (facts,) = entries
         found = _sections(facts)
         if facts.document["score"]["total"] is not None:
-            found.insert(1 + facts.document["partial"], comparison_section(entries))
+            found.insert(1 + len(facts.qualifiers), comparison_section(entries))
         return Section(f"Report of {facts.name}", [*found, conventions_section(facts)])
     names = ", ".join(facts.name for facts in entries)
     whole: list[Block] = [comparison_section(entries)]
@@ -34,9 +35,7 @@ def report_of(entries: Sequence[Facts]) -> Section:
 
 
 def _sections(facts: Facts) -> list[Block]:
-    found: list[Block] = []
-    if facts.document["partial"]:
-        found.append(Text("PARTIAL RESULT: the pass was interrupted; the figures cover the tokens up to there."))
+    found: list[Block] = [Text(f"{sentence}.") for sentence in sentences(facts.qualifiers)]
     found.append(perplexity_section(facts))
     if facts.is_unmetered:
         return [*found, claims_section(facts), records_section(facts), reproduction_section(facts)]

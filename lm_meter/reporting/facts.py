@@ -12,10 +12,12 @@ from typing import Any
 from ..calculation import Calculation, calculate
 from ..histogram import Row, rows_from_json
 from ..profiles import Profile
+from ..qualifiers import Qualifier, qualifiers_of
 from ..records import read_words
 from ..result import load_result, price_result
 from ..result_records import file_sha256, fitting_records, hashed_files, records_of
 from ..storage import is_narrow, tensors_from_json
+from ..verdicts import MAX_TOLERANCE, Validation
 from .curves import Curves, curves_of
 
 
@@ -23,7 +25,9 @@ from .curves import Curves, curves_of
 class Facts:
     """One result.
 
-    ``name``: of its file; ``curves``: None without ``records``, and ``why_no_curves`` says why.
+    ``name``: of its file, as far as it tells it apart from the others in the report; ``curves``: None without
+    ``records``, and ``why_no_curves`` says why; ``validation``: None where nobody validated it; ``max_tolerance``: the
+    widest tolerance of its claims that may pass.
     """
 
     name: str
@@ -33,6 +37,8 @@ class Facts:
     curves: Curves | None
     why_no_curves: str
     records: Path | None = None
+    validation: Validation | None = None
+    max_tolerance: float = MAX_TOLERANCE
 
     @property
     def per(self) -> int:
@@ -63,6 +69,11 @@ class Facts:
         return is_narrow(tensors_from_json(self.document["storage"]["tensors"]))
 
     @property
+    def qualifiers(self) -> list[Qualifier]:
+        """What has to be known of its figures beside them."""
+        return qualifiers_of(self.document, self.validation, self.max_tolerance)
+
+    @property
     def is_unmetered(self) -> bool:
         """Whether a foreign program was run, whose operations and storage are its own claims."""
         return self.document.get("entry") is not None
@@ -82,7 +93,8 @@ def read_facts(path: str, profile: Profile, records: str | None = None) -> Facts
     document = priced.document
     place, why = _records_of(path, document) if records is None else (Path(records), "")
     curves = curves_of(fitting_records(document, place), read_words(place)) if place else None
-    return Facts(Path(path).name, document, profile, calculate(document, path), curves, why, place)
+    calculation = calculate(document, path)
+    return Facts(Path(path).name, document, profile, calculation, curves, why, place, priced.validation)
 
 
 def _records_of(path: str, document: Mapping[str, Any]) -> tuple[Path | None, str]:

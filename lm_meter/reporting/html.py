@@ -96,6 +96,8 @@ def _swatch(kind: str) -> str:
     """A sample of a colour or mark of a drawing."""
     if "stroke" in kind:
         shape = f'<path d="M0 6H18" class="{kind.removesuffix(" stroke")} line"/>'
+    elif kind == "base":
+        shape = '<rect x="5.5" y="2.5" width="7" height="7" transform="rotate(45 9 6)" class="base"/>'
     elif "dot" in kind:
         shape = f'<circle cx="9" cy="6" r="5" class="{kind}"/>'
     else:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..conventions import CONVENTIONS, PRICES
+from ..printable import counted
+from ..qualifiers import words_replaced
 from ..report import number
 from .blocks import Block, Code, Section, Table, Text, pairs
 from .command_line import command_of
@@ -28,16 +30,25 @@ def perplexity_section(facts: Facts) -> Section:
         how = f"{interval['method']}, {number(interval['blocks'])} {interval['block']}s"
         rows.append((f"{interval['level']:.0%} interval per word token", f"{low} to {high} ({how})"))
     if score["total"] is not None:
-        rows.append(("score", f"{score['storage_ratio']:.6f} + {score['operations_ratio']:.6f} = {score['total']:.6f}"))
+        rows.append(("score", _sum(score)))
     if facts.profile.tasks:
         rows.append(("gate: word perplexity of 35 or less on the whole test set", gate_words(score)))
     title = "Perplexity" if score["total"] is None else "Perplexity and score"
     return Section(title, [pairs("Measured", rows)])
 
 
+def _sum(score: dict[str, Any]) -> str:
+    """The parts of a score: the model's storage, the tokenizer's where it is known, operations."""
+    parts = [score[name] for name in ("storage_ratio", "tokenizer_ratio", "operations_ratio")]
+    terms = " + ".join(f"{part:.6f}" for part in parts if part is not None)
+    return f"{terms} = {score['total']:.6f}; without the tokenizer {score['total_without_tokenizer']:.6f}"
+
+
 def gate_words(score: dict[str, Any]) -> str:
     """What became of the gate."""
     words = {True: "met", False: "NOT MET", None: "not asked: not the whole test set as it is"}[score["meets_gate"]]
+    if score["meets_gate"] is None and score["gate_verdict"]:
+        return str(score["gate_verdict"])
     if score["gate_verdict"]:
         margin = score["gate_margin"]
         words += (
@@ -100,8 +111,11 @@ def reproduction_section(facts: Facts) -> Section:
                 ("word tokens", number(text["word_tokens"])),
                 ("predictions", number(text["scored"])),
                 ("bytes", number(text["bytes"])),
+                ("bytes that no token says", number(text["unscored_bytes"])),
+                ("characters lost", number(text["lost_characters"])),
+                ("SHA-256 of the tokens", text["tokens_sha256"] or "none"),
                 ("whole text", "yes" if text["whole"] else "no"),
-                ("words replaced by the unknown one", number(text["replaced_by_unk"])),
+                ("words replaced by the unknown one", number(words_replaced(d))),
                 ("context", _context(online)),
                 ("block, positions recomputed alone", f"{online['block']}, {online['positions_rechecked']}: "
                  + _BITS[online["bits_equal"]]),
@@ -136,7 +150,7 @@ def _megabytes(size: float | None) -> str:
 def _context(online: Mapping[str, Any]) -> str:
     if online["policy"] is None:
         return "the program's own"
-    found = str(online["policy"]) + (f", {number(online['context'])} tokens" if online["context"] else "")
+    found = str(online["policy"]) + (f", {counted(online['context'], 'token')}" if online["context"] else "")
     if cache := online["continuous_cache"]:
         found += f"; continuous cache of {number(cache['size'])}, theta {cache['theta']}, lambda {cache['lambda']}"
     return found
@@ -146,7 +160,7 @@ def _chain(document: Any) -> list[tuple[str, str]]:
     chain = document["chain"]
     if chain is None or not chain["links"]:
         return []
-    links = f"{number(len(chain['links']))} links of {number(chain['tokens_per_link'])} tokens"
+    links = f"{counted(len(chain['links']), 'link')} of {number(chain['tokens_per_link'])} tokens"
     return [(f"last hash of the log-probabilities ({links})", chain["links"][-1])]
 
 

@@ -42,9 +42,25 @@ def storage_section(facts: Facts) -> Section:
                 f"{number(storage['bits'])} bits ({storage['bits'] / 8e6:,.3f} MB)."
             ),
             _drawing(facts),
+            *_tokenizer_table(facts),
             Table("Tensors", head, rows, numbers=4),
         ],
     )
+
+
+def _tokenizer_table(facts: Facts) -> list[Table]:
+    """Bits of the tokenizer's tables, and what they count as."""
+    tokenizer = facts.document["tokenizer"]
+    if tokenizer is None:
+        return []
+    unit = facts.profile.table_bits
+    is_free = tokenizer["is_given"] and facts.profile.is_vocabulary_free
+    rows = []
+    for name in ("vocabulary", "merges", "scores", "rules", "all"):
+        bits = tokenizer["bits" if name == "all" else f"{name}_bits"]
+        counted = "-" if unit is None else "0, as the task gives it" if is_free else number(bits / unit, 3)
+        rows.append((name, number(bits), counted))
+    return [Table("Tables of the tokenizer", ("table", "bits", "parameters"), rows, numbers=2)]
 
 
 def _drawing(facts: Facts) -> Figure:

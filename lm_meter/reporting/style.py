@@ -43,7 +43,8 @@ max-width:640px}
 figcaption{font-weight:600;margin-bottom:.4em}
 figure svg:not(.swatch){display:block;width:100%;height:auto}
 figure details{margin:.5em 0 0}figure summary{color:var(--soft);font-size:.875rem}
-figure .wide{max-height:24em;overflow:auto;background:var(--page)}
+figure .wide{max-height:24em;overflow:auto;background:var(--page)}figure td.t{min-width:0}
+figure th,figure td{overflow-wrap:anywhere}figure thead th{min-width:0}
 .legend{list-style:none;margin:0 0 .6em;padding:0;display:flex;flex-wrap:wrap;gap:.15em 1em;font-size:.82rem}
 .legend li{display:flex;align-items:center;gap:.45em}
 .swatch{width:18px;height:12px;flex:none}
@@ -64,5 +65,8 @@ svg .label,svg .value{fill:var(--ink)}svg .value{font-variant-numeric:tabular-nu
 .equal.line{stroke:var(--rule);stroke-width:1.5}
 @media (max-width:520px){main{padding:16px 12px 48px}th,td{padding:5px 8px}figure{padding:10px}h1{font-size:1.4rem}
 svg text{font-size:15px}.pairs th{width:42%}}
-@media print{figure,table{break-inside:avoid}.wide{overflow:visible}}
+@page{margin:12mm}
+@media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}thead{display:table-header-group}
+.wide,figure .wide{overflow:visible;max-height:none}table{font-size:7.5pt}th,td{padding:2px 4px}
+th,td,.n,td.t,thead th{min-width:0;white-space:normal;overflow-wrap:anywhere}}
 """

@@ -51,6 +51,15 @@ class Tokens:
     blanks: np.ndarray | int = 0
     words: np.ndarray | None = None
 
+    def part(self, first: int, last: int) -> Tokens:
+        """Tokens ``first`` to ``last`` - 1, with an array for each attribute that has one value for all."""
+        columns = (getattr(self, field.name) for field in fields(self)[:-1])
+        arrays = (
+            np.broadcast_to(column, last - first) if isinstance(column, int) else np.asarray(column)[first:last]
+            for column in columns
+        )
+        return Tokens(*arrays, None if self.words is None else self.words[first:last])
+
 
 class Cover:
     """Gathers the tokens of a text and makes its ``Encoded``."""
@@ -65,26 +74,10 @@ class Cover:
     def add(self, found: Tokens) -> None:
         """Append tokens; TextError where one leaves out what is no blank."""
         for first in range(0, len(found.tokens), _PART):
-            part = slice(first, first + _PART)
-            size = len(found.tokens[part])
-            others = (found.unscored, found.lost, found.replaced, found.blanks)
-            self._add(
-                None if found.words is None else found.words[part],
-                np.asarray(found.tokens[part]),
-                np.asarray(found.ends[part], np.int64),
-                *(np.broadcast_to(value if isinstance(value, int) else value[part], size) for value in others),
-            )
+            self._add(found.part(first, min(first + _PART, len(found.tokens))))
 
-    def _add(
-        self,
-        words: np.ndarray | None,
-        tokens: np.ndarray,
-        ends: np.ndarray,
-        unscored: np.ndarray,
-        lost: np.ndarray,
-        replaced: np.ndarray,
-        blanks: np.ndarray,
-    ) -> None:
+    def _add(self, found: Tokens) -> None:
+        tokens, ends, unscored, lost, replaced, blanks, words = (getattr(found, field.name) for field in fields(Tokens))
         raw, start = self._text.raw, self._end
         own = ends - start
         here = raw[start : start + int(own[-1])]
