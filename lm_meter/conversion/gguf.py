@@ -18,7 +18,7 @@ from ..errors import CheckpointError
 from ..quantization.arrays import half_bytes
 from ..quantization.rounding import SMALLEST_SCALE
 from .bpe_json import byte_level_json
-from .extras import needed
+from .gguf_header import GgufFile
 from .parts import FLOATS, LLAMA, Parts, llama_norm
 from .settings import real, whole
 
@@ -118,11 +118,7 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
     """Read a model; its tokenizer is in the file."""
     if tokenizer is not None:
         raise CheckpointError(f"--tokenizer {tokenizer}: a GGUF file has its own; leave the option away")
-    gguf = needed("gguf", "gguf")
-    try:
-        reader = gguf.GGUFReader(path)
-    except (ValueError, IndexError, KeyError) as error:
-        raise CheckpointError(f"{path}: is no GGUF file that can be read ({str(error)[:80]})") from None
+    reader = GgufFile(path)
     fields = _Fields(reader, path)
     family = fields.get("general.architecture")
     if family != "llama":
