@@ -1,4 +1,4 @@
-"""A ``tokenizer.json`` of the Hugging Face ``tokenizers`` package, which runs it: an extra."""
+"""A ``tokenizer.json`` of the Hugging Face ``tokenizers`` package, an extra, which runs it in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from array import array
 
 import numpy as np
 
-from ..errors import CheckpointError, ConfigError, TextError
+from ..errors import CheckpointError, TextError
 from ..text import Text
 from .encoding import Encoded, Replacer, Specials
+from .guarded import GuardedTokenizer
 from .huggingface_cuts import may_be_cut, parts
 from .spans import encoded_spans
 
@@ -21,19 +22,9 @@ class HuggingFaceTokenizer:
     needs_end_of_line = False
 
     def __init__(self, raw: bytes, path: str) -> None:
-        try:
-            import tokenizers
-        except ImportError:
-            raise ConfigError(
-                f"{path}: its tokenizer needs the package tokenizers, which is not installed; pip install "
-                "'lm-meter[huggingface]'"
-            ) from None
-        try:
-            self._model = tokenizers.Tokenizer.from_buffer(raw)
-        except Exception as error:  # the package raises nothing more special
-            raise CheckpointError(f"{path}: tokenizer.json cannot be read ({str(error)[:80]})") from None
-        self.size = self._model.get_vocab_size(with_added_tokens=True)
-        largest = max(self._model.get_vocab(with_added_tokens=True).values(), default=0)
+        self._model = GuardedTokenizer(raw, path)
+        self.size = len(self._model.tokens)
+        largest = max(self._model.numbers.values(), default=0)
         if largest >= self.size:  # a model has no row for it
             raise CheckpointError(
                 f"{path}: tokenizer.json numbers a token {largest}; expected numbers below {self.size}, which is how "
@@ -43,30 +34,29 @@ class HuggingFaceTokenizer:
 
     def number(self, token: str) -> int | None:
         """Number of a token, None where there is no such token."""
-        found = self._model.token_to_id(token)
-        return None if found is None else int(found)
+        return self._model.numbers.get(token)
 
     def token(self, number: int) -> str:
         """Token of a number."""
-        return self._model.id_to_token(number) or ""
+        return self._model.tokens[number] or ""
 
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all tokens; see ``WordTokenizer.encode``."""
         Replacer(text, self.specials.unknown, oov)
         tokens, ends, begun = array("i"), array("q"), 0
         content = text.content
-        is_cut = len(content) > _PART and may_be_cut(self._model.to_str())
+        is_cut = len(content) > _PART and may_be_cut(self._model.settings())
         for part in parts(content, _PART) if is_cut else [content]:
-            found = self._model.encode(part, add_special_tokens=False)
-            if self._model.decode(found.ids, skip_special_tokens=False) != part:
+            found = self._model.encode(part)
+            if self._model.decode(found.ids) != part:
                 raise TextError(
                     f"{text.name}: the checkpoint's tokenizer changes the text when it encodes it; a perplexity of the "
                     "changed text would not be one of this text"
                 )
             places = begun + _places(part)
-            tokens.extend(found.ids)
+            tokens.frombytes(found.ids.astype(np.int32).tobytes())
             # Offsets count characters; a character may be several tokens, of which the first one stands for it.
-            ends.frombytes(places[np.fromiter((end for _, end in found.offsets), np.int64)].tobytes())
+            ends.frombytes(places[found.ends].tobytes())
             begun = int(places[-1])
         behind = np.maximum.accumulate(np.frombuffer(ends, np.int64))
         behind[-1:] = begun

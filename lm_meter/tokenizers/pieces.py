@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 
-from ..errors import CheckpointError, TextError
+from ..errors import TextError
 from ..text import Text
-from .encoding import Encoded, Gathered, Replacer, Specials
+from .encoding import Encoded, Gathered, Replacer, Specials, unique
+from .guarded import GuardedPieces
 
 _BLANK = "\u2581"  # how SentencePiece writes a blank
 _LINES = 256  # that are encoded together
@@ -24,33 +25,26 @@ class PieceTokenizer:
     needs_end_of_line = True
 
     def __init__(self, raw: bytes, path: str) -> None:
-        import sentencepiece
-
-        self._model = sentencepiece.SentencePieceProcessor()
-        try:
-            self._model.LoadFromSerializedProto(raw)
-            surfaces = [self._model.id_to_piece(piece) for piece in range(self._model.get_piece_size())]
-        except (RuntimeError, UnicodeDecodeError) as error:  # the latter: a piece, or the message, is not UTF-8
-            reason = str(error).strip().splitlines()[-1][:80]
-            raise CheckpointError(f"{path}: tokenizer.model is not a SentencePiece model ({reason})") from None
+        self._model = GuardedPieces(raw, path)
+        surfaces, single = self._model.pieces, set(self._model.bytes)
+        self._numbers = unique(surfaces, path, "piece")
         self.size = len(surfaces)
         self.specials = Specials(None, None, None)
         self._blanks = np.array([surface.count(_BLANK) for surface in surfaces])
         self._lengths = np.array(
             [
-                1 if self._model.is_byte(piece) else len(surface.replace(_BLANK, " ").encode())
+                1 if piece in single else len(surface.replace(_BLANK, " ").encode())
                 for piece, surface in enumerate(surfaces)
             ]
         )
 
     def number(self, token: str) -> int | None:
         """Number of a piece, None where the model has no such piece."""
-        number = self._model.piece_to_id(token)
-        return number if self._model.id_to_piece(number) == token else None
+        return self._numbers.get(token)
 
     def token(self, number: int) -> str:
         """Piece of a number."""
-        return self._model.id_to_piece(number)
+        return self._model.pieces[number]
 
     def encode(self, text: Text, oov: str = "error") -> Encoded:
         """Numbers of all pieces and line ends; see ``WordTokenizer.encode``."""
@@ -64,7 +58,7 @@ class PieceTokenizer:
             for i, (words, ended) in enumerate(several):
                 number += 1
                 pieces = np.array(encoded[i], np.int64)
-                if (pieces == self._model.unk_id()).any():
+                if (pieces == self._model.unknown).any():
                     found.add(self._with_unknown(joined[i], number, replace))
                 elif decoded[i] == joined[i]:
                     starts = _settled(self._blanks[pieces], len(words))
@@ -79,13 +73,13 @@ class PieceTokenizer:
     def _with_unknown(self, line: str, number: int, replace: Replacer) -> np.ndarray:
         """The columns of ``encode`` for a line with pieces that the model does not know: (4, pieces)."""
         # As text a piece the model does not know is what stands in the line, not the name of the unknown piece.
-        written = [piece.replace(_BLANK, " ") for piece in self._model.encode(line, out_type=str)]
+        written = [piece.replace(_BLANK, " ") for piece in self._model.written([line])[0]]
         written[0] = written[0].removeprefix(" ")  # the blank that the model adds in front
         if "".join(written) != line:
             raise self._changed(replace.text, number)
         rows: list[list[int]] = []
-        for piece, part in zip(self._model.encode(line), written, strict=True):
-            known = piece != self._model.unk_id()
+        for piece, part in zip(self._model.encode([line])[0], written, strict=True):
+            known = piece != self._model.unknown
             token = piece if known else replace(part, number, "character")
             rows.append([token, part.count(" ") + (not rows), len(part.encode()), int(not known)])
         return np.array(rows, np.int64).T
