@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -19,7 +19,7 @@ _KINDS = (
 )
 
 
-def open_regular(path: str | Path) -> IO[bytes]:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file to read it.
 
     Opening anything else might never end: a named pipe waits for its writer, ``/dev/zero`` has no last byte.
@@ -28,7 +28,7 @@ def open_regular(path: str | Path) -> IO[bytes]:
     return _opened(path, os.O_NONBLOCK, may_be_stream=False)
 
 
-def open_stream(path: str | Path) -> IO[bytes]:
+def open_stream(path: str | Path) -> BufferedReader:
     """Open a file that somebody named, to read it from its first byte to its last: a pipe or a terminal will do.
 
     A shell passes on the output of a program as a pipe: ``--text <(zcat book.gz)``.
@@ -36,7 +36,7 @@ def open_stream(path: str | Path) -> IO[bytes]:
     return _opened(path, 0, may_be_stream=True)
 
 
-def _opened(path: str | Path, flags: int, may_be_stream: bool) -> IO[bytes]:
+def _opened(path: str | Path, flags: int, may_be_stream: bool) -> BufferedReader:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | flags)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -55,7 +55,7 @@ def read_regular(path: str | Path, most: int) -> bytes:
         return read_at_most(file, most, path)
 
 
-def read_at_most(file: IO[bytes], most: int, path: str | Path) -> bytes:
+def read_at_most(file: BufferedReader, most: int, path: str | Path) -> bytes:
     """All bytes of an open file that has at most ``most`` of them, whatever size it says it has."""
     size = os.fstat(file.fileno()).st_size
     raw = file.read(most + 1) if size <= most else b""

@@ -26,6 +26,7 @@ from .measurement import Measurement
 from .predicted_sections import predicted_sections
 from .profiles import Profile, profile_named
 from .regions import Region
+from .regular_file import open_stream
 from .result_fields import check_document
 from .run_identity import document_chain, seen
 from .score import price
@@ -175,7 +176,7 @@ def price_result(result: Result, profile: Profile) -> Result:
 def load_result(path: str | Path) -> Result:
     """Read a result document, or the one in a document of ``lm-meter validate``, and check that it is one."""
     path = Path(path)
-    document = read_json(path, ConfigError, "a result written by --output")
+    document = read_json(path, ConfigError, "a result written by --output", open_stream)
     if _schema(document) == VALIDATION_SCHEMA:
         document = document.get("result")
     found = _schema(document)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from .extras import needed
+from ..regular_file import read_regular
+from ..tokenizers.guarded import MOST_BYTES
 from .json_object import read_json_object
 from .parts import FLOATS, LLAMA, Parts, llama_norm
+from .safetensors_file import read_safetensors
 from .settings import real, whole
 
 # Tensors that some files have and no model needs: masks of GPT-2, and frequencies that are computed here.
@@ -43,13 +45,9 @@ class _Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = read_json_object(path / "config.json")
-        safetensors = needed("safetensors", "huggingface")
         self._tensors: dict[str, Mapping[str, Any]] = {}
         for file in sorted(path.glob("*.safetensors")):
-            try:
-                self._tensors |= dict(safetensors.deserialize(file.read_bytes()))
-            except safetensors.SafetensorError as error:
-                raise CheckpointError(f"{file}: is no safetensors file that can be read ({error!s:.80})") from None
+            self._tensors |= read_safetensors(file)
         self._left = dict.fromkeys(self._tensors)
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
@@ -116,7 +114,7 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
         )
     config = _FAMILIES[family](source)
     source.all_taken(config["tied"])
-    raw = (tokenizer or path / "tokenizer.json").read_bytes()
+    raw = read_regular(tokenizer or path / "tokenizer.json", MOST_BYTES)
     config |= {"tokenizer": {"kind": "huggingface", **_start(source)}, "formats": source.formats}
     return Parts(config, {**source.arrays, "tokenizer.json": np.frombuffer(raw, np.uint8)})
 

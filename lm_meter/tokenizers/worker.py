@@ -15,7 +15,7 @@ import resource
 import struct
 import sys
 import time
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 SIZES = struct.Struct("<QQ")
 _SAID = 80  # characters of the last line of what a library says
@@ -128,7 +128,7 @@ def _done(request: dict[str, Any], raw: bytes, models: list[Any]) -> tuple[Any, 
     return None, b""
 
 
-def _exact(pipe: BinaryIO, size: int) -> bytes:
+def _exact(pipe: IO[bytes], size: int) -> bytes:
     raw = pipe.read(size)
     if len(raw) < size:  # lm-meter has ended
         os._exit(0)
