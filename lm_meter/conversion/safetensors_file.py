@@ -31,8 +31,8 @@ def read_safetensors(path: Path) -> dict[str, Mapping[str, Any]]:
         header = _SIZE.unpack(begin)[0] if len(begin) == _SIZE.size else size
         if header > min(size - _SIZE.size, _MOST_HEADER_BYTES):
             raise CheckpointError(
-                f"{refused} (its header has {header} bytes, the file {size}; expected at most {_MOST_HEADER_BYTES}, inside "
-                "the file)"
+                f"{refused} (its header has {header} bytes, the file {size}; expected at most {_MOST_HEADER_BYTES}, "
+                "and all in the file)"
             )
         raw = begin + file.read(size - _SIZE.size)
     try:

@@ -81,7 +81,7 @@ class LimitedChild:
             return self._asked({"do": do}, raw, limits, kind)
 
     def _start(self) -> None:
-        command = [sys.executable, "-I", "-S", "-X", "utf8", str(_WORKER), json.dumps(sys.path)]
+        command = [sys.executable, "-I", "-S", "-X", "utf8", str(_WORKER), json.dumps(list(map(str, sys.path)))]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
             # In a session of its own a Ctrl-C does not reach it.
