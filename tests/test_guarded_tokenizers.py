@@ -10,7 +10,7 @@ import pytest
 from tiny import sentencepiece_model
 
 from lm_meter import CheckpointError, ConfigError, TextError
-from lm_meter.tokenizers import guarded, limited_child
+from lm_meter.tokenizers import guarded
 from lm_meter.tokenizers.guarded import GuardedPieces, GuardedTokenizer
 from lm_meter.tokenizers.limited_child import Limits
 
@@ -159,6 +159,16 @@ def test_what_is_too_large_to_be_one():
         GuardedTokenizer(bytes((1 << 27) + 1), "m")
 
 
+@pytest.mark.parametrize("columns", [(128, 0, 1), (-1, 0, 1), (0, 0, 3), (0, 2, 1), (0, -1, 1)])
+def test_tokens_that_there_are_not_or_outside_of_the_text(columns, monkeypatch):
+    model = GuardedTokenizer(tokenizer_json(), "m.npz")
+    answer = 1, memoryview(np.array(columns, np.int64).tobytes())
+    monkeypatch.setattr(model._child, "ask", lambda *_: answer)
+    message = "makes a token that it does not have, or that lies outside of the text"
+    with pytest.raises(CheckpointError, match=message):
+        model.encode("ab")
+
+
 def test_no_process_is_left():
     model = GuardedTokenizer(tokenizer_json(), "m.npz")
     process = model._child._process
@@ -243,4 +253,3 @@ def test_limits_are_more_than_published_models_take():
     assert opening.memory >= 2 * (220 << 20)
     assert running.memory >= 2 * (180 << 20)
     assert min(opening.seconds, running.seconds) >= 10
-    assert limited_child._how(-24) == "takes too long"

@@ -213,6 +213,26 @@ def test_a_header_of_safetensors_that_is_larger_than_the_file(header, tmp_path):
         read_safetensors(tmp_path / "m.safetensors")
 
 
+def test_experts_that_no_file_has_are_not_counted_up(folder, tmp_path):
+    """Names of 16 million experts took gigabytes before the first one was looked for."""
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mixtral", "num_local_experts": 1 << 24, "num_experts_per_tok": 1}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"has no tensor model.layers.0.block_sparse_moe.gate.weight"):
+        convert(folder, tmp_path / "m.npz")
+
+
+def test_weights_for_which_there_is_no_memory(folder, tmp_path):
+    """A file of a terabyte, and a header that says so."""
+    weights = folder / "model.safetensors"
+    header = json.dumps({"x": {"dtype": "F32", "shape": [1 << 38], "data_offsets": [0, 1 << 40]}}).encode()
+    huge(weights, struct.pack("<Q", len(header)) + header, (1 << 40) + 8 + len(header))
+    with pytest.raises(
+        CheckpointError, match=r"model: there is no memory for its weights; convert it where there is as"
+    ):
+        convert(folder, tmp_path / "m.npz")
+
+
 def test_a_panic_of_a_library_is_no_traceback(tmp_path, monkeypatch):
     """Rust's is no Exception."""
     safetensors = pytest.importorskip("safetensors")

@@ -305,3 +305,10 @@ def test_tied_tensors_are_once_in_the_file(torch, tmp_path):
     torch.save({"encoder.weight": weight, "decoder.weight": weight}, tmp_path / "m.pt")
     found = read_torch_file(tmp_path / "m.pt")
     assert found["encoder.weight"].tobytes() == found["decoder.weight"].tobytes() == weight.numpy().tobytes()
+
+
+def test_a_tensor_that_is_the_negative_of_what_is_stored(torch, tmp_path):
+    """PyTorch marks it, and does not give out its numbers."""
+    torch.save({"encoder.weight": torch._neg_view(torch.ones(2, 2))}, tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match=re.escape(REFUSED)):
+        read_torch_file(tmp_path / "m.pt")

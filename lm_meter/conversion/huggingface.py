@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
+_ATTENTION_PARTS = (
+    ("attention", "self_attn.q_proj", "attention.query"),
+    ("attention", "self_attn.k_proj", "attention.key"),
+    ("attention", "self_attn.v_proj", "attention.value"),
+    ("attention", "self_attn.o_proj", "attention.output"),
+)
 _UNSCALED = ("default", "linear")  # with a factor of 1
 # What the library takes where a configuration says nothing.
 _DEFAULTS = {
@@ -195,16 +202,16 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _feed_forward_parts(experts: int) -> list[tuple[str, str, str]]:
-    """Which bias they have, and their names there and here."""
+def _feed_forward_parts(experts: int) -> Iterator[tuple[str, str, str]]:
+    """Which bias they have, and their names there and here; one by one, as a configuration may claim any number."""
     if not experts:
         names = (("gate_proj", "gate"), ("up_proj", "input"), ("down_proj", "output"))
-        return [("mlp", f"mlp.{theirs}", f"feed_forward.{ours}") for theirs, ours in names]
-    found, inside = [("mlp", "block_sparse_moe.gate", "feed_forward.router")], "block_sparse_moe.experts"
+        yield from (("mlp", f"mlp.{theirs}", f"feed_forward.{ours}") for theirs, ours in names)
+        return
+    yield "mlp", "block_sparse_moe.gate", "feed_forward.router"
     for expert in range(experts):
         for theirs, ours in (("w1", "gate"), ("w3", "input"), ("w2", "output")):
-            found.append(("mlp", f"{inside}.{expert}.{theirs}", f"feed_forward.experts.{expert}.{ours}"))
-    return found
+            yield "mlp", f"block_sparse_moe.experts.{expert}.{theirs}", f"feed_forward.experts.{expert}.{ours}"
 
 
 def _mixture(source: _Source, experts: int) -> dict[str, Any]:
@@ -247,13 +254,7 @@ def _read_llama(source: _Source) -> dict[str, Any]:
         theirs, ours = f"model.layers.{layer}", f"layers.{layer}"
         source.take(f"{theirs}.input_layernorm.weight", f"{ours}.attention.norm.weight")
         source.take(f"{theirs}.post_attention_layernorm.weight", f"{ours}.feed_forward.norm.weight")
-        for kind, part, name in (
-            ("attention", "self_attn.q_proj", "attention.query"),
-            ("attention", "self_attn.k_proj", "attention.key"),
-            ("attention", "self_attn.v_proj", "attention.value"),
-            ("attention", "self_attn.o_proj", "attention.output"),
-            *_feed_forward_parts(experts),
-        ):
+        for kind, part, name in itertools.chain(_ATTENTION_PARTS, _feed_forward_parts(experts)):
             source.take(f"{theirs}.{part}.weight", f"{ours}.{name}.weight")
             if biases[kind]:
                 source.take(f"{theirs}.{part}.bias", f"{ours}.{name}.bias")

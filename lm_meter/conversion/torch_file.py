@@ -65,10 +65,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception:  # of a file from anywhere the reader may raise anything, in many lines
-            raise CheckpointError(
-                f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole "
-                "model, or code, which was not run); expected torch.save(model.state_dict(), FILE)"
-            ) from None
+            raise _unread(path) from None
     named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
     if not named or not state or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise CheckpointError(f"{path}: holds no tensors by name alone; expected torch.save(model.state_dict(), FILE)")
@@ -85,7 +82,17 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         raise CheckpointError(
             f"{path}: its tensors have {declared} bytes, the file has {size}; expected at most two tensors that are one"
         )
-    return {name: _bits(tensor.detach(), torch) for name, tensor in state.items()}
+    try:
+        return {name: _bits(tensor.detach(), torch) for name, tensor in state.items()}
+    except RuntimeError:  # a tensor that is another one's negative has no bits of its own
+        raise _unread(path) from None
+
+
+def _unread(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole model, "
+        "or code, which was not run); expected torch.save(model.state_dict(), FILE)"
+    )
 
 
 def _refuse_packed(file: IO[bytes], path: Path) -> None:

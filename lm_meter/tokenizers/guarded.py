@@ -85,7 +85,7 @@ class GuardedTokenizer:
     """
 
     def __init__(self, raw: bytes, path: str) -> None:
-        what = f"{path}: tokenizer.json"
+        self._what = what = f"{path}: tokenizer.json"
         _refuse_large(raw, what)
         self._child = LimitedChild("tokenizers", raw, what, "cannot be read", _opening(raw))
         self._opening = _opening(raw)
@@ -104,7 +104,13 @@ class GuardedTokenizer:
         raw = content.encode()
         limits = _running(raw, 3 * _NUMBER_BYTES * _MOST_TOKENS * len(raw))
         count, columns = self._child.ask("encoded", raw, limits, TextError)
-        return EncodedText(*np.frombuffer(columns, np.int64).reshape(3, count))
+        ids, begins, ends = np.frombuffer(columns, np.int64).reshape(3, count)
+        placed = (begins >= 0) & (begins <= ends) & (ends <= len(content))
+        if not (placed & (ids >= 0) & (ids < len(self.tokens))).all():
+            raise CheckpointError(
+                f"{self._what}: makes a token that it does not have, or that lies outside of the text"
+            )
+        return EncodedText(ids, begins, ends)
 
     def decode(self, ids: np.ndarray) -> str:
         """Text of tokens, special ones included."""

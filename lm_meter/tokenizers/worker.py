@@ -9,6 +9,7 @@ sent back as text: panics of Rust too, which are no ``Exception``.
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import resource
@@ -34,7 +35,8 @@ def _limit(memory: int, seconds: int) -> None:
         (resource.RLIMIT_CPU, int(time.process_time()) + seconds),
     ):
         most = resource.getrlimit(what)[1]
-        resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+        with contextlib.suppress(OSError, ValueError):  # of memory macOS takes none
+            resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 class TokenizersModel:
