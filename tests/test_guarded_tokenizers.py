@@ -59,7 +59,9 @@ def test_every_character_is_a_token_whatever_padding_and_truncation_say(settings
     ids=["normalizer", "decoder"],
 )
 def test_one_that_writes_more_than_there_is_memory_is_refused_when_it_is_opened(changes):
-    with pytest.raises(CheckpointError, match=rf"m.npz: tokenizer.json: {ABORTED} 512 MB and 10 s of a processor"):
+    with pytest.raises(
+        CheckpointError, match=rf"m.npz: tokenizer.json: {ABORTED} 512 MB and 10 s of a processor for that"
+    ):
         GuardedTokenizer(tokenizer_json(**changes), "m.npz")
 
 
@@ -91,6 +93,12 @@ def test_one_that_takes_too_long(monkeypatch):
     ):
         model.encode("a" * 390 + "!")
     assert time.monotonic() - begun < 120
+
+
+def test_a_text_is_not_read_within_the_limits_of_the_one_before():
+    model = GuardedTokenizer(tokenizer_json(model={"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}), "m.npz")
+    model._child.ask("encoded", b"a", Limits(4 << 20, 1, 1 << 20))
+    assert model.encode("a" * (16 << 20)).ends.tolist() == [16 << 20]
 
 
 WORD_LEVEL = {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}}

@@ -207,7 +207,8 @@ def test_a_header_of_safetensors_that_is_larger_than_the_file(header, tmp_path):
     pytest.importorskip("safetensors")
     (tmp_path / "m.safetensors").write_bytes(struct.pack("<Q", header) + b"{}")
     message = (
-        rf"is no safetensors file that can be read \(its header has {header} bytes, the file 10; expected at most 1677"
+        rf"is no safetensors file that can be read \(its header has {header} bytes, the file 10; expected at most "
+        r"16777216, and all in the file\)"
     )
     with pytest.raises(CheckpointError, match=message):
         read_safetensors(tmp_path / "m.safetensors")

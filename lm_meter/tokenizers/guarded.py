@@ -42,7 +42,7 @@ def _opening(raw: bytes) -> Limits:
 
 def _running(raw: bytes, answer: int) -> Limits:
     """For running it over so many bytes."""
-    return Limits(512 * _MEGABYTE + 2048 * len(raw), 10 + len(raw) // 10_000, _MEGABYTE + answer)
+    return Limits(512 * _MEGABYTE + 512 * len(raw), 10 + len(raw) // 10_000, _MEGABYTE + answer)
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,15 @@ def _limit(memory: int, seconds: int) -> None:
             taken = int(file.read().split()[0]) * resource.getpagesize()
     except OSError:
         taken = _WITHOUT_PROC
-    for what, wanted in (
-        (resource.RLIMIT_AS, taken + memory),
-        (resource.RLIMIT_CPU, int(time.process_time()) + seconds),
-    ):
-        most = resource.getrlimit(what)[1]
-        with contextlib.suppress(OSError, ValueError):  # of memory macOS takes none
-            resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+    _set_limit(resource.RLIMIT_AS, taken + memory)
+    _set_limit(resource.RLIMIT_CPU, int(time.process_time()) + seconds)
+
+
+def _set_limit(what: int, wanted: int) -> None:
+    most = resource.getrlimit(what)[1]
+    known = [limit for limit in (wanted, most) if limit != resource.RLIM_INFINITY]
+    with contextlib.suppress(OSError, ValueError):  # of memory macOS takes none
+        resource.setrlimit(what, (min(known, default=resource.RLIM_INFINITY), most))
 
 
 class TokenizersModel:
@@ -147,6 +149,8 @@ def main() -> None:
         os.dup2(nothing, descriptor)
     models: list[Any] = []
     while True:
+        for what in (resource.RLIMIT_AS, resource.RLIMIT_CPU):  # else a long text would have to fit into the last one's
+            _set_limit(what, resource.RLIM_INFINITY)
         sizes = SIZES.unpack(_exact(requests, SIZES.size))
         head, raw = (_exact(requests, size) for size in sizes)
         said, content = _answer(json.loads(head), raw, models)
