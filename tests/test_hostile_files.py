@@ -1,5 +1,6 @@
 """Files that are none, never end, or declare more than they have: refused in one line, without waiting or reading."""
 
+import ast
 import json
 import os
 import re
@@ -294,3 +295,33 @@ def test_a_long_text_in_many_rows(tmp_path):
     path = written_records(tmp_path, lambda pieces: ["x" * MEGABYTES] * len(pieces))
     with pytest.raises(ConfigError, match=rf"has no records in Parquet \(a text of {MEGABYTES} characters\)"):
         parquet_records(path)
+
+
+# What reads files that are not from elsewhere: of the system, of the user's cache, of a program that is run anyway.
+OWN = {
+    "child_supervisor",
+    "corpora",
+    "entry_program",
+    "environment",
+    "process_family",
+    "process_state",
+    "regular_file",
+    "worker",
+}
+
+
+def opens_to_read(node):
+    """Whether a call opens a file to read it, or reads it whole."""
+    name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+    values = [value.value for value in ast.walk(node) if isinstance(value, ast.Constant)]
+    return name == "read_bytes" or (name == "open" and "rb" in values) or (name == "read_text" and not node.args)
+
+
+def test_every_reader_opens_its_files_in_one_place():
+    """A new one that does not would wait for a pipe, or read a device without end."""
+    found = set()
+    for path in sorted(Path(lm_meter.__file__).parent.rglob("*.py")):
+        calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+        if any(map(opens_to_read, calls)):
+            found.add(path.stem)
+    assert found == OWN

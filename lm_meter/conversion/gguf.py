@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import CheckpointError
 from ..quantization.arrays import half_bytes
 from ..quantization.rounding import SMALLEST_SCALE
+from ..regular_file import open_regular
 from .bpe_json import byte_level_json
 from .gguf_header import GgufFile
 from .parts import FLOATS, LLAMA, Parts, llama_norm
@@ -63,7 +64,7 @@ def is_gguf(path: Path) -> bool:
     """Whether a file begins as GGUF does."""
     if not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return file.read(4) == b"GGUF"
 
 
