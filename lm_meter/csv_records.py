@@ -7,18 +7,20 @@ import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from .errors import ConfigError
 from .record_table import CHUNK, COLUMNS, WORD_COLUMNS, Records, RecordSource, Words, row_chunks, word_chunks
+from .regular_file import open_regular
 
 _HEADER, _WORD_HEADER = (*COLUMNS, "piece"), (*WORD_COLUMNS, "text")
 _TRUTH = {"False": False, "True": True}
 _DIGITS, _NUMBER = frozenset("-0123456789"), frozenset("+-.0123456789e")
 _WRITTEN_BY = "expected records written by lm-meter eval --records"
 _LONGEST_FIELD = 1 << 14  # characters; ours have at most 200 and the quotes
+_LONGEST_LINE = 1 << 16  # characters
 
 
 def _write_rows(file: Any, header: Sequence[str], chunks: Iterator[Sequence[Sequence[Any]]]) -> None:
@@ -85,8 +87,8 @@ def _chunks(path: Path, header: Sequence[str]) -> Iterator[dict[str, Sequence[st
     """Columns of some rows at a time, as text."""
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file, strict=True)
+        with io.TextIOWrapper(open_regular(path), "utf-8", newline="") as file:
+            rows = csv.reader(_lines(file), strict=True)
             if next(rows, None) != list(header):
                 raise ConfigError(f"{path}: the first line is not {','.join(header)}; {_WRITTEN_BY}")
             while chunk := list(itertools.islice(rows, CHUNK)):
@@ -100,6 +102,13 @@ def _chunks(path: Path, header: Sequence[str]) -> Iterator[dict[str, Sequence[st
         raise ConfigError(f"{path}: is not comma-separated UTF-8 ({error}); {_WRITTEN_BY}") from None
     finally:
         csv.field_size_limit(limit)
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    while line := file.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise csv.Error(f"a line of more than {_LONGEST_LINE} characters")
+        yield line
 
 
 def _typed(columns: Mapping[str, Sequence[str]], types: Mapping[str, str], path: Path) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from typing import Any
 from .defaults import sample_path
 from .errors import ConfigError
 from .profiles import DEFAULT_PROFILE
+from .regular_file import open_stream
 from .run_options import RunOptions
 
 CLAIMS = ("perplexity", "parameters", "operations", "matrix_vector", "score")
@@ -105,7 +106,7 @@ def read_entry(path: str | Path, checkpoint: str | None = None, allow_outside: b
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_stream(path) as file:
             found = _toml(file.read(_MOST_BYTES + 1))
     except OSError as error:
         raise ConfigError(

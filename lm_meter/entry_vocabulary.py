@@ -9,10 +9,12 @@ from pathlib import Path
 from .checkpoint import Checkpoint
 from .defaults import default_checkpoint
 from .errors import ConfigError, TextError
+from .regular_file import read_regular
 from .text import Text
 from .tokenizers import Encoded, PieceTokenizer, Specials, Tokenizer, WordTokenizer, load_tokenizer
 
 _END_OF_LINE, _UNKNOWN = "<eos>", "<unk>"
+_MOST_BYTES = 1 << 26  # the vocabulary of WikiText-103 has 2.6 million
 _SENTENCE_END = "</s>"  # SentencePiece's own, where a model has no <eos>
 
 
@@ -62,7 +64,7 @@ def read_vocabulary(path: str | Path | None) -> Vocabulary:
         checkpoint = Checkpoint(path)
         return Vocabulary(path, checkpoint.sha256(), load_tokenizer(checkpoint))
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, _MOST_BYTES)
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror}); expected a vocabulary, one word a line") from None
     tokenizer: PieceTokenizer | WordTokenizer

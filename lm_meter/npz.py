@@ -22,6 +22,8 @@ import numpy as np
 
 from .atomic_file import atomic_file
 from .errors import CheckpointError
+from .regular_file import open_regular
+from .zip_directory import DAMAGED, members_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the width of the widest vector register
 MAX_HEADER = 4096  # bytes of an array's header; a real one has 128
@@ -54,9 +56,7 @@ class Npz:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for its writer
-                raise CheckpointError(f"{path}: is not a regular file; expected a checkpoint file (.npz)")
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size == 0:
                     raise CheckpointError(f"{path}: the file is empty; expected a checkpoint (.npz)")
@@ -208,8 +208,8 @@ class Npz:
 def _directory(path: Path, file: Any) -> dict[str, zipfile.ZipInfo]:
     """The archive's members by name, each checked to be plain stored data."""
     try:
-        infos = zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+        infos = members_of(file)
+    except DAMAGED as error:
         raise CheckpointError(
             f"{path}: is not a zip archive, or is truncated ({error}); expected a checkpoint (.npz)"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
-import struct
+import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,8 +28,10 @@ from .record_table import (
     word_column,
     word_rows,
 )
+from .regular_file import open_regular
 from .spool import Spool, in_parts
 from .word_texts import WordTexts
+from .zip_directory import DAMAGED, members_of
 
 _WORD = "word."
 # In UTF-8, one text behind the other, and the byte behind each: one long word must not make all of them wide.
@@ -47,8 +49,6 @@ _NAMES = {
 }
 _LAST_CHARACTER, _SURROGATES = 0x10FFFF, np.array([0xD800, 0xDFFF], np.uint32)
 _MAX_HEADER = 4096  # bytes of an array's header
-# What the parser of archives raises of a file that is none.
-_DAMAGED = (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, UnicodeDecodeError, EOFError)
 _WRITTEN_BY = "expected records written by lm-meter eval --records"
 
 
@@ -129,12 +129,12 @@ class _Members:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._size = path.stat().st_size
-            self._archive = zipfile.ZipFile(path)
-            infos = self._archive.infolist()
+            file = open_regular(path)
+            infos = members_of(file)
+            self._size, self._archive = os.fstat(file.fileno()).st_size, zipfile.ZipFile(file)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror}); {_WRITTEN_BY}") from None
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise ConfigError(f"{path}: is not a zip archive, or is truncated ({error}); {_WRITTEN_BY}") from None
         self._infos = {info.filename.removesuffix(".npy"): info for info in infos}
         surplus = sorted(set(self._infos) - _NAMES)

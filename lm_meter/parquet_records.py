@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,21 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
-from .record_table import COLUMNS, FORMAT, WORD_COLUMNS, Records, RecordSource, Words, row_chunks, word_chunks
+from .record_table import (
+    COLUMNS,
+    FORMAT,
+    LONGEST_LABEL,
+    WORD_COLUMNS,
+    Records,
+    RecordSource,
+    Words,
+    row_chunks,
+    word_chunks,
+)
+from .regular_file import open_regular
 
 _KEYS = {name: f"lm-meter.{name}".encode() for name in ("format", "text_sha256", "checkpoint_sha256")}
+_COMPRESSIONS = ("SNAPPY", "UNCOMPRESSED")  # which make at most 21 bytes of one
 _WRITTEN_BY = "expected records written by lm-meter eval --records"
 
 
@@ -66,8 +79,9 @@ def _read(path: Path, types: Mapping[str, str], text: str) -> tuple[dict[str, An
     """Columns of numbers, the column of text, and what the file says of itself."""
     arrow, parquet = pyarrow_module(), pyarrow_module("pyarrow.parquet")
     try:
-        size = path.stat().st_size
-        with parquet.ParquetFile(path) as file:
+        with open_regular(path) as opened:
+            file = parquet.ParquetFile(opened)
+            size = os.fstat(opened.fileno()).st_size
             # No row of ours takes less than a byte, however well it is packed.
             if file.metadata.num_rows > size:
                 raise ValueError(f"{file.metadata.num_rows} rows in {size} bytes")
@@ -75,9 +89,15 @@ def _read(path: Path, types: Mapping[str, str], text: str) -> tuple[dict[str, An
             schema = file.schema_arrow
             if list(zip(schema.names, schema.types, strict=True)) != [*expected, (text, arrow.string())]:
                 raise ValueError(f"columns {', '.join(schema.names)}")
-            table = file.read()
+            _refuse_packed(file.metadata)
+            # A text that stands in many rows is not written out for each.
+            table = parquet.ParquetFile(opened, read_dictionary=[text]).read()
         if any(column.null_count for column in table.columns):
             raise ValueError("a number is missing")
+        for chunk in table.column(text).chunks:
+            longest = max(map(len, chunk.dictionary.to_pylist()), default=0)
+            if longest > LONGEST_LABEL:
+                raise ValueError(f"a text of {longest} characters")
         columns = {name: table.column(name).to_numpy() for name in types}
         return columns, table.column(text), dict(schema.metadata or {})
     except OSError as error:
@@ -86,6 +106,15 @@ def _read(path: Path, types: Mapping[str, str], text: str) -> tuple[dict[str, An
     except Exception as error:  # the package's own kinds, one for each of its layers
         reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise ConfigError(f"{path}: has no records in Parquet ({reason}); {_WRITTEN_BY}") from None
+
+
+def _refuse_packed(metadata: Any) -> None:
+    """Refuse how we never pack: a small file could be a large table."""
+    for group in range(metadata.num_row_groups):
+        for column in range(metadata.num_columns):
+            found = metadata.row_group(group).column(column).compression
+            if found not in _COMPRESSIONS:
+                raise ValueError(f"a column is packed as {found:.40}; expected one of {', '.join(_COMPRESSIONS)}")
 
 
 def read_parquet_records(path: Path) -> Records:

@@ -128,8 +128,8 @@ def _not_scored(document: Mapping[str, Any]) -> Qualifier | None:
         return None
     return Qualifier(
         f"{counted(text['unscored_bytes'], 'byte')} not scored",
-        f"of {text['bytes']:,} bytes, more than a tenth; they are blanks that no token says, and bits per byte are over "
-        "all bytes",
+        f"of {text['bytes']:,} bytes, more than a tenth; they are blanks that no token says, and bits per byte are "
+        "over all bytes",
     )
 
 

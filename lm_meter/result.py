@@ -26,6 +26,7 @@ from .measurement import Measurement
 from .predicted_sections import predicted_sections
 from .profiles import Profile, profile_named
 from .regions import Region
+from .regular_file import open_stream
 from .result_fields import check_document
 from .run_identity import document_chain, seen
 from .score import price
@@ -195,7 +196,7 @@ def _like(result: Result, document: dict[str, Any]) -> Result:
 def load_result(path: str | Path) -> Result:
     """Read a result document, or the one in a document of ``lm-meter validate``, and check that it is one."""
     path = Path(path)
-    whole = document = read_json(path, ConfigError, "a result written by --output")
+    whole = document = read_json(path, ConfigError, "a result written by --output", open_stream)
     if _schema(whole) == VALIDATION_SCHEMA:
         document = whole.get("result")
     found = _schema(document)

@@ -14,6 +14,7 @@ import numpy as np
 from .errors import ConfigError
 from .record_table import is_by_word
 from .records import Records, Words, read_records, read_words, words_path
+from .regular_file import open_regular
 from .run_identity import document_chain
 
 _AGAIN = "expected the records that eval --records wrote with it"
@@ -121,7 +122,7 @@ def words_without_hash(document: Mapping[str, Any], path: Path, records: Records
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file of records, in hexadecimal."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from None

@@ -22,6 +22,7 @@ import numpy as np
 
 from .atomic_file import atomic_file
 from .errors import StateError
+from .regular_file import open_regular
 from .strict_json import parse_json
 
 MAGIC = b"lm-meter state 1\n"
@@ -83,7 +84,7 @@ def read_state(path: Path) -> SavedState:
         In one line, what is wrong with the file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size < _START + _HASH_BYTES:
                 raise StateError(f"{path}: is too short for a state; {WRITTEN_BY_EVAL}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:

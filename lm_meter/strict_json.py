@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import LmMeterError
+from .regular_file import open_regular
 
 # Of a document: parsed it takes up to 24 times as many.
 _MOST_BYTES = 6 << 20
@@ -42,7 +44,9 @@ def parse_json(content: str | bytes) -> Any:
     return value
 
 
-def read_json(path: Path, kind: type[LmMeterError], expected: str) -> Any:
+def read_json(
+    path: Path, kind: type[LmMeterError], expected: str, opened: Callable[[Path], IO[bytes]] = open_regular
+) -> Any:
     """Parse a file that comes from elsewhere.
 
     Parameters
@@ -52,9 +56,11 @@ def read_json(path: Path, kind: type[LmMeterError], expected: str) -> Any:
         Raised, in one line, where it cannot be read, is too long to be any, or is not JSON.
     expected : str
         What it should be, as the message says it.
+    opened : function of a path
+        Opens it: ``open_stream`` where it may be a pipe.
     """
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             raw = file.read(_MOST_BYTES + 1)
         if len(raw) > _MOST_BYTES:
             raise kind(f"{path}: has more than {_MOST_BYTES} bytes; expected {expected}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ConfigError, TextError
+from .regular_file import open_stream
 from .spool import Spool, forget, in_parts
 
 # WikiText separates words by spaces. The other ASCII blanks are accepted; Unicode's are part of a word, as in WikiText.
@@ -134,7 +135,7 @@ def read_text(path: str | Path, name: str | None = None) -> Text:
     # The name of a file need not be UTF-8; what a report calls it must be.
     name = name or str(path).encode("utf-8", "replace").decode()
     try:
-        with path.open("rb") as file:
+        with open_stream(path) as file:
             return _text(iter(lambda: file.read(_SLAB), b""), name, path)
     except OSError as error:
         raise TextError(f"{path}: cannot be read ({error.strerror}); expected a UTF-8 text file") from None

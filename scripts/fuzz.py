@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 # Of all inputs, in parts: what other programs write is behind an option of its own command.
 SHARES = {
     "checkpoint": 30, "state": 15, "result": 15, "entry": 15, "text": 10,
+    "tokenizer": 2, "records": 5,
     "gguf": 3, "llama2c": 3, "huggingface": 3, "tensorflow": 3, "torch": 3,
 }  # fmt: skip
 ALLOWED_BYTES = 200 << 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mutated_files import mutated_checkpoint, mutated_safetensors, mutated_state, mutated_torch
+from mutated_files import mutated_arrays, mutated_checkpoint, mutated_safetensors, mutated_state, mutated_torch
 from mutations import mutated_bytes, mutated_json, mutated_text, mutated_toml
 
 import lm_meter
@@ -28,12 +28,13 @@ from lm_meter.preparation import Prepared, load, prepare
 from lm_meter.profiles import PROFILES
 from lm_meter.progress import Silent
 from lm_meter.ranking import rank, ranking_table
+from lm_meter.records import read_records
 from lm_meter.report import result_table
 from lm_meter.result import load_result, price_result
 from lm_meter.saved_state import SavedState, read_state, save_state
 from lm_meter.state_keeper import StateKeeper, state_identity
 from lm_meter.text import first_words, read_text
-from lm_meter.tokenizers import load_tokenizer
+from lm_meter.tokenizers import HuggingFaceTokenizer, PieceTokenizer, Specials, load_tokenizer
 
 TEXT = " = the cat = \n\n the cat sat on the mat . \n a dog ran , the cat ran . \n"
 _BLOCK = 4
@@ -279,6 +280,55 @@ def read_a_text(raw, folder):
         raise refused
 
 
+# Tokenizers and records
+
+
+def tokenizer_seeds(_):
+    """A ``tokenizer.json`` with each part that there is, and SentencePiece models."""
+    from tokenizer_files import tokenizer_files
+
+    return tokenizer_files()
+
+
+def read_a_tokenizer(raw, folder):
+    """Open it as what it begins as, and encode."""
+    kind = HuggingFaceTokenizer if raw[:1] == b"{" else PieceTokenizer
+    tokenizer = kind(raw, str(folder / "m.npz"))
+    text = read_text(_file(folder, TEXT.encode(), "text"))
+    tokenizer.specials = Specials(None, 0, None)
+    encoded = tokenizer.encode(text)
+    assert all(0 <= token < tokenizer.size for token in encoded.tokens.tolist())
+    assert encoded.sizes.sum() <= len(text.content.encode()) + 1
+
+
+_SUFFIXES = (".npz", ".csv", ".parquet")
+
+
+def record_seeds(folder):
+    """Records in each form; the first byte of an input says which."""
+    from recorded import recorded
+
+    (folder / "text").write_text("\n".join([TEXT] * 8), encoding="utf-8")
+    found = []
+    for number, suffix in enumerate(_SUFFIXES):
+        recorded(folder, "r", folder / "text", suffix)
+        found.append(bytes([number]) + (folder / f"r.records{suffix}").read_bytes())
+    return found
+
+
+def mutate_records(rng, raw):
+    """Other bytes, or, of an archive, other headers and structure."""
+    if raw[:1] == b"\0" and rng.random() < 0.7:
+        return raw[:1] + mutated_arrays(rng, raw[1:])
+    return raw[:1] + mutated_bytes(rng, raw[1:])
+
+
+def read_some_records(raw, folder):
+    """Read and check them."""
+    suffix = _SUFFIXES[raw[0] % len(_SUFFIXES)] if raw else ".npz"
+    read_records(_file(folder, raw[1:], f"fuzzed{suffix}"))
+
+
 # Models of other programs
 
 
@@ -386,6 +436,8 @@ READERS = {
     "result": Reader(result_seeds, mutate_result, read_result),
     "entry": Reader(entry_seeds, mutated_toml, read_an_entry),
     "text": Reader(text_seeds, mutated_text, read_a_text),
+    "tokenizer": Reader(tokenizer_seeds, _json_or(mutated_bytes), read_a_tokenizer),
+    "records": Reader(record_seeds, mutate_records, read_some_records),
     "gguf": _folder_reader(_gguf_files, lambda rng, raw: mutated_bytes(rng, raw, 8000)),
     "llama2c": _folder_reader(_llama2c_files, lambda rng, raw: mutated_bytes(rng, raw, 40)),
     "huggingface": _folder_reader(_huggingface_files, _json_or(_safetensors_or_bytes)),

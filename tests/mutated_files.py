@@ -146,6 +146,24 @@ def mutated_checkpoint(rng, raw):
     return mutated_structure(rng, archive_of(members, compression))
 
 
+def mutated_arrays(rng, raw):
+    """An archive of arrays with another header, other values, members or another structure."""
+    members = archive_members(raw)
+    at = rng.randrange(len(members))
+    name, content = members[at]
+    kind = rng.randrange(8)
+    if kind == 0:
+        members.pop(at)
+    elif kind == 1:
+        members.append((rng.choice((name, "x.npy")), content))
+    elif kind < 4:
+        members[at] = (name, _special_values(rng, content))
+    else:
+        members[at] = (name, _mutated_header(rng, content))
+    compression = zipfile.ZIP_DEFLATED if rng.random() < 0.05 else zipfile.ZIP_STORED
+    return mutated_structure(rng, archive_of(members, compression))
+
+
 def _configured(members):
     return any(name == "config.json" for name, _ in members)
 

@@ -334,7 +334,9 @@ def test_data_shorter_or_longer_than_the_shape(size, tmp_path):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe") == "is not a regular file; expected a checkpoint file (.npz)"
+    assert refusal(tmp_path / "pipe") == (
+        "cannot be opened (it is a named pipe; a regular file can be read); expected a checkpoint file (.npz)"
+    )
 
 
 def test_a_name_that_no_file_can_have():

@@ -278,3 +278,37 @@ def test_a_gru_and_an_lstm_are_told_apart_in_a_file(torch, tmp_path):
         text = tmp_path / "text"
         text.write_text("the cat sat\n", encoding="utf-8")
         assert evaluate(tmp_path / f"{kind}.npz", text=text)["checkpoint"]["architecture"] == kind
+
+
+def test_members_that_are_packed(tmp_path, monkeypatch):
+    """A thousand bytes of each: PyTorch would make room for them."""
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.10.0"))
+    with zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("m/data.pkl", bytes(1000))
+    with pytest.raises(CheckpointError) as caught:
+        read_torch_file(tmp_path / "m.pt")
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.pt'}: its member m/data.pkl is compressed; expected an archive as torch.save writes it"
+    )
+
+
+def test_numbers_that_are_repeated(torch, tmp_path):
+    """A terabyte of one number, which is four bytes of the file."""
+    torch.save({"encoder.weight": torch.zeros(1).expand(1 << 20, 1 << 18)}, tmp_path / "m.pt")
+    message = r"m.pt: its tensors have 1099511627776 bytes, the file has \d+; expected at most two tensors that are one"
+    with pytest.raises(CheckpointError, match=message):
+        read_torch_file(tmp_path / "m.pt")
+
+
+def test_tied_tensors_are_once_in_the_file(torch, tmp_path):
+    weight = torch.arange(4096.0).reshape(64, 64)
+    torch.save({"encoder.weight": weight, "decoder.weight": weight}, tmp_path / "m.pt")
+    found = read_torch_file(tmp_path / "m.pt")
+    assert found["encoder.weight"].tobytes() == found["decoder.weight"].tobytes() == weight.numpy().tobytes()
+
+
+def test_a_tensor_that_is_the_negative_of_what_is_stored(torch, tmp_path):
+    """PyTorch marks it, and does not give out its numbers."""
+    torch.save({"encoder.weight": torch._neg_view(torch.ones(2, 2))}, tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match=re.escape(REFUSED)):
+        read_torch_file(tmp_path / "m.pt")

@@ -73,6 +73,10 @@ def convert(
         parts = SOURCES[kind].read(source, Path(tokenizer) if tokenizer else None)
     except OSError as error:
         raise CheckpointError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    except MemoryError:
+        raise CheckpointError(
+            f"{source}: there is no memory for its weights; convert it where there is as much as it has bytes"
+        ) from None
     config = {**parts.config, "origin": f"lm-meter convert, from {source.name!r} ({kind})"}
     trials: list[Trial] = []
     write_checkpoint(out, config, dict(parts.arrays), lambda checkpoint: trials.append(tried(checkpoint)))

@@ -17,8 +17,9 @@ import numpy as np
 from ..errors import CheckpointError
 from ..quantization.arrays import half_bytes
 from ..quantization.rounding import SMALLEST_SCALE
+from ..regular_file import open_regular
 from .bpe_json import byte_level_json
-from .extras import needed
+from .gguf_header import GgufFile
 from .parts import FLOATS, LLAMA, Parts, llama_norm
 from .settings import real, whole
 
@@ -63,7 +64,7 @@ def is_gguf(path: Path) -> bool:
     """Whether a file begins as GGUF does."""
     if not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return file.read(4) == b"GGUF"
 
 
@@ -118,11 +119,7 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
     """Read a model; its tokenizer is in the file."""
     if tokenizer is not None:
         raise CheckpointError(f"--tokenizer {tokenizer}: a GGUF file has its own; leave the option away")
-    gguf = needed("gguf", "gguf")
-    try:
-        reader = gguf.GGUFReader(path)
-    except (ValueError, IndexError, KeyError) as error:
-        raise CheckpointError(f"{path}: is no GGUF file that can be read ({str(error)[:80]})") from None
+    reader = GgufFile(path)
     fields = _Fields(reader, path)
     family = fields.get("general.architecture")
     if family != "llama":

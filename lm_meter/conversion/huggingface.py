@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CheckpointError
-from .extras import needed
+from ..regular_file import read_regular
+from ..tokenizers.guarded import MOST_BYTES
 from .json_object import read_json_object
 from .parts import FLOATS, LLAMA, Parts, llama_norm
+from .safetensors_file import read_safetensors
 from .settings import real, whole
 
 # Tensors that some files have and no model needs: masks of GPT-2, and frequencies that are computed here.
@@ -24,6 +27,12 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
+_ATTENTION_PARTS = (
+    ("attention", "self_attn.q_proj", "attention.query"),
+    ("attention", "self_attn.k_proj", "attention.key"),
+    ("attention", "self_attn.v_proj", "attention.value"),
+    ("attention", "self_attn.o_proj", "attention.output"),
+)
 _UNSCALED = ("default", "linear")  # with a factor of 1
 # What the library takes where a configuration says nothing.
 _DEFAULTS = {
@@ -43,13 +52,9 @@ class _Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = read_json_object(path / "config.json")
-        safetensors = needed("safetensors", "huggingface")
         self._tensors: dict[str, Mapping[str, Any]] = {}
         for file in sorted(path.glob("*.safetensors")):
-            try:
-                self._tensors |= dict(safetensors.deserialize(file.read_bytes()))
-            except safetensors.SafetensorError as error:
-                raise CheckpointError(f"{file}: is no safetensors file that can be read ({error!s:.80})") from None
+            self._tensors |= read_safetensors(file)
         self._left = dict.fromkeys(self._tensors)
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
@@ -116,7 +121,7 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
         )
     config = _FAMILIES[family](source)
     source.all_taken(config["tied"])
-    raw = (tokenizer or path / "tokenizer.json").read_bytes()
+    raw = read_regular(tokenizer or path / "tokenizer.json", MOST_BYTES)
     config |= {"tokenizer": {"kind": "huggingface", **_start(source)}, "formats": source.formats}
     return Parts(config, {**source.arrays, "tokenizer.json": np.frombuffer(raw, np.uint8)})
 
@@ -197,16 +202,16 @@ def _read_gpt2(source: _Source) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _feed_forward_parts(experts: int) -> list[tuple[str, str, str]]:
-    """Which bias they have, and their names there and here."""
+def _feed_forward_parts(experts: int) -> Iterator[tuple[str, str, str]]:
+    """Which bias they have, and their names there and here; one by one, as a configuration may claim any number."""
     if not experts:
         names = (("gate_proj", "gate"), ("up_proj", "input"), ("down_proj", "output"))
-        return [("mlp", f"mlp.{theirs}", f"feed_forward.{ours}") for theirs, ours in names]
-    found, inside = [("mlp", "block_sparse_moe.gate", "feed_forward.router")], "block_sparse_moe.experts"
+        yield from (("mlp", f"mlp.{theirs}", f"feed_forward.{ours}") for theirs, ours in names)
+        return
+    yield "mlp", "block_sparse_moe.gate", "feed_forward.router"
     for expert in range(experts):
         for theirs, ours in (("w1", "gate"), ("w3", "input"), ("w2", "output")):
-            found.append(("mlp", f"{inside}.{expert}.{theirs}", f"feed_forward.experts.{expert}.{ours}"))
-    return found
+            yield "mlp", f"block_sparse_moe.experts.{expert}.{theirs}", f"feed_forward.experts.{expert}.{ours}"
 
 
 def _mixture(source: _Source, experts: int) -> dict[str, Any]:
@@ -249,13 +254,7 @@ def _read_llama(source: _Source) -> dict[str, Any]:
         theirs, ours = f"model.layers.{layer}", f"layers.{layer}"
         source.take(f"{theirs}.input_layernorm.weight", f"{ours}.attention.norm.weight")
         source.take(f"{theirs}.post_attention_layernorm.weight", f"{ours}.feed_forward.norm.weight")
-        for kind, part, name in (
-            ("attention", "self_attn.q_proj", "attention.query"),
-            ("attention", "self_attn.k_proj", "attention.key"),
-            ("attention", "self_attn.v_proj", "attention.value"),
-            ("attention", "self_attn.o_proj", "attention.output"),
-            *_feed_forward_parts(experts),
-        ):
+        for kind, part, name in itertools.chain(_ATTENTION_PARTS, _feed_forward_parts(experts)):
             source.take(f"{theirs}.{part}.weight", f"{ours}.{name}.weight")
             if biases[kind]:
                 source.take(f"{theirs}.{part}.bias", f"{ours}.{name}.bias")

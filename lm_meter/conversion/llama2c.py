@@ -8,15 +8,18 @@ the softmax if it is not tied.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import CheckpointError
+from ..regular_file import open_regular, read_regular
 from .parts import LLAMA, Parts, llama_norm
 
 _HEADER = struct.Struct("<7i")
+_MOST_TOKENIZER_BYTES = 1 << 26  # one of 32,000 tokens has 434 thousand
 _EPSILON = 1e-5
 _BASE = 10000.0
 _START = "\n<s>\n"  # the name that its exporter gives to the piece that begins a text
@@ -26,7 +29,7 @@ def is_llama2c(path: Path) -> bool:
     """Whether a file begins as one of llama2.c and has the length that its header gives."""
     if not path.is_file() or path.stat().st_size < _HEADER.size:
         return False
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         header = _HEADER.unpack(file.read(_HEADER.size))
     return _is_possible(header) and path.stat().st_size == _HEADER.size + 4 * _numbers(header)
 
@@ -48,14 +51,16 @@ def _numbers(header: tuple[int, ...]) -> int:
 
 def read_llama2c(path: Path, tokenizer: Path | None) -> Parts:
     """Read a model and its tokenizer; without one, a ``tok*.bin`` beside the model is taken if it is the only one."""
-    raw = path.read_bytes()
-    header = _HEADER.unpack_from(raw) if len(raw) >= _HEADER.size else (0,) * 7
-    if not _is_possible(header):
-        raise CheckpointError(f"{path}: does not begin with the seven sizes of a llama2.c model; found {header}")
-    if len(raw) != _HEADER.size + 4 * _numbers(header):
-        raise CheckpointError(
-            f"{path}: has {len(raw)} bytes; its header {header} needs {_HEADER.size + 4 * _numbers(header)}"
-        )
+    with open_regular(path) as file:
+        size, raw = os.fstat(file.fileno()).st_size, file.read(_HEADER.size)
+        header = _HEADER.unpack(raw) if len(raw) == _HEADER.size else (0,) * 7
+        if not _is_possible(header):
+            raise CheckpointError(f"{path}: does not begin with the seven sizes of a llama2.c model; found {header}")
+        if size != _HEADER.size + 4 * _numbers(header):
+            raise CheckpointError(
+                f"{path}: has {size} bytes; its header {header} needs {_HEADER.size + 4 * _numbers(header)}"
+            )
+        raw += file.read(size - _HEADER.size)
     width, hidden, layers, heads, shared, vocabulary, context = header
     head, values, at = width // heads, np.frombuffer(raw, "<f4", offset=_HEADER.size), 0
 
@@ -95,7 +100,7 @@ def read_llama2c(path: Path, tokenizer: Path | None) -> Parts:
         "tokenizer": {"kind": "llama2c", "start": _START},
         "formats": dict.fromkeys(arrays, "float32"),
     }  # fmt: skip
-    pieces = np.frombuffer(_tokenizer_of(path, tokenizer).read_bytes(), np.uint8)
+    pieces = np.frombuffer(read_regular(_tokenizer_of(path, tokenizer), _MOST_TOKENIZER_BYTES), np.uint8)
     return Parts(config, {**arrays, "tokenizer.llama2c": pieces})
 
 

@@ -10,6 +10,7 @@ nothing is added. The model has no start token: it is evaluated with ``--first-t
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..regular_file import open_regular
 from .json_object import read_json_object
 from .parts import Parts
 
@@ -25,13 +27,17 @@ _FORGET_BIAS = np.float32(1.0)
 # Where the gates i, f, g, o stand among the source's i, g, f, o.
 _GATES = [0, 2, 1, 3]
 _FORGET = 1  # among ours
+_MOST_MANIFEST_BYTES = 1 << 20  # that are looked at to recognise one
 _CELL = "rnnlm/multi_rnn_cell/cell_{}/basic_lstm_cell/"
 
 
 def is_tensorflow(path: Path) -> bool:
     """Whether a folder has a vocabulary and a manifest that names variables of BasicLSTMCell."""
     manifest = path / "manifest.json"
-    return manifest.is_file() and (path / "vocab.json").is_file() and b"basic_lstm_cell" in manifest.read_bytes()
+    if not (manifest.is_file() and (path / "vocab.json").is_file()):
+        return False
+    with open_regular(manifest) as file:
+        return b"basic_lstm_cell" in file.read(_MOST_MANIFEST_BYTES)
 
 
 class _Dump:
@@ -60,11 +66,12 @@ class _Dump:
         if not fits:
             wanted = ", ".join(str(size) for size in expected)
             raise CheckpointError(f"{self._file}: variable {name} has the shape {shape}; expected [{wanted}]")
-        raw = file.read_bytes()
-        if len(raw) != 4 * math.prod(shape):
-            raise CheckpointError(
-                f"{file}: has {len(raw)} bytes; manifest.json gives it float32 numbers of shape {shape}"
-            )
+        with open_regular(file) as opened:
+            size, raw = os.fstat(opened.fileno()).st_size, b""
+            if size == 4 * math.prod(shape):
+                raw = opened.read(size)
+        if len(raw) != size or size != 4 * math.prod(shape):
+            raise CheckpointError(f"{file}: has {size} bytes; manifest.json gives it float32 numbers of shape {shape}")
         self._taken.add(name)
         return np.frombuffer(raw, "<f4").reshape(shape)
 

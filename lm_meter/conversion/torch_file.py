@@ -6,16 +6,19 @@ for (CVE-2025-32434, CVE-2026-24747).
 
 from __future__ import annotations
 
+import os
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ..errors import CheckpointError, ConfigError
+from ..regular_file import open_regular
+from ..zip_directory import DAMAGED, members_of
 from .extras import needed
 
 _SAFE = (2, 10)
@@ -25,13 +28,13 @@ _FLOATS = ("float32", "float16", "bfloat16")
 
 def is_torch_file(path: Path) -> bool:
     """Whether a file is an archive as ``torch.save`` writes them, or a pickle."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         begin = file.read(2)
         if len(begin) == 2 and begin[:1] == _PICKLE and 2 <= begin[1] <= 5:
             return True
         try:
-            return any(name.endswith("/data.pkl") for name in zipfile.ZipFile(file).namelist())
-        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            return any(member.filename.endswith("/data.pkl") for member in members_of(file))
+        except DAMAGED:
             return False
 
 
@@ -55,15 +58,14 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
             f"PyTorch {torch.__version__} is installed, which may run code that is hidden in a file of weights; "
             "pip install 'lm-meter[pytorch]' installs 2.10 or later"
         )
-    with open(path, "rb") as file, warnings.catch_warnings():
+    with open_regular(path) as file, warnings.catch_warnings():
+        size = os.fstat(file.fileno()).st_size
+        _refuse_packed(file, path)
         warnings.simplefilter("ignore")  # what it says of a damaged file besides refusing it
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception:  # of a file from anywhere the reader may raise anything, in many lines
-            raise CheckpointError(
-                f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole "
-                "model, or code, which was not run); expected torch.save(model.state_dict(), FILE)"
-            ) from None
+            raise _unread(path) from None
     named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
     if not named or not state or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise CheckpointError(f"{path}: holds no tensors by name alone; expected torch.save(model.state_dict(), FILE)")
@@ -74,7 +76,35 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
             raise CheckpointError(
                 f"{path}: tensor {name} is {kind}; expected one of {', '.join(_FLOATS)}, the same for all tensors"
             )
-    return {name: _bits(tensor.detach(), torch) for name, tensor in state.items()}
+    # One that repeats its numbers (a stride of 0) needs few of them in the file; two that are tied are there once.
+    declared = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if declared > 2 * size:
+        raise CheckpointError(
+            f"{path}: its tensors have {declared} bytes, the file has {size}; expected at most two tensors that are one"
+        )
+    try:
+        return {name: _bits(tensor.detach(), torch) for name, tensor in state.items()}
+    except RuntimeError:  # a tensor that is another one's negative has no bits of its own
+        raise _unread(path) from None
+
+
+def _unread(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: PyTorch does not read it as weights only; it is damaged, or holds more than tensors (a whole model, "
+        "or code, which was not run); expected torch.save(model.state_dict(), FILE)"
+    )
+
+
+def _refuse_packed(file: IO[bytes], path: Path) -> None:
+    """Refuse an archive with packed members, which ``torch.save`` does not write: a small one could be large."""
+    file.seek(0)
+    if file.read(1) != _PICKLE:
+        packed = next((info for info in members_of(file) if info.compress_type != zipfile.ZIP_STORED), None)
+        if packed is not None:
+            raise CheckpointError(
+                f"{path}: its member {packed.filename:.60} is compressed; expected an archive as torch.save writes it"
+            )
+    file.seek(0)
 
 
 def _kind(tensor: Any, torch: ModuleType) -> str:

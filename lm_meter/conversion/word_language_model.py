@@ -30,12 +30,14 @@ import numpy as np
 
 from ..bfloat16 import from_bfloat16
 from ..errors import CheckpointError
+from ..regular_file import read_regular
 from ..tokenizers import WordTokenizer
 from ..tokenizers.joined import UNICODE
 from .parts import Parts
 from .torch_file import is_torch_file, read_torch_file
 
 _WORD = re.compile(r"\S+")
+_MOST_BYTES = 1 << 26  # of a vocabulary; that of WikiText-103 has 2.6 million
 _END, _UNKNOWN = "<eos>", "<unk>"
 _ARCHITECTURES = {4: "lstm", 3: "gru"}  # by the number of gates
 _FORMATS = {"float32": "float32", "float16": "float16", "uint16": "bfloat16"}
@@ -60,7 +62,7 @@ def read_word_language_model(path: Path, tokenizer: Path | None) -> Parts:
 
 def _vocabulary(file: Path) -> WordTokenizer:
     try:
-        words = WordTokenizer(file.read_text(encoding="utf-8"), str(file))
+        words = WordTokenizer(read_regular(file, _MOST_BYTES).decode().replace("\r\n", "\n"), str(file))
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{file}: is not UTF-8 (byte {error.start}); expected one word a line") from None
     for number in range(words.size):

@@ -53,12 +53,21 @@ class Tokens:
 
     def part(self, first: int, last: int) -> Tokens:
         """Tokens ``first`` to ``last`` - 1, with an array for each attribute that has one value for all."""
-        columns = (getattr(self, field.name) for field in fields(self)[:-1])
-        arrays = (
-            np.broadcast_to(column, last - first) if isinstance(column, int) else np.asarray(column)[first:last]
-            for column in columns
+
+        def of(column: np.ndarray | int) -> np.ndarray:
+            if isinstance(column, int):
+                return np.broadcast_to(column, last - first)
+            return np.asarray(column)[first:last]
+
+        return Tokens(
+            of(self.tokens),
+            of(self.ends),
+            of(self.unscored),
+            of(self.lost),
+            of(self.replaced),
+            of(self.blanks),
+            None if self.words is None else of(self.words),
         )
-        return Tokens(*arrays, None if self.words is None else self.words[first:last])
 
 
 class Cover:
@@ -77,29 +86,28 @@ class Cover:
             self._add(found.part(first, min(first + _PART, len(found.tokens))))
 
     def _add(self, found: Tokens) -> None:
-        tokens, ends, unscored, lost, replaced, blanks, words = (getattr(found, field.name) for field in fields(Tokens))
-        raw, start = self._text.raw, self._end
-        own = ends - start
+        raw, start, unscored = self._text.raw, self._end, np.asarray(found.unscored)
+        own = found.ends - start
         here = raw[start : start + int(own[-1])]
         is_blank = np.isin(here, _BLANKS)
         is_end = here == _LINE_END
         before = np.append(start == 0 or raw[start - 1] in _BLANKS, is_blank[:-1])[: here.size]
         begun = np.diff(_sums(is_end | (~is_blank & before))[own], prepend=0)
         sizes = np.diff(own, prepend=0)
-        may_miss = np.diff(_sums(is_blank & ~is_end)[own], prepend=0) + blanks
+        may_miss = np.diff(_sums(is_blank & ~is_end)[own], prepend=0) + found.blanks
         bad = np.flatnonzero((unscored > may_miss) | (sizes < 0))
         if bad.size:
             at = int(bad[0])
             self._refuse(start + int(own[at] - sizes[at]), start + int(own[at]))
         continued = np.append(~is_blank & ~before, False)[np.append(0, own[:-1])] & (sizes > 0)
-        words = begun if words is None else words
+        words, replaced = begun if found.words is None else found.words, np.asarray(found.replaced)
         gone = self._replaced_words(words, begun + continued, replaced)
-        columns = [tokens, words, sizes, unscored, lost, replaced, gone]
+        columns = [found.tokens, words, sizes, unscored, np.asarray(found.lost), replaced, gone]
         if self._last is not None:
             self._write([[value] for value in self._last])
         self._write([column[:-1] for column in columns])
         self._last = [int(column[-1]) for column in columns]
-        self._end = int(ends[-1])
+        self._end = int(found.ends[-1])
         forget(raw)
 
     def _replaced_words(self, words: np.ndarray, touched: np.ndarray, replaced: np.ndarray) -> np.ndarray:

@@ -1,15 +1,14 @@
-"""A ``tokenizer.json`` of the Hugging Face ``tokenizers`` package, which runs it: an extra."""
+"""A ``tokenizer.json`` of the Hugging Face ``tokenizers`` package, an extra, which runs it in a process of its own."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError
 from ..text import Text
 from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials
+from .guarded import EncodedText, GuardedTokenizer
 from .huggingface_cuts import may_be_cut, parts
 from .huggingface_said import TokenJson
 from .said import Placed, held_against, spelled
@@ -29,27 +28,15 @@ class HuggingFaceTokenizer:
     needs_end_of_line = False
 
     def __init__(self, raw: bytes, path: str) -> None:
-        try:
-            import tokenizers
-        except ImportError:
-            raise ConfigError(
-                f"{path}: its tokenizer needs the package tokenizers, which is not installed; pip install "
-                "'lm-meter[huggingface]'"
-            ) from None
-        try:
-            self._model = tokenizers.Tokenizer.from_buffer(raw)
-        except Exception as error:  # the package raises nothing more special
-            raise CheckpointError(f"{path}: tokenizer.json cannot be read ({str(error)[:80]})") from None
-        self._model.no_truncation()
-        self._model.no_padding()
-        self._json = TokenJson(self._model.to_str())
+        self._model = GuardedTokenizer(raw, path)
+        self._json = TokenJson(self._model.settings())
         if chance := self._json.chance():
             raise CheckpointError(
                 f"{path}: tokenizer.json leaves its tokens to chance ({chance}), so that no run could be made again; "
                 "expected it without"
             )
-        numbers = self._model.get_vocab(with_added_tokens=True)
-        self.size = self._model.get_vocab_size(with_added_tokens=True)
+        numbers = self._model.numbers
+        self.size = len(self._model.tokens)
         largest = max(numbers.values(), default=0)
         if largest >= self.size:  # a model has no row for it
             raise CheckpointError(
@@ -62,12 +49,11 @@ class HuggingFaceTokenizer:
 
     def number(self, token: str) -> int | None:
         """Number of a token, None where there is no such token."""
-        found = self._model.token_to_id(token)
-        return None if found is None else int(found)
+        return self._model.numbers.get(token)
 
     def token(self, number: int) -> str:
         """Token of a number."""
-        return self._model.id_to_token(number) or ""
+        return self._model.tokens[number] or ""
 
     def tables(self) -> Tables:
         """What is stored of the tokenizer."""
@@ -78,7 +64,7 @@ class HuggingFaceTokenizer:
         unknown = self._unknown if self.specials.unknown is None else self.specials.unknown
         replace, cover, begun = Replacer(text, unknown, oov), Cover(text), 0
         content = text.content
-        is_cut = len(content) > _PART and may_be_cut(self._model.to_str())
+        is_cut = len(content) > _PART and may_be_cut(self._model.settings())
         for part in parts(content, _PART) if is_cut else [content] if content else []:
             found = self._part(text, part, begun)
             self._say_unknown(text, found, replace, begun)
@@ -88,46 +74,39 @@ class HuggingFaceTokenizer:
 
     def _part(self, text: Text, part: str, start: int) -> Tokens:
         """Tokens of a part of a text, which begins at byte ``start``."""
-        found = self._encoded(part)
-        tokens = np.array(found.ids, np.int32)
-        known = [self._said[number] for number in found.ids]
-        places = None if self._unknown in found.ids else spelled(part.encode(), known, is_front=start == 0)
+        found = self._model.encode(part)
+        numbers = found.ids.tolist()
+        known = [self._said[number] for number in numbers]
+        places = None if self._unknown in numbers else spelled(part.encode(), known, is_front=start == 0)
         fronts = self._fronts(part, found) if start == 0 else {}
         if places is not None:
-            made = Tokens(tokens, start + places)
+            made = Tokens(found.ids, start + places)
         else:
-            said = [None if number == self._unknown else one for number, one in zip(found.ids, known, strict=True)]
-            # Offsets count characters. Where tokens stand for the same ones, they end where the last of them does.
-            offsets = start + byte_places(part)[np.array(found.offsets, np.int64).reshape(-1, 2)]
-            ends = np.maximum.accumulate(offsets[:, 1])
-            placed = Placed(tokens, offsets[:, 0], ends, said, start, start + len(part.encode()))
+            said = [None if number == self._unknown else one for number, one in zip(numbers, known, strict=True)]
+            # Offsets count characters.
+            bytes_of = start + byte_places(part)
+            begins, ends = bytes_of[found.begins], np.maximum.accumulate(bytes_of[found.ends])
+            placed = Placed(found.ids, begins, ends, said, start, start + len(part.encode()))
             name = None if self._unknown is None else self._said[self._unknown]
             made = held_against(text.raw, placed, fronts, name)
         return _with_doubtful(made, [at for at, is_doubtful in fronts.items() if is_doubtful])
 
-    def _fronts(self, part: str, found: Any) -> dict[int, bool]:
+    def _fronts(self, part: str, found: EncodedText) -> dict[int, bool]:
         """Bytes at which the tokenizer may put a blank in front: the first, and those after added tokens.
 
         And whether the text has one blank there, with and without which it would have the same tokens.
         """
+        added = np.flatnonzero(np.isin(found.ids, list(self._json.added)))
+        starts = [(0, 0), *zip(found.begins[added].tolist(), found.ends[added].tolist(), strict=True)]
         places, fronts = byte_places(part), {}
-        for at, first in [
-            (0, 0),
-            *(
-                (end, begin)
-                for number, (begin, end) in zip(found.ids, found.offsets, strict=True)
-                if number in self._json.added
-            ),
-        ]:
+        for first, at in starts:
             is_doubtful = False
             if part.startswith(" ", at):
                 before, after = part[first:at], part[at + 1 : at + _PROBED]
-                is_doubtful = self._encoded(f"{before} {after}").ids == self._encoded(before + after).ids
+                one, other = (self._model.encode(f"{before}{blank}{after}").ids for blank in (" ", ""))
+                is_doubtful = np.array_equal(one, other)
             fronts[int(places[at])] = is_doubtful
         return fronts
-
-    def _encoded(self, part: str) -> Any:
-        return self._model.encode(part, add_special_tokens=False)
 
     @staticmethod
     def _say_unknown(text: Text, found: Tokens, replace: Replacer, start: int) -> None:

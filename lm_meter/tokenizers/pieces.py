@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import CheckpointError, TextError
+from ..errors import TextError
 from ..text import Text
 from .cover import Cover, Tokens, byte_places
-from .encoding import Encoded, Replacer, Specials
+from .encoding import Encoded, Replacer, Specials, unique
+from .guarded import GuardedPieces
 from .joined import JoinedPart, parts_of
 from .said import shortfall
 from .tables import SCORE_BITS, Tables, table_bits
@@ -31,41 +32,32 @@ class PieceTokenizer:
     needs_end_of_line = True
 
     def __init__(self, raw: bytes, path: str) -> None:
-        import sentencepiece
-
-        self._model = sentencepiece.SentencePieceProcessor()
-        try:
-            self._model.LoadFromSerializedProto(raw)
-            surfaces = [self._model.id_to_piece(piece) for piece in range(self._model.get_piece_size())]
-        except (RuntimeError, UnicodeDecodeError) as error:  # the latter: a piece, or the message, is not UTF-8
-            reason = str(error).strip().splitlines()[-1][:80]
-            raise CheckpointError(f"{path}: tokenizer.model is not a SentencePiece model ({reason})") from None
+        self._model = GuardedPieces(raw, path)
+        surfaces, nothing = self._model.pieces, {self._model.unknown, *self._model.controls}
+        single = set(self._model.bytes)
+        self._numbers = unique(surfaces, path, "piece")
         self.size = len(surfaces)
         self.specials = Specials(None, None, None)
-        self._said = [self._said_by(piece, surface) for piece, surface in enumerate(surfaces)]
-        self._surfaces = [surface.encode() for surface in surfaces]
+        # What each stands for in a text.
+        self._said = [
+            b"" if piece in nothing
+            else bytes([int(surface[3:5], 16)]) if piece in single
+            else surface.replace(_BLANK, " ").encode()
+            for piece, surface in enumerate(surfaces)
+        ]  # fmt: skip
         self._rules_bytes = normalizer_bytes(raw)
-
-    def _said_by(self, piece: int, surface: str) -> bytes:
-        """What a piece stands for in a text: nothing where it is a control piece or the unknown one."""
-        if self._model.is_byte(piece):
-            return bytes([int(surface[3:5], 16)])
-        if self._model.is_control(piece) or self._model.is_unknown(piece):
-            return b""
-        return surface.replace(_BLANK, " ").encode()
 
     def number(self, token: str) -> int | None:
         """Number of a piece, None where the model has no such piece."""
-        number = self._model.piece_to_id(token)
-        return number if self._model.id_to_piece(number) == token else None
+        return self._numbers.get(token)
 
     def token(self, number: int) -> str:
         """Piece of a number."""
-        return self._model.id_to_piece(number)
+        return self._model.pieces[number]
 
     def tables(self) -> Tables:
         """What is stored of the tokenizer: pieces with the type of each, their scores, and how lines are normalised."""
-        vocabulary = table_bits(self._surfaces) + _TYPE_BITS * self.size
+        vocabulary = table_bits(surface.encode() for surface in self._model.pieces) + _TYPE_BITS * self.size
         longest = max(map(len, self._said), default=0)
         return Tables(vocabulary, 0, SCORE_BITS * self.size, 8 * self._rules_bytes, longest)
 
@@ -100,7 +92,7 @@ class PieceTokenizer:
         said = [self._said[piece] for piece in pieces]
         sizes = np.fromiter(map(len, said), np.int64, len(said))
         whole = b"".join(said)
-        is_known = self._model.unk_id() not in pieces
+        is_known = self._model.unknown not in pieces
         if is_known and whole == b" " + line:
             sizes[np.argmax(sizes > 0)] -= 1  # the blank that the model adds in front
         elif is_known and whole == line + b" ":
@@ -113,9 +105,9 @@ class PieceTokenizer:
     def _changed(self, line: bytes, pieces: Sequence[int], number: int, replace: Replacer) -> np.ndarray:
         """The same of a line that the model changes, or of which it does not know some characters."""
         text = line.decode()
-        normal, places = self._model.Normalize(text, with_offsets=True)
+        normal, places = self._model.normalised(text)
         normal = normal.replace(_BLANK, " ")
-        unknown, written = self._model.unk_id(), self._model.encode(text, out_type=str)
+        unknown, [written] = self._model.unknown, self._model.written([text])
         # As text, an unknown piece is what stands in the line, not the name of the unknown piece.
         said = [
             one.replace(_BLANK, " ").encode() if piece == unknown else self._said[piece]
