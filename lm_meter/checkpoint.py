@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .compilation import check_kernels
 from .continuous_cache import ContinuousCache
 from .errors import CheckpointError
 from .format_parser import parse_weight_format
@@ -60,6 +61,7 @@ class Checkpoint:
     def __init__(self, path: str | Path) -> None:
         from .models import architecture_named
 
+        check_kernels()  # of the weights too, which they look at
         self.path = Path(path)
         self._npz = Npz(self.path)
         self.config = _parse_config(self._npz.config_text, str(self.path))
