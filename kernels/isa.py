@@ -29,6 +29,6 @@ def unusable() -> str | None:
         return f"the kernels need a CPU with {' and '.join(_NEEDED)}; this one has no {missing}"
     # Of a CPU's name alone Numba would add this machine's features, but not of the name "generic".
     return (
-        f"NUMBA_CPU_NAME is {config.CPU_NAME!r} and NUMBA_CPU_FEATURES {config.CPU_FEATURES!r}, without {missing}, which "
-        "the kernels need; add them to NUMBA_CPU_FEATURES as '+f16c,+fma', or unset both"
+        f"NUMBA_CPU_NAME is {config.CPU_NAME!r} and NUMBA_CPU_FEATURES {config.CPU_FEATURES!r}, without {missing}, "
+        "which the kernels need; add them to NUMBA_CPU_FEATURES as '+f16c,+fma', or unset both"
     )

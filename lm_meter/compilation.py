@@ -14,9 +14,9 @@ from .errors import ConfigError
 
 _LOGGER = "lm_meter.kernels.jit"
 _BEGINS = (
-    "compiling the kernels, which takes a minute or so; they are kept, so that later runs of this version and CPU start "
-    "at once"
+    "compiling kernels: the first run of a version on a CPU takes a minute or so, later ones find most of them compiled"
 )
+_SECONDS_OF_SILENCE = 1.0  # a kernel or two that no cache keeps are not worth a word
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_ON_A_TERMINAL = 1.0
 _ERASE = "\r\x1b[K"
@@ -32,7 +32,7 @@ def check_kernels() -> None:
 
 
 class _Announcer(logging.Handler):
-    """One line when the first kernel is compiled, and then the time that all of them have taken so far.
+    """One line when kernels have been compiled for a second, and then the time that all of them have taken so far.
 
     On a terminal the time stands in a line that is gone when the compilation has ended; elsewhere it is a line every
     ten seconds. ``quiet``: the one line only.
@@ -40,56 +40,53 @@ class _Announcer(logging.Handler):
 
     def __init__(self, stream: TextIO, quiet: bool) -> None:
         super().__init__(logging.INFO)
-        self._stream, self._quiet, self._terminal = stream, quiet, stream.isatty()
-        self._begun: float | None = None
-        self._before = 0.0  # seconds of compilations that have ended
+        self._stream, self._quiet = stream, quiet
+        self._seconds = 0.0  # of compilations that have ended
         self._is_said = False
         self._ended = threading.Event()
-        self._ticker: threading.Thread | None = None
+        self._teller: threading.Thread | None = None  # while something is compiled
 
     def emit(self, record: logging.LogRecord) -> None:
         """A compilation begins, or has ended."""
-        if record.__dict__.get("compiling"):
-            self._begin()
-        else:
+        if not record.__dict__.get("compiling"):
             self.end()
-
-    def _begin(self) -> None:
-        if self._begun is not None:
-            return
-        if not self._is_said:
-            self._is_said = True
-            print(_BEGINS, file=self._stream, flush=True)
-        self._begun = time.monotonic()
-        if not self._quiet:
+        elif self._teller is None:
             self._ended.clear()
-            self._ticker = threading.Thread(target=self._tick, daemon=True)
-            self._ticker.start()
+            self._teller = threading.Thread(target=self._tell, args=(time.monotonic(),), daemon=True)
+            self._teller.start()
 
     def end(self) -> None:
         """Nothing is compiled at the moment."""
-        if self._begun is None:
-            return
-        self._before += time.monotonic() - self._begun
-        self._begun = None
-        if self._ticker:
+        if self._teller is not None:
             self._ended.set()
-            self._ticker.join()
-            self._ticker = None
+            self._teller.join()
+            self._teller = None
 
-    def _tick(self) -> None:
-        started, is_shown = time.monotonic() - self._before, False
-        step = _SECONDS_ON_A_TERMINAL if self._terminal else _SECONDS_BETWEEN_LINES
-        while True:
-            elapsed = time.monotonic() - started
-            if self._ended.wait((elapsed // step + 1) * step - elapsed):
-                break
-            before, end = (_ERASE, "") if self._terminal else ("", "\n")
-            line = f"compiling the kernels: {time.monotonic() - started:.0f} s so far"
-            print(f"{before}{line}", file=self._stream, end=end, flush=True)
+    def _tell(self, begun: float) -> None:
+        started = begun - self._seconds
+        if not self._is_said and not self._ends_before(started + _SECONDS_OF_SILENCE):
+            self._is_said = True
+            self._write(f"{_BEGINS}\n")
+        if not self._quiet and self._is_said:
+            self._tell_time(started)
+        self._ended.wait()
+        self._seconds = time.monotonic() - started
+
+    def _tell_time(self, started: float) -> None:
+        terminal = self._stream.isatty()
+        before, after = (_ERASE, "") if terminal else ("", "\n")
+        step, is_shown = _SECONDS_ON_A_TERMINAL if terminal else _SECONDS_BETWEEN_LINES, False
+        while not self._ends_before(started + ((time.monotonic() - started) // step + 1) * step):
+            self._write(f"{before}compiling kernels: {time.monotonic() - started:.0f} s so far{after}")
             is_shown = True
-        if is_shown and self._terminal:
-            print(_ERASE, file=self._stream, flush=True, end="")
+        if is_shown and terminal:
+            self._write(_ERASE)
+
+    def _ends_before(self, moment: float) -> bool:
+        return self._ended.wait(max(0.0, moment - time.monotonic()))
+
+    def _write(self, text: str) -> None:
+        print(text, file=self._stream, end="", flush=True)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def test_a_filled_cache_that_cannot_be_written_is_used(copied):
     cache = copied / "cache"
     _run(copied, cache)
     (copied / "sitecustomize.py").write_text(
-        "import os, tempfile\n\n\ndef protected(*arguments, **options):\n    raise PermissionError(13, 'read-only')\n\n\n"
+        "import os, tempfile\n\n\ndef protected(*arguments, **options):\n    raise PermissionError(13, 'no')\n\n\n"
         "os.replace = tempfile.TemporaryFile = protected\n"
     )
     output, errors = _run(copied, cache, {"PYTHONPATH": str(copied), **_LOG})
