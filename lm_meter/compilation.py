@@ -13,9 +13,7 @@ from typing import TextIO
 from .errors import ConfigError
 
 _LOGGER = "lm_meter.kernels.jit"
-_BEGINS = (
-    "compiling kernels: the first run of a version on a CPU takes a minute or so, later ones find most of them compiled"
-)
+_BEGINS = "compiling kernels: the first run of a version on a CPU takes a minute or so, later ones find most compiled"
 _SECONDS_OF_SILENCE = 1.0  # a kernel or two that no cache keeps are not worth a word
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_ON_A_TERMINAL = 1.0

@@ -17,7 +17,7 @@ from lm_meter import ConfigError, compilation
 from lm_meter.compilation import check_kernels, said_compilation
 from lm_meter.kernels import isa, jit
 
-BEGINS = "compiling kernels: the first run of a version on a CPU takes a minute or so, later ones find most of them compiled\n"
+BEGINS = "compiling kernels: the first run of a version on a CPU takes a minute or so, later ones find most compiled\n"
 ERASE = "\r\x1b[K"
 
 
