@@ -81,7 +81,7 @@ class _Announcer(logging.Handler):
             self._write(_ERASE)
 
     def _ends_before(self, moment: float) -> bool:
-        return self._ended.wait(max(0.0, moment - time.monotonic()))
+        return self._ended.wait(min(max(0.0, moment - time.monotonic()), threading.TIMEOUT_MAX))
 
     def _write(self, text: str) -> None:
         print(text, file=self._stream, end="", flush=True)

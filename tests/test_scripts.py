@@ -161,14 +161,12 @@ def test_check_shipped_without_the_test_set(tmp_path, monkeypatch):
 
 def test_bench_saving(tmp_path):
     model = tiny_checkpoint(tmp_path / "m.npz")
-    options = ("--checkpoint", model, "--limit", 40, "--threads", 1, "--repeats", 1)
-    (tmp_path / "text").write_text(TEXT * 8, encoding="utf-8")
+    options = ("--checkpoint", model, "--threads", 1, "--repeats", 1)
+    (tmp_path / "text").write_text(TEXT * 200, encoding="utf-8")
     output, _ = ran("bench_saving", *options, "--text", "text", folder=tmp_path, status=None)
     assert output.startswith("m: ")
-
-
-def test_check_resume(tmp_path):
-    ran("check_resume", "--kills", 1, "--limit", 300, folder=tmp_path)
+    _, errors = ran("bench_saving", *options, "--text", "text", "--limit", 9, folder=tmp_path, status=1)
+    assert errors == "bench_saving: the text is too short to compare calls in pairs; expected a longer one\n"
 
 
 GOLDEN = [name for name in COMMANDS if name.startswith("make_golden")]
