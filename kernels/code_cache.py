@@ -115,8 +115,7 @@ class _KernelCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        own = self._cache_file
-        self._cache_file = _SealedFiles(own._cache_path, self._impl.filename_base, own._source_stamp)
+        self._cache_file: Any = _SealedFiles(self.cache_path, self._impl.filename_base, sources_hash())
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         # Numba's own key has what a function is closed over, pickled: intrinsics differ in each process, so that a

@@ -98,7 +98,7 @@ def _compilation() -> Iterator[None]:
     before: dict[int, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():  # the only one that handles signals
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (int(signal.SIGINT), int(signal.SIGTERM)):
                 handler = signal.getsignal(number)
                 if callable(handler):  # not one that the system ends the process with, or that is ignored
                     before[number] = handler
@@ -112,8 +112,24 @@ def _compilation() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-# What Python calls, in this process: its machine code is not kept.
-compiled = numba.njit(pipeline_class=_WholeCompiler, **_OPTIONS)
+_make = numba.njit(pipeline_class=_WholeCompiler, **_OPTIONS)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` on its first call, for Python's calls in this process: its machine code is not kept."""
+    if numba.config.DISABLE_JIT:  # nothing can be run then: see ``unusable`` of ``isa.py``
+        return function
+    dispatcher = _make(function)
+    make = dispatcher.compile
+
+    def compile_alone(signature: Any) -> Any:
+        with _compilation():
+            return make(signature)
+
+    dispatcher.compile = compile_alone
+    return dispatcher
+
+
 _whole = functools.cache(compiled)
 kernel = _part()
 inlined = _part(forceinline=True)
@@ -135,17 +151,9 @@ def entry(function: Callable[..., Any]) -> Any:
 
     Where that folder cannot be written (a read-only home, or none), what is not in it is compiled in each process.
     """
-    if numba.config.DISABLE_JIT:  # nothing can be run then: see ``unusable`` of ``isa.py``
-        return function
     dispatcher = compiled(function)
-    dispatcher._cache = kernel_cache(function)
-    make = dispatcher.compile
-
-    def compile_alone(signature: Any) -> Any:
-        with _compilation():
-            return make(signature)
-
-    dispatcher.compile = compile_alone
+    if not numba.config.DISABLE_JIT:
+        dispatcher._cache = kernel_cache(function)
     return dispatcher
 
 
@@ -158,8 +166,8 @@ def native_address(function: Callable[..., Any], suffix: str, signature: Any) ->
     ``suffix`` tells apart functions that are made by one ``def``. It must not raise: it runs without the interpreter.
     """
     name_apart(function, suffix)
-    arguments = (signature.args, signature.return_type), {}, _OPTIONS
-    native: Any = CFunc(function, *arguments, pipeline_class=_WholeCompiler)
+    types = (signature.args, signature.return_type)
+    native: Any = CFunc(function, types, {}, _OPTIONS, pipeline_class=_WholeCompiler)
     native._cache = kernel_cache(function)
     with _compilation():
         native.compile()
