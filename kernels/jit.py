@@ -1,30 +1,29 @@
-"""How kernels are compiled, and where compiled kernels are kept.
+"""How kernels are compiled.
 
 ``kernel`` marks a function that is compiled into its callers, ``inlined`` one that is put into their very code.
-``entry`` marks one that Python calls: its machine code is kept on disk, so that only the first run after an edit
-compiles anything.
-
-Numba decides whether a cached function is fresh by looking at the one file that defines it; an edit of a kernel
-that it *calls* would go unnoticed. Here the folder is named after a hash of every source file of this package, so
-any edit leads to an empty folder. The locator belongs to our functions alone: no global Numba setting is touched.
+``entry`` marks one that Python calls: its machine code is kept on disk (``code_cache.py``), so that only the first
+run after an edit compiles anything. Whoever listens to this module's logger at level INFO hears when a compilation
+begins (``record.compiling`` is True) and when one has ended, or was not needed (False).
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import os
-import sys
-from collections.abc import Callable
-from pathlib import Path
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+
+from .code_cache import kernel_cache
+
+_log = logging.getLogger(__name__)
 
 # Divisions follow IEEE 754 instead of raising, and the interpreter lock is free while a kernel runs, so that
 # ordinary Python threads can each run their share of the rows. No references are counted: nothing is allocated, and
@@ -81,8 +80,56 @@ def _part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-# What Python calls, in this process: its machine code is not kept.
-compiled = numba.njit(**_OPTIONS)
+class _WholeCompiler(Compiler):
+    """Numba's compiler, which says that it begins: what is found in the cache never comes here."""
+
+    def compile_extra(self, func: Any) -> Any:
+        _log.info("compiling %s", func.__qualname__, extra={"compiling": True})
+        return super().compile_extra(func)
+
+
+@contextlib.contextmanager
+def _compilation() -> Iterator[None]:
+    """Around making machine code, or reading it from the cache: signals wait for its end, which is said.
+
+    LLVM calls Python back meanwhile, and what a signal's handler raises there is printed and lost.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():  # the only one that handles signals
+            for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+                handler = signal.getsignal(number)
+                if callable(handler):  # not one that the system ends the process with, or that is ignored
+                    before[number] = handler
+                    signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _log.info("compiled", extra={"compiling": False})
+        for number in came:
+            signal.raise_signal(number)
+
+
+_make = numba.njit(pipeline_class=_WholeCompiler, **_OPTIONS)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` on its first call, for Python's calls in this process: its machine code is not kept."""
+    if numba.config.DISABLE_JIT:  # nothing can be run then: see ``unusable`` of ``isa.py``
+        return function
+    dispatcher = _make(function)
+    make = dispatcher.compile
+
+    def compile_alone(signature: Any) -> Any:
+        with _compilation():
+            return make(signature)
+
+    dispatcher.compile = compile_alone
+    return dispatcher
+
+
 _whole = functools.cache(compiled)
 kernel = _part()
 inlined = _part(forceinline=True)
@@ -99,77 +146,14 @@ def name_apart(function: Callable[..., Any], suffix: str) -> None:
     function.__name__ = f"{function.__name__}_{suffix}"
 
 
-@functools.cache
-def sources_hash() -> str:
-    """Hash of every kernel source, of Numba's version and of Python's: the identity of the compiled code."""
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:20]
-
-
-def user_cache() -> Path:
-    """The user's cache folder for everything of lm-meter; RuntimeError where the user has no home."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-meter"
-
-
-def cache_folder() -> Path:
-    """Folder of this version's compiled kernels, below ``$LM_METER_CACHE`` or the user's cache folder."""
-    own = os.environ.get("LM_METER_CACHE")
-    return (Path(own) if own else user_cache()) / "kernels" / sources_hash()
-
-
-class _KernelLocator(_CacheLocator):
-    """Points Numba's cache at ``cache_folder()``; freshness is decided by the folder's name."""
-
-    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
-        self._py_file = py_file
-        self._line = py_func.__code__.co_firstlineno
-
-    def get_cache_path(self) -> str:
-        return str(cache_folder())
-
-    def get_source_stamp(self) -> str:
-        return sources_hash()
-
-    def get_disambiguator(self) -> str:
-        return str(self._line)
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _KernelLocator:
-        return cls(py_func, py_file)
-
-
-class _KernelCacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_KernelLocator]
-
-
-class _KernelCache(FunctionCache):
-    _impl_class = _KernelCacheImpl
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        # Numba's own key has what a function is closed over, pickled: intrinsics differ in each process, so that a
-        # function closed over them would never be found again. Ours are told apart by their names: see name_apart.
-        return sig, codegen.magic_tuple()
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        # A cache that cannot be filled (a full disk) costs time, in the next process; the result is the same.
-        with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
-
-
 def entry(function: Callable[..., Any]) -> Any:
     """Compile ``function`` on its first call and keep the machine code in ``cache_folder()``.
 
-    Where that folder cannot be written (a read-only home, or none), the function is compiled anew in each process.
+    Where that folder cannot be written (a read-only home, or none), what is not in it is compiled in each process.
     """
     dispatcher = compiled(function)
-    try:
-        cache = _KernelCache(function)
-        cache._impl.locator.ensure_cache_path()
-    except (OSError, RuntimeError):
-        return dispatcher
-    dispatcher._cache = cache
+    if not numba.config.DISABLE_JIT:
+        dispatcher._cache = kernel_cache(function)
     return dispatcher
 
 
@@ -182,11 +166,10 @@ def native_address(function: Callable[..., Any], suffix: str, signature: Any) ->
     ``suffix`` tells apart functions that are made by one ``def``. It must not raise: it runs without the interpreter.
     """
     name_apart(function, suffix)
-    native: Any = CFunc(function, (signature.args, signature.return_type), {}, _OPTIONS)
-    with contextlib.suppress(OSError, RuntimeError):
-        cache = _KernelCache(function)
-        cache._impl.locator.ensure_cache_path()
-        native._cache = cache
-    native.compile()
+    types = (signature.args, signature.return_type)
+    native: Any = CFunc(function, types, {}, _OPTIONS, pipeline_class=_WholeCompiler)
+    native._cache = kernel_cache(function)
+    with _compilation():
+        native.compile()
     _natives.append(native)
     return cast(int, native.address)

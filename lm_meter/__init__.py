@@ -10,6 +10,12 @@ Names are imported when they are first used, so that ``import lm_meter`` and ``l
 from __future__ import annotations
 
 import importlib
+import os
+
+# In a clone the folders of two subpackages, kernels and checkpoints, lie beside this one: what is imported from the
+# clone's root, or from anywhere else where it is first on the path, finds them there. Installed, they lie in here.
+if not os.path.isdir(os.path.join(__path__[0], "kernels")):
+    __path__.append(os.path.dirname(os.path.abspath(__path__[0])))
 
 __version__ = "0.1.0"
 

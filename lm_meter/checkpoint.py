@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -17,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from .compilation import check_kernels
 from .continuous_cache import ContinuousCache
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 from .format_parser import parse_weight_format
 from .kept import Kept, read_kept
 from .npz import MappedArray, Npz
@@ -60,6 +62,9 @@ class Checkpoint:
     def __init__(self, path: str | Path) -> None:
         from .models import architecture_named
 
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError(f"checkpoint is {path!r:.60}; expected the name of a file, or an lm_meter.Checkpoint")
+        check_kernels()  # of the weights too, which they look at
         self.path = Path(path)
         self._npz = Npz(self.path)
         self.config = _parse_config(self._npz.config_text, str(self.path))

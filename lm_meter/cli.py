@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .arguments import parser
+from .compilation import said_compilation
 from .errors import LmMeterError, RecordsWarning, StateWarning
 from .interrupt import exit_status, forget_signals, obey_sigterm
 from .printable import printable
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
-        with _warnings_in_one_line():
+        with _warnings_in_one_line(), said_compilation(getattr(options, "quiet", False)):
             status = command(options)
         sys.stdout.flush()  # a reader that has gone is noticed here, not in the interpreter's last moments
         return status

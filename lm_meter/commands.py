@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def opened_checkpoint(path: str | None) -> Checkpoint:
-    """The checkpoint at a path, or the one that ships."""
+    """The checkpoint at a path, or one that ships: by its name, or by default."""
     from .checkpoint import Checkpoint
-    from .defaults import default_checkpoint
+    from .defaults import checkpoint_path, default_checkpoint
 
-    return Checkpoint(path if path else default_checkpoint())
+    return Checkpoint(checkpoint_path(path) if path else default_checkpoint())
 
 
 def print_document(document: dict[str, Any], table: str, kind: str) -> None:

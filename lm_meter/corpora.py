@@ -17,7 +17,7 @@ from typing import IO
 from . import __version__
 from .atomic_file import atomic_file
 from .errors import ConfigError, TextError
-from .kernels.jit import user_cache
+from .kernels.code_cache import user_cache
 from .text import Text, read_text, text_from_bytes
 
 _CHUNK = 1 << 20

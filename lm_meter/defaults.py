@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def _shipped(package: str, name: str) -> Path:
 def default_checkpoint() -> Path:
     """The LSTM that ships with the package."""
     return _shipped("lm_meter.checkpoints", "lstm-small.npz")
+
+
+def checkpoint_path(name: str) -> Path:
+    """The file of that name; where there is none, the checkpoint so called that ships with the package, if any."""
+    shipped = _shipped("lm_meter.checkpoints", Path(name).name)
+    is_shipped = name == shipped.name and shipped.suffix == ".npz" and shipped.is_file()
+    return shipped if is_shipped and not os.path.lexists(name) else Path(name)
 
 
 def entry_path(entry: str) -> Path:

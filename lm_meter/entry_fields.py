@@ -38,7 +38,10 @@ def unmetered_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         "checkpoint": {**fields["checkpoint"], "sha256": _NULL},
         "histogram": [_Nothing],
         "regions": [_Nothing],
-        "storage": {"bits": _NULL, "tensors": [_Nothing]},
+        "operations_per_token": {
+            name: wanted if wanted is str else _NULL for name, wanted in fields["operations_per_token"].items()
+        },
+        "storage": {"parameters": _NULL, "bits": _NULL, "tensors": [_Nothing]},
         "speed": {
             **fields["speed"],
             "compile_seconds": _NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,11 @@ def read_vocabulary(path: str | Path | None) -> Vocabulary:
 
 
 def _decoded(raw: bytes, path: Path) -> str:
+    if raw.startswith(codecs.BOM_UTF8):
+        raise TextError(
+            f"{path}: the vocabulary begins with a byte-order mark (U+FEFF), which would be part of its first word; "
+            "remove it, as tail -c +4 does"
+        )
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .kernels.jit import sources_hash
+from .kernels.code_cache import sources_hash
 
 
 def cpu_name() -> str:

@@ -12,14 +12,14 @@ from .histogram import overflows_of, rows_of
 from .interrupt import Interruption, deferred_interrupt
 from .measurement import Measurement, Online, Speed
 from .online import OnlinePass
-from .pass_files import PassFiles
+from .pass_files import PassFiles, checked_files
 from .pass_records import PassRecords, check_recordable
 from .preparation import Prepared, load, prepare
 from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
 from .records import kept_records
 from .result import Result, build_result
-from .run_options import RunOptions
+from .run_options import RunOptions, checked_options
 from .state_keeper import state_keeper
 from .text import Text
 
@@ -71,7 +71,7 @@ def evaluate(
         Where Ctrl-C came before the first prediction.
     """
     chosen = profile_named(profile)
-    return run_prepared(prepare(checkpoint, text, options or RunOptions()), chosen, files or PassFiles(), progress)
+    return run_prepared(prepare(checkpoint, text, checked_options(options)), chosen, checked_files(files), progress)
 
 
 def run_prepared(

@@ -22,13 +22,13 @@ from .entry_result import EntryMeasurement, build_entry_result
 from .entry_vocabulary import Vocabulary, read_vocabulary
 from .errors import ConfigError, EntryError
 from .interrupt import deferred_interrupt
-from .pass_files import PassFiles
+from .pass_files import PassFiles, checked_files
 from .preparation import inputs_and_targets
 from .profiles import DEFAULT_PROFILE, Profile, profile_named
 from .progress import Progress, Silent
 from .records import kept_records
 from .result import Result
-from .run_options import DEFAULT_BLOCK, RunOptions
+from .run_options import DEFAULT_BLOCK, RunOptions, checked_options
 from .text import Text, first_words, read_text
 from .text_columns import TextColumns
 from .tokenizers import Encoded, Specials
@@ -78,13 +78,13 @@ def evaluate_entry(
     KeyboardInterrupt
         Where Ctrl-C came before the first prediction.
     """
-    files = files or PassFiles()
+    files = checked_files(files)
     if files.state is not None:
         raise ConfigError(
             f"state is {str(files.state)!r:.60}, but what a foreign entry's program holds cannot be saved from here; "
             "expected it to be left out"
         )
-    options = options or RunOptions()
+    options = checked_options(options)
     entry = entry if isinstance(entry, ForeignEntry) else ForeignEntry(entry)
     return run_entry(prepare_entry(entry, text, options), profile_named(profile), files, progress)
 

@@ -24,7 +24,7 @@ class Model:
 
     Parameters
     ----------
-    checkpoint : path
+    checkpoint : path or Checkpoint
     threads : int, optional
         By default every usable processor.
 
@@ -36,8 +36,8 @@ class Model:
         V; tokens are 0 to V - 1.
     """
 
-    def __init__(self, checkpoint: str | Path, threads: int | None = None) -> None:
-        opened = Checkpoint(checkpoint)
+    def __init__(self, checkpoint: str | Path | Checkpoint, threads: int | None = None) -> None:
+        opened = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
         self.tokenizer = load_tokenizer(opened)
         self.vocabulary = opened.model_config.vocabulary
         self._team = ThreadTeam(check_threads(threads))

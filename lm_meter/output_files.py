@@ -23,6 +23,8 @@ def check_writable(output: str, option: str = "--output") -> None:
     """Find out before a long run, not after it, that its result could not be written."""
     path = Path(os.path.realpath(output)) if os.path.islink(output) else Path(output)
     try:
+        if path.is_symlink():  # still one, where each was followed
+            raise ConfigError(f"{option} {output}: is a loop of symbolic links; choose another name")
         if path.is_dir() or output.endswith("/"):
             raise ConfigError(f"{option} {output}: is a folder; expected the name of a file")
         if path.exists() and not path.is_file():

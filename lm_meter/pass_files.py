@@ -11,6 +11,15 @@ from .records import check_records_name
 DEFAULT_SAVE_EVERY = 30.0
 
 
+def checked_files(files: PassFiles | None) -> PassFiles:
+    """Files as they were given, or none; ConfigError where it is something else."""
+    if files is None:
+        return PassFiles()
+    if not isinstance(files, PassFiles):
+        raise ConfigError(f"files is {files!r:.60}; expected PassFiles, such as PassFiles(records='records.npz')")
+    return files
+
+
 @dataclass(frozen=True)
 class PassFiles:
     """Where a pass keeps what.

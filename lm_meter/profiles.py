@@ -144,6 +144,6 @@ DEFAULT_PROFILE = "micronet-2019-06"
 
 def profile_named(name: str) -> Profile:
     """The profile called ``name``."""
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise ConfigError(f"profile is {name!r:.60}; expected one of {', '.join(PROFILES)}")
     return PROFILES[name]

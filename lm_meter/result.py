@@ -6,7 +6,7 @@ histogram in it again under another profile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -56,12 +56,13 @@ def _read_only(values: np.ndarray | None) -> np.ndarray | None:
     return view
 
 
-class Result:
+class Result(Mapping[str, Any]):
     """A result: the document, and the log-probability of every scored token where the pass was just made.
 
-    ``result["perplexity"]["word"]`` reads the document; ``result.log_probs`` is (scored,) float64 in nats, or None for
-    a result that was read from a file. ``result.ranks`` is (scored,) int64 where records were written, else None. Both
-    are read-only: those of a long text lie in an unnamed file, which is open as long as the result is kept.
+    It is a mapping, the document's: ``result["perplexity"]["word"]`` reads it, and ``dict(result)`` has its sections.
+    ``result.log_probs`` is (scored,) float64 in nats, or None for a result that was read from a file. ``result.ranks``
+    is (scored,) int64 where records were written, else None. Both are read-only: those of a long text lie in an unnamed
+    file, which is open as long as the result is kept.
     ``result.validation`` is what became of an entry's claims, where it was read from a document of ``validate``.
     """
 
@@ -74,6 +75,12 @@ class Result:
 
     def __getitem__(self, key: str) -> Any:
         return self.document[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.document)
+
+    def __len__(self) -> int:
+        return len(self.document)
 
     @property
     def perplexity(self) -> float:

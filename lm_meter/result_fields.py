@@ -17,6 +17,7 @@ from .hash_chain import TOKENS_PER_LINK
 from .kernels.charge import KINDS, MAX_BITS
 from .later_sections import LATER
 from .models.vocabulary import ALL, NEEDED
+from .profiles import PROFILES
 from .regions import ROLES
 from .run_identity import document_chain
 from .run_options import FIRST_TOKEN
@@ -33,8 +34,8 @@ _LATER_OF_TEXT = (
     "bytes_in_long_tokens",
     "word_tokens_replaced",
 )
-# For each field: a type, (type, None) where it may be null, the fields
-# of an object, or the one kind of entry of a list. No number is negative.
+# For each field: a type, (type, None) where it may be null, the fields of an object ({str: ...}: of any names), or the
+# one kind of entry of a list. No number is negative.
 _FIELDS: dict[str, Any] = {
     "partial": bool,
     "checkpoint": {"path": str, "sha256": str, "architecture": str},
@@ -55,7 +56,25 @@ _FIELDS: dict[str, Any] = {
     "perplexity": {"word": (float, None), "piece": (float, None), "bits_per_byte": (float, None)},
     "histogram": [{"region": str, "kind": str, "bits_a": int, "bits_b": int, "count": int}],
     "regions": [{"name": str, "role": str, "moves": [str]}],
+    "operations_per_token": {
+        "profile": str,
+        "unit": str,
+        "total": float,
+        "matrix_vector": float,
+        "by_kind": {str: float},
+        "by_region": {str: float},
+        "per_piece": float,
+    },
+    "score": {
+        "profile": str,
+        "task": str,
+        "storage_ratio": (float, None),
+        "operations_ratio": (float, None),
+        "total": (float, None),
+        "meets_gate": (bool, None),
+    },
     "storage": {
+        "parameters": float,
         "bits": int,
         "tensors": [
             {"name": str, "shape": [int], "format": str, "width": int, "count": int, "tied_to": (str, None)},
@@ -152,6 +171,7 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
         yield f"storage.tensors.{number}.role", tensor.get("role", "values"), ROLES_OF_TENSORS
     for number, region in enumerate(document["regions"]):
         yield f"regions.{number}.role", region["role"], ROLES
+    yield "operations_per_token.profile", document["operations_per_token"]["profile"], tuple(PROFILES)
     yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN
     yield "online.softmax_bins", document["online"]["softmax_bins"], (None, ALL, NEEDED)
     if document["uncertainty"] is not None:
@@ -252,7 +272,7 @@ def _check_fields(value: Any, wanted: Any, where: str, path: Path) -> None:
     if isinstance(wanted, tuple) and value is not None:
         wanted = wanted[0]
     if isinstance(wanted, dict) and isinstance(value, dict):
-        for key, inner in wanted.items():
+        for key, inner in dict.fromkeys(value, wanted[str]).items() if str in wanted else wanted.items():
             if key not in value:
                 raise ConfigError(f"{path}: has no {where}{key}; write it again with eval --output")
             _check_fields(value[key], inner, f"{where}{key}.", path)

@@ -14,6 +14,15 @@ MAX_BLOCK = 4096
 FIRST_TOKEN = ("score", "skip")
 
 
+def checked_options(options: RunOptions | None) -> RunOptions:
+    """Options as they were given, or the default ones; ConfigError where they are something else."""
+    if options is None:
+        return RunOptions()
+    if not isinstance(options, RunOptions):
+        raise ConfigError(f"options is {options!r:.60}; expected lm_meter.RunOptions, such as RunOptions(block=1)")
+    return options
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How a pass is made.

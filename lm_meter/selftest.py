@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from .compilation import check_kernels
 from .histogram import rows_of
 from .interrupt import deferred_interrupt
 from .kernels import step_costs
@@ -144,6 +145,7 @@ def _price_checks(june: Profile, final: Profile) -> Iterator[Check]:
 def run_checks() -> list[Check]:
     """All checks, in the order in which they are printed."""
     june, final = PROFILES["micronet-2019-06"], PROFILES["micronet-2019-final"]
+    check_kernels()
     with deferred_interrupt() as interruption:
         checks = [*_baseline_checks(june), *_layer_checks(), *_price_checks(june, final)]
     interruption.obey()

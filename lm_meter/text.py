@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -130,7 +131,9 @@ class Text:
 
 
 def read_text(path: str | Path, name: str | None = None) -> Text:
-    """Read a UTF-8 file, one line of words a line."""
+    """Read a UTF-8 file, one line of words a line. One that begins with a byte-order mark is refused."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"text is {path!r:.60}; expected the name of a file, or what lm_meter.read_text returns")
     path = Path(path)
     # The name of a file need not be UTF-8; what a report calls it must be.
     name = name or str(path).encode("utf-8", "replace").decode()
@@ -146,6 +149,15 @@ def text_from_bytes(raw: bytes, name: str, path: Path | None = None) -> Text:
     return _text((raw[first : first + _SLAB] for first in range(0, len(raw), _SLAB)), name, path)
 
 
+def as_text(value: Text | str) -> Text:
+    """A text as it is, or what a string has in it as one; ConfigError where ``value`` is neither."""
+    if isinstance(value, Text):
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"text is {value!r:.60}; expected a string, or what lm_meter.read_text returns")
+    return text_from_bytes(value.encode("utf-8", "surrogatepass"), "the string")
+
+
 def _text(parts: Iterable[bytes], name: str, path: Path | None) -> Text:
     raw, digest, decoder = Spool(np.uint8), hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
     size = lines = 0
@@ -159,6 +171,11 @@ def _text(parts: Iterable[bytes], name: str, path: Path | None) -> Text:
                 f"{name}: line {line}: byte {size - begun + error.start} is not UTF-8 "
                 f"(0x{error.object[error.start]:02x}); convert the text to UTF-8"
             ) from None
+        if not size and part.startswith(codecs.BOM_UTF8):
+            raise TextError(
+                f"{name}: begins with a byte-order mark (U+FEFF, 3 bytes), which would be scored as part of its first "
+                "word; remove it, as tail -c +4 does"
+            )
         digest.update(part)
         raw.add(np.frombuffer(part, np.uint8))
         size, lines = size + len(part), lines + part.count(b"\n")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .compilation import check_kernels
 from .errors import ConfigError
 from .kernels.barrier import ABORT, SYNC_WORDS
 
@@ -40,6 +41,7 @@ class ThreadTeam:
     """``threads`` threads; the caller's is thread 0. ``sync`` is the memory of their barriers."""
 
     def __init__(self, threads: int) -> None:
+        check_kernels()
         self.threads = threads
         self.sync = np.zeros(SYNC_WORDS, np.int64)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads - 1) if threads > 1 else None

@@ -36,9 +36,12 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
         tokens = prepared.text, prepared.encoded, prepared.tokenizer
         losses = Predicted(*tokens, options, document["run"]["sittings"], records.log_prob, partial)
         sections = predicted_sections(losses)
+    names = {region.name for region in plan.regions}
     again = {
         **document,
         "partial": partial,
+        # Rows of a region that the run does not have are priced nowhere, and found to be too many.
+        "histogram": [row for row in document["histogram"] if row["region"] in names],
         **checkpoint_sections(prepared.checkpoint, prepared.context, plan.regions),
         **sections,
         "activations": activations_of(plan.regions, moments(plan, network, chunks)).to_json(),

@@ -3,10 +3,11 @@
     python scripts/bench.py --vocab-counts vocab_counts.tsv --work /tmp/bench --output bench.json
 
 Prints for each part medians with their spread, and at the end every promised figure with what was found; the same
-stands in a JSON file. Correctness is checked before anything is timed. The full-size baseline (638 MB in float32) is
-made by ``make_baseline.py`` in the folder ``--work``, its narrower versions as ``lm-meter quantize`` makes them; both
-are found there again next time. PyTorch and ONNX Runtime are compared with where they are installed. For figures that
-mean something the machine should do nothing else meanwhile.
+stands in a JSON file, which is written anew when each part has ended. A part that fails is a figure that was not found:
+the rest is measured, and the exit status is 1. Correctness is checked before anything is timed. The full-size baseline
+(638 MB in float32) is made by ``make_baseline.py`` in the folder ``--work``, its narrower versions as ``lm-meter
+quantize`` makes them; both are found there again next time. PyTorch and ONNX Runtime are compared with where they are
+installed. For figures that mean something the machine should do nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bench_process import memory_section, start_section
-from bench_report import Section, finish, section_table
+from bench_report import Section, measure
 from bench_speed import BLOCK, bandwidth_section, default_section, metering_section, small_section
-from bench_widths import VERSIONS, WIDTHS, load_section, pruned_section, version_of, width_section
+from bench_widths import VERSIONS, WIDTHS, Width, load_section, pruned_section, version_of, width_section
 
 from lm_meter import LmMeterError, read_text
 from lm_meter.corpora import WIKITEXT_103, find_split
@@ -89,31 +91,33 @@ class Bench:
             subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=sys.stderr)
         return path
 
-    def sections(self) -> Iterator[Section]:
-        """Measure the chosen parts, one after the other."""
-        chosen, text, effort = self.options.sections, self.text, self.effort
-        if "bandwidth" in chosen:
-            yield bandwidth_section(effort)
-        if "memory" in chosen:
-            for name, specification in VERSIONS.items():
-                path = version_of(self.baseline(), specification)
-                yield memory_section(path, f"baseline {name}", self.text_file(), effort.threads)
-        if "start" in chosen:
-            yield start_section(self.checkpoint, self.text_file(), effort.threads, min(effort.repeats, _START_REPEATS))
-        if "default" in chosen:
-            yield default_section(self.checkpoint, text, effort)
-        if "small" in chosen:
-            yield small_section(self.work, effort)
-        if "metering" in chosen:
-            yield metering_section(self.checkpoint, "default", (1, BLOCK), text, effort)
-            yield metering_section(self.baseline(), "baseline", (1, BLOCK), text, effort)
-        if "load" in chosen:
-            yield load_section(self.baseline(), effort)
+    def parts(self) -> Iterator[tuple[str, Callable[[], Section]]]:
+        """Each part: the name that chooses it, and what measures it."""
+        text, effort = self.text, self.effort
+        yield "bandwidth", partial(bandwidth_section, effort)
+        for name, specification in VERSIONS.items():
+            yield "memory", partial(self._memory, name, specification)
+        repeats = min(effort.repeats, _START_REPEATS)
+        yield "start", lambda: start_section(self.checkpoint, self.text_file(), effort.threads, repeats)
+        yield "default", lambda: default_section(self.checkpoint, text, effort)
+        yield "small", lambda: small_section(self.work, effort)
+        yield "metering", lambda: metering_section(self.checkpoint, "default", (1, BLOCK), text, effort)
+        yield "metering", lambda: metering_section(self.baseline(), "baseline", (1, BLOCK), text, effort)
+        yield "load", lambda: load_section(self.baseline(), effort)
         for width in WIDTHS:
-            if width.name in chosen:
-                yield width_section(self.baseline(), width, text, effort)
-        if "pruned" in chosen:
-            yield pruned_section(self.baseline(), text, effort)
+            yield width.name, partial(self._width, width)
+        yield "pruned", lambda: pruned_section(self.baseline(), text, effort)
+
+    def _memory(self, name: str, specification: str | None) -> Section:
+        path = version_of(self.baseline(), specification)
+        return memory_section(path, f"baseline {name}", self.text_file(), self.effort.threads)
+
+    def _width(self, width: Width) -> Section:
+        return width_section(self.baseline(), width, self.text, self.effort)
+
+    def chosen(self) -> Iterator[tuple[str, Callable[[], Section]]]:
+        """The parts that are to be measured."""
+        return (part for part in self.parts() if part[0] in self.options.sections)
 
 
 def environment(threads: int) -> dict[str, object]:
@@ -136,20 +140,17 @@ def main() -> None:
             here = environment(bench.effort.threads)
             print("\n".join(f"{name:13} {value}" for name, value in here.items()))
             print(f"{'text':13} {bench.text.name}\n{'repeats':13} {bench.effort.repeats}\n")
-            done = []
-            for section in bench.sections():
-                print(section_table(section), flush=True)
-                done.append(section)
+            about = {
+                "environment": here,
+                "text": bench.text.name,
+                "checkpoint": str(bench.checkpoint),
+                "quick": options.quick,
+                "repeats": bench.effort.repeats,
+            }
+            status = measure(bench.chosen(), options.output, about)
     except LmMeterError as error:
         raise SystemExit(f"bench: {error}") from None
-    about = {
-        "environment": here,
-        "text": bench.text.name,
-        "checkpoint": str(bench.checkpoint),
-        "quick": options.quick,
-        "repeats": bench.effort.repeats,
-    }
-    finish(options.output, done, about)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

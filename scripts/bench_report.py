@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,19 +102,41 @@ def section_table(section: Section) -> str:
     return "\n".join(lines) + "\n"
 
 
-def finish(output: Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
-    """Print all findings, and write them with the sections and what else there is to say to a JSON file."""
-    findings = [finding for section in sections for finding in section.findings]
-    print(findings_table(findings))
+def measure(parts: Iterable[tuple[str, Callable[[], Section]]], output: Path, about: Mapping[str, Any]) -> int:
+    """Measure part after part, print each, and write all so far to a JSON file with what else there is to say.
+
+    A part that fails is a finding, and the rest is measured. Returns the exit status: 1 where one failed.
+    """
+    done: list[Section] = []
+    failed = False
+    for name, part in parts:
+        try:
+            section = part()
+        except (Exception, SystemExit) as error:
+            traceback.print_exc()
+            failed, section = True, Section(name, remarks=[f"failed: {type(error).__name__}: {error}"])
+            section.expect(name, "measured", "failed", False)
+        done.append(section)
+        print(section_table(section), flush=True)
+        _write(output, done, about)
+    print(findings_table(_findings(done)))
+    print(f"written to {output}")
+    return int(failed)
+
+
+def _findings(sections: Sequence[Section]) -> list[Finding]:
+    return [finding for section in sections for finding in section.findings]
+
+
+def _write(output: Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
     document = {
         "schema": SCHEMA,
         **about,
         "sections": [section.to_json() for section in sections],
-        "findings": [finding.to_json() for finding in findings],
+        "findings": [finding.to_json() for finding in _findings(sections)],
     }
     with atomic_file(output) as file:
         file.write((json.dumps(document, indent=1) + "\n").encode())
-    print(f"written to {output}")
 
 
 def findings_table(findings: Sequence[Finding]) -> str:

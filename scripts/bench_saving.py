@@ -104,6 +104,8 @@ def _ranks(run: OnlinePass) -> tuple[float, float, int]:
         if 2 * seconds[False] < _CALL_SECONDS:
             size *= 2
     whole = plain * run.targets.size / made
+    if not ratios:
+        raise SystemExit("bench_saving: the text is too short to compare calls in pairs; expected a longer one")
     return whole, whole * (statistics.median(ratios) - 1), len(ratios)
 
 

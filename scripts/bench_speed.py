@@ -51,7 +51,8 @@ class Loaded:
         specials = tokenizer.specials
         oov = "error" if specials.unknown is None else "unk"
         tokens = tokenizer.encode(first_words(text, TEXT_WORDS), oov).tokens
-        self.inputs, self.targets = np.ascontiguousarray(tokens[:-1]), np.ascontiguousarray(tokens[1:])
+        tokens = tokens.astype(np.int64)  # as every library takes them
+        self.inputs, self.targets = tokens[:-1], tokens[1:]
         if self.targets.size < CHECKED_TOKENS:
             raise SystemExit(f"bench: the text has {tokens.size} tokens; expected more than {CHECKED_TOKENS}")
         self.team = ThreadTeam(threads)

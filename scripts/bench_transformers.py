@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bench_process import peak_of_eval
-from bench_report import Section, finish, section_table
+from bench_report import Section, measure
 
 from lm_meter import Checkpoint, LmMeterError, read_text, write_checkpoint
 from lm_meter.bandwidth import stream_bytes_per_second
@@ -236,14 +238,14 @@ def stories_section(options: argparse.Namespace, work: Path) -> Section:
     return section
 
 
-def sections(options: argparse.Namespace, work: Path, threads: int) -> Iterator[Section]:
-    """Measure what there are files for."""
+def parts(options: argparse.Namespace, work: Path, threads: int) -> Iterator[tuple[str, Callable[[], Section]]]:
+    """What there are files for: names, and what measures each."""
     if options.smollm2:
-        yield smollm2_section(options, work, threads)
-    yield gpt2_section(options, work, threads)
-    yield recompute_section(options, work, threads)
+        yield "SmolLM2", partial(smollm2_section, options, work, threads)
+    yield "GPT-2's shape", partial(gpt2_section, options, work, threads)
+    yield "recompute", partial(recompute_section, options, work, threads)
     if options.stories:
-        yield stories_section(options, work)
+        yield "stories260K", partial(stories_section, options, work)
 
 
 def main() -> None:
@@ -254,13 +256,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             work = options.work or Path(temporary)
             work.mkdir(parents=True, exist_ok=True)
-            done = []
-            for section in sections(options, work, threads):
-                print(section_table(section), flush=True)
-                done.append(section)
+            status = measure(parts(options, work, threads), options.output, {"environment": describe(threads)})
     except LmMeterError as error:
         raise SystemExit(f"bench: {error}") from None
-    finish(options.output, done, {"environment": describe(threads)})
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ wikitext-103`` fetches it) nothing is done, and that is said.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
@@ -38,6 +39,8 @@ def _other_cpu() -> dict[str, str]:
 
 def main() -> int:
     """Evaluate, compare, verify."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     text = find_split(WIKITEXT_103, "test")
     if text is None:
         print("skipped: the test set of WikiText-103 is not on this machine")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import importlib
 import json
 import mmap
 import os
@@ -33,6 +34,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from extras import extras
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 # Of all inputs, in parts: what other programs write is behind an option of its own command.
@@ -40,6 +43,11 @@ SHARES = {
     "checkpoint": 30, "state": 15, "result": 15, "entry": 15, "text": 10,
     "tokenizer": 2, "records": 5,
     "gguf": 3, "llama2c": 3, "huggingface": 3, "tensorflow": 3, "torch": 3,
+}  # fmt: skip
+# What their well-formed files are made with.
+NEEDED = {
+    "checkpoint": ("tokenizers",), "text": ("tokenizers",), "gguf": ("gguf", "pytest", "tokenizers"),
+    "huggingface": ("pytest", "safetensors", "tokenizers"), "tensorflow": ("pytest",), "torch": ("torch",),
 }  # fmt: skip
 ALLOWED_BYTES = 200 << 20
 ALLOWED_TO_VALID_BYTES = 2 << 30
@@ -252,6 +260,10 @@ def main() -> None:
     unknown = set(options.readers.split(",")) - set(SHARES)
     if unknown:
         parser.error(f"--readers has {', '.join(sorted(unknown))}; expected some of {', '.join(SHARES)}")
+    for name in options.readers.split(","):
+        with extras(f"'.[{'pytorch' if name == 'torch' else 'test'}]', or leave {name} out of --readers"):
+            for module in NEEDED.get(name, ()):
+                importlib.import_module(module)
     if options.replay:
         from fuzzed_readers import without_measurements
 

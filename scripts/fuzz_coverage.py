@@ -21,6 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from extras import extras
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
 _INSTRUMENTED = ["lm_meter", "zipfile", "tomllib", "json"]
@@ -34,7 +36,8 @@ _COVERED = re.compile(r"#[0-9]+\s+(?:INITED|[A-Z]+)\s+cov: ([0-9]+) .*corp: ([0-
 
 def fuzz(name: str, folder: Path, arguments: list[str]) -> None:
     """Fuzz one reader in this process, which libFuzzer ends."""
-    import atheris
+    with extras("'.[fuzz]'"):
+        import atheris
 
     with atheris.instrument_imports(include=_INSTRUMENTED, exclude=_LEFT_OUT):
         import fuzzed_readers

@@ -16,10 +16,24 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from make_golden_transformers import TOKENS, VOCABULARY, golden_case
-from transformers import MixtralConfig
+from extras import extras
+
+
+def parse_options() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "mixtures.npz"
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
+    return parser.parse_args()
+
+
+OPTIONS = parse_options() if __name__ == "__main__" else None
+
+with extras("torch transformers"):
+    import torch
+    import torch.nn.functional as F
+    from make_golden_transformers import TOKENS, VOCABULARY, golden_case
+    from transformers import MixtralConfig
 
 _SEED = 7
 _SPREAD = 0.25
@@ -132,17 +146,13 @@ def switch_case(name: str) -> dict[str, np.ndarray]:
     }
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "mixtures.npz"
-    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: %(default)s")
-    options = parser.parse_args()
     found: dict[str, np.ndarray] = {}
     for seed, (name, config) in enumerate(CASES.items(), start=1):
         found |= golden_case(name, config, seed)
-    np.savez_compressed(options.out, **found, **switch_case("switch_grouped"))
+    np.savez_compressed(out, **found, **switch_case("switch_grouped"))
 
 
 if __name__ == "__main__":
-    main()
+    main(OPTIONS.out)

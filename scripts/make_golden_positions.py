@@ -18,8 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
+from extras import extras
+
+
+def parse_options() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "positions.npz"
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
+    return parser.parse_args()
+
+
+OPTIONS = parse_options() if __name__ == "__main__" else None
+
+with extras("torch"):
+    import torch
+    from torch.nn import functional
 
 TOKENS = 300
 VOCABULARY = 97
@@ -158,12 +172,8 @@ def log_probs(config: dict[str, Any], arrays: dict[str, torch.Tensor], tokens: t
     return torch.log_softmax(logits[:-1], dim=-1).gather(1, tokens[1:, None])[:, 0]
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "positions.npz"
-    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: %(default)s")
-    options = parser.parse_args()
     found: dict[str, np.ndarray] = {}
     for seed, name in enumerate(CASES, start=1):
         config, arrays, tokens = make_case(name, seed)
@@ -171,8 +181,8 @@ def main() -> None:
         found |= {f"{name}/array/{key}": array.numpy() for key, array in arrays.items()}
         found[f"{name}/config"] = np.frombuffer(json.dumps(config).encode(), np.uint8)
         found |= {f"{name}/tokens": tokens.numpy(), f"{name}/log_probs": expected.numpy()}
-    np.savez_compressed(options.out, **found)
+    np.savez_compressed(out, **found)
 
 
 if __name__ == "__main__":
-    main()
+    main(OPTIONS.out)

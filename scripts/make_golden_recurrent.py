@@ -16,10 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from extras import extras
 from make_baseline import stored
 
 from lm_meter.models.recurrent_config import parse_recurrent_config, recurrent_arrays
+
+
+def parse_options() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "recurrent_torch.npz"
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
+    return parser.parse_args()
+
+
+OPTIONS = parse_options() if __name__ == "__main__" else None
+
+with extras("torch"):
+    import torch
 
 TOKENS = 2000
 END_OF_LINE = 0  # number of "<eos>"; word n is "wn"
@@ -207,12 +221,8 @@ def torch_log_probs(case: Case, arrays: dict[str, np.ndarray], tokens: np.ndarra
         return torch.log_softmax(logits, dim=1).gather(1, chosen)[:, 0].numpy()
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Write the golden file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parent.parent / "tests" / "golden" / "recurrent_torch.npz"
-    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
-    out = parser.parse_args().out
     torch.set_num_threads(1)
     golden: dict[str, np.ndarray] = {}
     for name, case in CASES.items():
@@ -232,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(OPTIONS.out)

@@ -15,8 +15,22 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
+from extras import extras
+
+
+def parse_options() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "transformers.npz"
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
+    return parser.parse_args()
+
+
+OPTIONS = parse_options() if __name__ == "__main__" else None
+
+with extras("torch transformers"):
+    import torch
+    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
 
 TOKENS = 512
 VOCABULARY = 131
@@ -66,17 +80,13 @@ def golden_case(name: str, config: PreTrainedConfig, seed: int) -> dict[str, np.
     }
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "transformers.npz"
-    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: %(default)s")
-    options = parser.parse_args()
     arrays: dict[str, np.ndarray] = {}
     for seed, (name, config) in enumerate(CASES.items(), start=1):
         arrays |= golden_case(name, config, seed)
-    np.savez_compressed(options.out, **arrays)
+    np.savez_compressed(out, **arrays)
 
 
 if __name__ == "__main__":
-    main()
+    main(OPTIONS.out)

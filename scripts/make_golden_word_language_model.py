@@ -16,7 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from extras import extras
+
+
+def parse_options() -> argparse.Namespace:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).resolve().parents[1] / "tests" / "golden" / "word_language_model.npz"
+    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
+    return parser.parse_args()
+
+
+OPTIONS = parse_options() if __name__ == "__main__" else None
+
+with extras("torch"):
+    import torch
 
 TOKENS = 600
 # The weights' spread, on a scale with PyTorch's own initial one: predictions differ, and no recurrence is chaotic.
@@ -76,12 +90,8 @@ def random_network(case: Case) -> Network:
     return network
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Write the golden file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parent.parent / "tests" / "golden" / "word_language_model.npz"
-    parser.add_argument("--out", type=Path, default=default, metavar="FILE.npz", help="default: tests/golden/")
-    out = parser.parse_args().out
     torch.set_num_threads(1)
     golden: dict[str, np.ndarray] = {}
     for name, case in CASES.items():
@@ -97,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(OPTIONS.out)

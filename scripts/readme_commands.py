@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 
@@ -17,4 +17,6 @@ def readme_commands(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(readme_commands(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("readme", type=Path, metavar="README.md")
+    print("\n".join(readme_commands(parser.parse_args().readme.read_text(encoding="utf-8"))))

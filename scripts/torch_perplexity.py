@@ -11,11 +11,25 @@ import json
 import math
 import types
 
-import numpy
-import sentencepiece
-import torch
-import train_data
-import train_transformer
+from extras import extras
+
+
+def parse_options():
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="of the form that train_lm.py --architecture transformer writes")
+    parser.add_argument("text", help="lines of words")
+    return parser.parse_args()
+
+
+OPTIONS = parse_options() if __name__ == "__main__" else None
+
+with extras("'.[train]'"):
+    import numpy
+    import sentencepiece
+    import torch
+    import train_data
+    import train_transformer
 
 
 def weights(file):
@@ -32,12 +46,8 @@ def weights(file):
     return found
 
 
-def main():
+def main(options):
     """Print the perplexities of a checkpoint over a text."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", help="of the form that train_lm.py --architecture transformer writes")
-    parser.add_argument("text", help="lines of words")
-    options = parser.parse_args()
     with numpy.load(options.checkpoint) as file:
         sizes = json.loads(file["config.json"])["dimensions"]
         arrays, model = weights(file), file["tokenizer.model"].tobytes()
@@ -53,4 +63,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(OPTIONS)

@@ -11,11 +11,7 @@ import io
 import pathlib
 import time
 
-import numpy
-import sentencepiece
-import torch
-import train_data
-from train_run import ARCHITECTURES, Run, checkpoint_arrays, perplexity, replace, rounded
+from extras import extras
 
 
 def arguments():
@@ -29,7 +25,7 @@ def arguments():
     add("--out", required=True, help="checkpoint to write (.npz)")
     add("--initial", help="checkpoint of an earlier training run to start from: its weights and its tokenizer")
     add("--tokenizer", help="checkpoint to take only the tokenizer from; it has --pieces pieces")
-    add("--architecture", choices=ARCHITECTURES, default="lstm", help="what is trained")
+    add("--architecture", choices=("lstm", "transformer"), default="lstm", help="what is trained")
     add("--pieces", type=int, default=6144, help="size of the SentencePiece vocabulary")
     add("--embedding", type=int, default=256, help="width of the embedding")
     add("--hidden", type=int, nargs="+", default=[608], help="LSTM: width of each layer")
@@ -61,6 +57,16 @@ def arguments():
     add("--seed", type=int, default=1, help="seed of everything drawn")
     add("--save-every", type=int, default=250, help="gradient steps between two saves")
     return parser.parse_args()
+
+
+ARGUMENTS = arguments() if __name__ == "__main__" else None
+
+with extras("'.[train]'"):
+    import numpy
+    import sentencepiece
+    import torch
+    import train_data
+    from train_run import ARCHITECTURES, Run, checkpoint_arrays, perplexity, replace, rounded
 
 
 def load_tokenizer(args, counts):
@@ -97,9 +103,8 @@ def export(args, average, tokenizer):
     write_checkpoint(args.out, config, checkpoint_arrays(rounded(average), tokenizer))
 
 
-def main():
+def main(args):
     """Train, or go on training, and export the best weights."""
-    args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
@@ -165,4 +170,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(ARGUMENTS)

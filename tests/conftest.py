@@ -50,6 +50,14 @@ def every_thread_works(monkeypatch):
     monkeypatch.setattr(threads, "usable_cpus", lambda: share)
 
 
+@pytest.fixture(autouse=True)
+def compilation_is_not_said(monkeypatch):
+    """What commands say must not depend on whether an earlier test has compiled the same kernels."""
+    from lm_meter import compilation
+
+    monkeypatch.setattr(compilation, "_SECONDS_OF_SILENCE", 1e9)
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real texts and checkpoints; a test that needs it is skipped where it is absent."""

@@ -392,6 +392,11 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(refused, model
     assert "is a device or pipe" in output(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(folder)
     assert output(tmp_path / "link") == f"--output {folder}: there is no folder {folder.parent}; make it first"
+    (tmp_path / "loop").symlink_to(tmp_path / "pool")
+    (tmp_path / "pool").symlink_to(tmp_path / "loop")
+    assert (
+        output(tmp_path / "loop") == f"--output {tmp_path / 'loop'}: is a loop of symbolic links; choose another name"
+    )
     assert output(long) == f"--output {long}: cannot be written (File name too long); choose another place"
 
 

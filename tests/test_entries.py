@@ -11,7 +11,8 @@ import pytest
 
 from lm_meter import cli
 from lm_meter.arguments import ENTRY_NAMES
-from lm_meter.defaults import default_checkpoint, entry_path, sample_text
+from lm_meter.commands import opened_checkpoint
+from lm_meter.defaults import checkpoint_path, default_checkpoint, entry_path, sample_text
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = default_checkpoint().parent
@@ -132,3 +133,17 @@ def test_the_baseline_passes_at_full_size(shared_data, tmp_path, capsys):
     mean = sum(math.log(total / counts.get(word, counts["<unk>"])) for word in words) / 200
     assert _claims("lstm-baseline")["claims.perplexity"]["value"] == pytest.approx(math.exp(mean), rel=1e-7)
     assert f"{mean:.6f} nats" in entry_path("lstm-baseline").read_text(encoding="utf-8")
+
+
+def test_shipped_checkpoints_are_run_by_their_names(tmp_path, monkeypatch):
+    """As README.md writes them; a file of one's own of that name comes first."""
+    shipped = default_checkpoint().parent
+    monkeypatch.chdir(tmp_path)
+    for name in ("lstm-small.npz", "lstm-small-int8.npz", "transformer-small.npz"):
+        assert checkpoint_path(name) == shipped / name
+        assert checkpoint_path(f"models/{name}") == Path("models", name)
+    assert opened_checkpoint("lstm-small-int8.npz").path == shipped / "lstm-small-int8.npz"
+    assert checkpoint_path("lstm-small") == Path("lstm-small")
+    assert checkpoint_path("lstm-baseline.toml") == Path("lstm-baseline.toml")
+    (tmp_path / "lstm-small.npz").write_bytes(b"")
+    assert checkpoint_path("lstm-small.npz") == Path("lstm-small.npz")

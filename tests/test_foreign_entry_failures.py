@@ -7,7 +7,8 @@ import pytest
 from entry_programs import TEXT, program, raw_program, vocabulary
 from tiny import WORDS
 
-from lm_meter import ConfigError, EntryError, ForeignEntry, evaluate_entry
+from lm_meter import ConfigError, EntryError, ForeignEntry, TextError, evaluate_entry
+from lm_meter.entry_vocabulary import read_vocabulary
 from lm_meter.text import text_from_bytes
 
 V = len(WORDS)
@@ -244,3 +245,14 @@ def test_commands_that_are_none(tmp_path):
     for seconds in (0, -1.0, float("inf"), float("nan"), True, "1"):
         with pytest.raises(ConfigError, match=r"entry timeout is .*; expected a number of seconds above 0"):
             ForeignEntry("a", timeout=seconds)
+
+
+def test_a_vocabulary_that_begins_with_a_byte_order_mark(tmp_path):
+    path = vocabulary(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    with pytest.raises(TextError) as caught:
+        read_vocabulary(path)
+    assert str(caught.value) == (
+        f"{path}: the vocabulary begins with a byte-order mark (U+FEFF), which would be part of its first word; remove "
+        "it, as tail -c +4 does"
+    )

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels: never stale, never leaking into other packages, never in the way."""
+"""The cache of compiled kernels: never stale or damaged, never leaking into other packages, never in the way."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ import numba
 import pytest
 
 from lm_meter import kernels
-from lm_meter.kernels import jit
+from lm_meter.kernels import code_cache
 
 SOURCES = Path(kernels.__file__).parent
 # A package with the same decorators; it multiplies through a function of a *second* file, which is what is edited.
@@ -32,14 +32,19 @@ def _run(folder, cache, environment=None):
     return done.stdout.strip(), done.stderr
 
 
-@pytest.fixture
-def copied(tmp_path):
-    package = tmp_path / "copied"
+def _make_package(folder):
+    package = folder / "copied"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    shutil.copy(SOURCES / "jit.py", package / "jit.py")
+    for name in ("jit.py", "code_cache.py"):
+        shutil.copy(SOURCES / name, package / name)
     (package / "probe.py").write_text(_PROBE)
     (package / "probed.py").write_text(_FACTOR.format(2))
+
+
+@pytest.fixture
+def copied(tmp_path):
+    _make_package(tmp_path)
     return tmp_path
 
 
@@ -87,16 +92,16 @@ def test_other_packages_keep_their_cache_settings():
     def foreign(x):
         return x + 1
 
-    assert not Path(foreign._cache.cache_path).is_relative_to(jit.cache_folder().parent)
+    assert not Path(foreign._cache.cache_path).is_relative_to(code_cache.cache_folder().parent)
     assert numba.config.CACHE_DIR == ""
 
 
 def test_the_folder_is_named_after_every_source(monkeypatch, tmp_path):
     monkeypatch.setenv("LM_METER_CACHE", str(tmp_path))
-    assert jit.cache_folder() == tmp_path / "kernels" / jit.sources_hash()
+    assert code_cache.cache_folder() == tmp_path / "kernels" / code_cache.sources_hash()
     monkeypatch.delenv("LM_METER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert jit.cache_folder() == tmp_path / "xdg" / "lm-meter" / "kernels" / jit.sources_hash()
+    assert code_cache.cache_folder() == tmp_path / "xdg" / "lm-meter" / "kernels" / code_cache.sources_hash()
 
 
 def test_without_a_home_it_only_costs_time(copied):
@@ -116,3 +121,100 @@ def test_a_full_disk_only_costs_time(copied, tmp_path):
     output, errors = _run(copied, tmp_path / "cache", {"PYTHONPATH": str(copied)})
     assert output == "42"
     assert errors == ""
+
+
+DAMAGE = {
+    "cut": lambda raw: raw[: len(raw) // 2],
+    "empty": lambda raw: b"",
+    "zeroed": lambda raw: bytes(len(raw)),
+    "of another version": lambda raw: b"\x80\x04\x8c\x060.50.0\x94.",
+    "one bit": lambda raw: raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:],
+}
+_LOG = {"NUMBA_DEBUG_CACHE": "1"}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """The package and its cache."""
+    folder = tmp_path_factory.mktemp("filled")
+    _make_package(folder)
+    _run(folder, folder / "cache")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_compiled_anew(damage, suffix, filled):
+    cache = filled / "cache"
+    for path in cache.rglob(f"*{suffix}"):
+        path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    before = {path.name: path.read_bytes() for path in cache.rglob("*.nb[ic]")}
+    output, errors = _run(filled, cache, _LOG)
+    assert (output.splitlines()[-1], errors) == ("42", "")
+    assert "data loaded" not in output
+    # It is replaced: the next damage is done to a file that is whole again.
+    assert before != {path.name: path.read_bytes() for path in cache.rglob("*.nb[ic]")}
+
+
+def test_a_folder_in_the_place_of_a_file_only_costs_time(copied):
+    cache = copied / "cache"
+    _run(copied, cache)
+    for path in cache.rglob("*.nb[ic]"):
+        path.unlink()
+        path.mkdir()
+    assert _run(copied, cache) == ("42", "")
+
+
+def test_a_filled_cache_that_cannot_be_written_is_used(copied):
+    """As of another user, or on a read-only disk: files cannot be made in it, by whoever runs the tests."""
+    cache = copied / "cache"
+    _run(copied, cache)
+    (copied / "sitecustomize.py").write_text(
+        "import os, tempfile\n\n\ndef protected(*arguments, **options):\n    raise PermissionError(13, 'no')\n\n\n"
+        "os.replace = tempfile.TemporaryFile = protected\n"
+    )
+    output, errors = _run(copied, cache, {"PYTHONPATH": str(copied), **_LOG})
+    assert (output.splitlines()[-1], errors) == ("42", "")
+    assert "data loaded" in output
+
+
+# A signal comes where LLVM calls Python back, in the middle of making machine code or of reading it from the cache.
+_SIGNALLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from copied import probe
+
+number = getattr(signal, sys.argv[2])
+signal.signal(number, signal.default_int_handler)
+engine = probe.doubled.targetctx.codegen()._engine._ee
+stored = engine._object_cache_getbuffer
+
+
+def press(module):
+    os.kill(os.getpid(), number)
+    for _ in range(1000):
+        pass  # here Python would handle it
+    return stored(module)
+
+
+engine._object_cache_getbuffer = press
+try:
+    print(probe.doubled(21))
+except KeyboardInterrupt:
+    engine._object_cache_getbuffer = stored
+    print("interrupted", probe.doubled(21), signal.getsignal(number) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_signal_during_a_compilation_is_obeyed_after_it(number, is_kept, copied, filled):
+    folder, cache = (filled, filled / "cache") if is_kept else (copied, copied / "cache")
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED, str(folder), number],
+        env={**os.environ, "LM_METER_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted 42 True\n", "", 0)

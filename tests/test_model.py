@@ -3,12 +3,25 @@
 import pytest
 from tiny import WORDS, tiny_checkpoint, tiny_parts
 
-from lm_meter import ConfigError, MeterError, Model, write_checkpoint
+from lm_meter import Checkpoint, ConfigError, MeterError, Model, write_checkpoint
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return Model(tiny_checkpoint(tmp_path_factory.mktemp("model") / "model.npz"), threads=1)
+
+
+def test_an_open_checkpoint_is_as_good_as_its_name(tmp_path):
+    path = tiny_checkpoint(tmp_path / "model.npz")
+    by_name, opened = Model(path, threads=1), Model(Checkpoint(path), threads=1)
+    assert opened.log_probs().tobytes() == by_name.log_probs().tobytes()
+
+
+@pytest.mark.parametrize("given", [5, None, b"model.npz", ["model.npz"]])
+def test_what_names_no_checkpoint(given):
+    with pytest.raises(ConfigError) as caught:
+        Model(given)
+    assert str(caught.value) == (f"checkpoint is {given!r}; expected the name of a file, or an lm_meter.Checkpoint")
 
 
 @pytest.mark.parametrize("token", [-1, len(WORDS), 2**40])

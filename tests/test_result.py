@@ -84,6 +84,30 @@ def test_perplexities_follow_from_the_log_probabilities(result):
     assert text["pieces"] == text["scored"] == result.log_probs.size
 
 
+def test_a_result_is_the_mapping_of_its_document(result):
+    assert "perplexity" in result
+    assert "perplexities" not in result
+    assert list(result) == list(result.document)
+    assert dict(result) == result.document
+    assert len(result) == len(result.document)
+    assert result.get("nothing") is None
+    assert {**result}["text"] == result["text"]
+
+
+@pytest.mark.parametrize("options", [{"block": 1}, "block=1", 5, {}])
+def test_options_of_another_kind(options, folder):
+    with pytest.raises(ConfigError) as caught:
+        lm_meter.evaluate(folder / "model.npz", text=folder / "text", options=options)
+    assert str(caught.value) == (f"options is {options!r}; expected lm_meter.RunOptions, such as RunOptions(block=1)")
+
+
+@pytest.mark.parametrize("files", [{"records": "r.npz"}, "r.npz", {}])
+def test_files_of_another_kind(files, folder):
+    with pytest.raises(ConfigError) as caught:
+        lm_meter.evaluate(folder / "model.npz", text=folder / "text", files=files)
+    assert str(caught.value) == (f"files is {files!r}; expected PassFiles, such as PassFiles(records='records.npz')")
+
+
 def test_tokens_of_the_text(result):
     """TEXT has lines of 4, 0, 7 and 8 words, and four line ends."""
     assert result["text"]["word_tokens"] == 4 + 0 + 7 + 8 + 4

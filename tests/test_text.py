@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from lm_meter import ConfigError, TextError, read_text
+from lm_meter import ConfigError, LmMeterError, TextError, read_text
 from lm_meter.defaults import sample_text
-from lm_meter.text import Text, first_words, text_from_bytes
+from lm_meter.text import Text, as_text, first_words, text_from_bytes
 
 
 def text(content):
@@ -120,3 +120,44 @@ def test_a_file_name_that_is_not_utf8_does_not_spoil_the_result(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.txt")
     path.write_text("a b\n", encoding="utf-8")
     assert read_text(path).name.encode("utf-8").endswith(b"caf?.txt")
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfthe cat\n", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_is_refused(content, tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_bytes(content)
+    with pytest.raises(TextError) as caught:
+        read_text(path)
+    assert str(caught.value) == (
+        f"{path}: begins with a byte-order mark (U+FEFF, 3 bytes), which would be scored as part of its first word; "
+        "remove it, as tail -c +4 does"
+    )
+    path.write_bytes(b"the\n\xef\xbb\xbf cat\n")  # elsewhere it is a character
+    assert read_text(path).lines() == [(["the"], True), (["\ufeff", "cat"], True)]
+
+
+def test_a_string_is_a_text():
+    assert as_text("the cat\n").content == "the cat\n"
+    assert as_text(text("the cat\n")) == text("the cat\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (b"the", "text is b'the'; expected a string, or what lm_meter.read_text returns"),
+        (None, "text is None; expected a string, or what lm_meter.read_text returns"),
+        ("", "the string: the text is empty; expected at least one line"),
+        ("\ud800", "the string: line 1: byte 0 is not UTF-8 (0xed); convert the text to UTF-8"),
+    ],
+)
+def test_what_is_no_text(given, message):
+    with pytest.raises(LmMeterError) as caught:
+        as_text(given)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("given", [5, None, b"book.txt", ["book.txt"]])
+def test_what_names_no_text(given):
+    with pytest.raises(ConfigError) as caught:
+        read_text(given)
+    assert str(caught.value) == (f"text is {given!r}; expected the name of a file, or what lm_meter.read_text returns")

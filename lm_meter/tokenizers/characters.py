@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..text import Text
+from ..text import Text, as_text
 from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials, unique
 from .tables import Tables
@@ -36,8 +36,9 @@ class CharacterTokenizer:
         sizes = [len(character.encode()) for character in self._characters]
         return Tables(vocabulary_bits=8 * sum(sizes), longest_token=max(sizes, default=0))
 
-    def encode(self, text: Text, oov: str = "error") -> Encoded:
+    def encode(self, text: Text | str, oov: str = "error") -> Encoded:
         """Numbers of all characters; see ``WordTokenizer.encode``."""
+        text = as_text(text)
         replace, found = Replacer(text, self.specials.unknown, oov), Cover(text)
         numbers = np.full(_CODE_POINTS, -1, np.int32)
         numbers[_code_points(self._characters)] = np.arange(self.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CheckpointError
-from ..text import Text
+from ..text import Text, as_text
 from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials
 from .guarded import EncodedText, GuardedTokenizer
@@ -59,8 +59,9 @@ class HuggingFaceTokenizer:
         """What is stored of the tokenizer."""
         return self._json.tables(self._said)
 
-    def encode(self, text: Text, oov: str = "error") -> Encoded:
+    def encode(self, text: Text | str, oov: str = "error") -> Encoded:
         """Numbers of all tokens; see ``WordTokenizer.encode``."""
+        text = as_text(text)
         unknown = self._unknown if self.specials.unknown is None else self.specials.unknown
         replace, cover, begun = Replacer(text, unknown, oov), Cover(text), 0
         content = text.content

@@ -17,7 +17,7 @@ from array import array
 import numpy as np
 
 from ..errors import CheckpointError
-from ..text import Text
+from ..text import Text, as_text
 from .cover import Cover
 from .encoding import Encoded, Replacer, Specials
 from .said import Placed, held_against
@@ -65,8 +65,9 @@ class Llama2cTokenizer:
             return bytes([int(found[1], 16)])
         return piece[1:] if first and piece.startswith(b" ") else piece
 
-    def encode(self, text: Text, oov: str = "error") -> Encoded:
+    def encode(self, text: Text | str, oov: str = "error") -> Encoded:
         """Numbers of all pieces; see ``WordTokenizer.encode``. Nothing is unknown: there are all bytes."""
+        text = as_text(text)
         Replacer(text, self.specials.unknown, oov)
         tokens, sizes = array("i"), array("i")
         symbols, own = [self._numbers[b" "]], [0]  # the blank in front stands for nothing of the text

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import TextError
-from ..text import Text
+from ..text import Text, as_text
 from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials, unique
 from .guarded import GuardedPieces
@@ -61,8 +61,9 @@ class PieceTokenizer:
         longest = max(map(len, self._said), default=0)
         return Tables(vocabulary, 0, SCORE_BITS * self.size, 8 * self._rules_bytes, longest)
 
-    def encode(self, text: Text, oov: str = "error") -> Encoded:
+    def encode(self, text: Text | str, oov: str = "error") -> Encoded:
         """Numbers of all pieces and line ends; see ``WordTokenizer.encode``."""
+        text = as_text(text)
         replace, found, number = Replacer(text, self.specials.unknown, oov), Cover(text), 1
         for part in parts_of(text):
             lines = part.lines()

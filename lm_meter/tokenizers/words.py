@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from ..text import Text
+from ..text import Text, as_text
 from .cover import Cover, Tokens
 from .encoding import Encoded, Replacer, Specials, unique
 from .joined import ASCII, parts_of
@@ -55,8 +55,9 @@ class WordTokenizer:
             return False
         return hashlib.sha256(b"\n".join(sorted(self._numbers))).hexdigest() == WIKITEXT_103_WORDS_SHA256
 
-    def encode(self, text: Text, oov: str = "error") -> Encoded:
+    def encode(self, text: Text | str, oov: str = "error") -> Encoded:
         """Numbers of all words and line ends; an unknown word is an error unless ``oov`` is "unk"."""
+        text = as_text(text)
         replace, found, line = Replacer(text, self.specials.unknown, oov), Cover(text), 1
         end = self.specials.end_of_line
         assert end is not None  # load_tokenizer refuses a checkpoint without it
