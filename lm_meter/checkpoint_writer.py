@@ -13,13 +13,16 @@ import numpy as np
 
 from .atomic_file import mode_for
 from .checkpoint import FORMAT, PLAIN_VERSION, VERSION, Checkpoint
-from .errors import CheckpointError
+from .errors import CheckpointError, LmMeterError
+from .models.runtime import Runtime
 from .npz import write_npz
+from .threads import ThreadTeam
 from .tokenizers import load_tokenizer
 from .weight_format import FLOATS
 from .weight_values import check_values
 
 _LONGEST_NAME = 200
+BRIEF_CONTEXT = 128  # tokens of context that are room for while a checkpoint is checked
 
 
 def write_checkpoint(
@@ -46,7 +49,7 @@ def write_checkpoint(
     Raises
     ------
     CheckpointError
-        Where the file cannot be written, or the configuration and the arrays do not agree.
+        Where the file cannot be written, the configuration and the arrays do not agree, or no run would take it.
     """
     path = Path(path)
     plain = {name: np.asarray(array) for name, array in arrays.items()}
@@ -66,8 +69,8 @@ def write_checkpoint(
                 _check(opened)
                 if trial is not None:
                     trial(opened)
-            except CheckpointError as error:
-                raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
+            except LmMeterError as error:
+                raise type(error)(str(error).replace(str(scratch), str(path))) from None
             scratch.chmod(mode_for(target))
             scratch.replace(target)
     except OSError as error:
@@ -105,7 +108,17 @@ def _belongs_to_another(name: str, formats: Mapping[str, Any]) -> bool:
 
 
 def _check(checkpoint: Checkpoint) -> None:
-    """What opening a checkpoint leaves to a run: the tokenizer, and what all weights must be."""
+    """What opening a checkpoint leaves to a run: the tokenizer, what all weights must be, and what the model asks."""
     load_tokenizer(checkpoint)
     for name in checkpoint.formats:
         check_values(checkpoint, name)
+    loaded_briefly(checkpoint)
+
+
+def loaded_briefly(checkpoint: Checkpoint) -> Runtime:
+    """The model, loaded as a run would load it, by one thread and for the first tokens of a text."""
+    architecture, config = checkpoint.architecture, checkpoint.model_config
+    context = architecture.context(config)
+    if context is not None and context.length > BRIEF_CONTEXT:
+        context = architecture.context(config, None, BRIEF_CONTEXT)
+    return architecture.load(checkpoint, ThreadTeam(1), context)
