@@ -7,7 +7,6 @@ import pytest
 from tiny import ADAPTIVE, TIED_BINS, narrowed, tiny_parts
 
 import lm_meter
-from lm_meter.threads import ThreadTeam
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))
 
@@ -43,7 +42,10 @@ def test_widths_of_another_number_of_bins(refused):
 )
 def test_entries_that_bins_do_not_have(end, expected, refused):
     message = refused(lambda config: config["adaptive"][end].update(cutofs=[30]))
-    assert message == f"adaptive.{end}.cutofs has no meaning; expected cutoffs, widths, project_first{expected}"
+    assert (
+        message == f"adaptive.{end}.cutofs is not known here, but may matter; known are cutoffs, "
+        f"widths, project_first{expected}"
+    )
 
 
 def test_a_first_bin_that_would_need_a_projection(refused):

@@ -313,7 +313,11 @@ def test_a_pattern_without_a_specification(text):
             ConfigError,
             "pattern '*.bias' matches no matrix that can be int8; expected a plain floating-point format, or keep",
         ),
-        (("keep", "*.bias=float16,prune=0.5"), ConfigError, "pattern '*.bias' matches no matrix that can be float16,block"),
+        (
+            ("keep", "*.bias=float16,prune=0.5"),
+            ConfigError,
+            "pattern '*.bias' matches no matrix that can be float16,block",
+        ),
         (("float16,group=8",), CheckpointError, "array embedding: float16 has no scales"),
         (
             ("int8,activations=8,accumulator=12",),

@@ -10,7 +10,7 @@ from lm_meter.quantization.convert import changes_table, quantize
 from lm_meter.quantization.specification import Plan, parse_pattern, parse_specification
 from lm_meter.threads import ThreadTeam
 
-WORDS = tuple(["<eos>", "<unk>", *(f"w{n}" for n in range(398))])
+WORDS = ("<eos>", "<unk>", *(f"w{n}" for n in range(398)))
 ADAPTIVE_TIED = {"words": WORDS, "embedding": 8, "hidden": (12,), "projection": 8, "tied": True, "adaptive": TIED_BINS}
 # Matrices that the kernels read in a second way, for which there are no integers: all those of each model below.
 FLOATS = {

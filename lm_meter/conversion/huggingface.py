@@ -1,4 +1,4 @@
-"""Hugging Face folders of the GPT-2, Llama and Mixtral families: ``config.json``, ``*.safetensors``, a tokenizer."""
+"""Hugging Face folders of the GPT-2, Llama and Mixtral families: ``config.json``, safetensors files, a tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from .extras import needed
+from .huggingface_files import has_weights, read_tensors
+from .huggingface_tokenizer import read_tokenizer
 from .json_object import read_json_object
 from .parts import FLOATS, LLAMA, Parts, llama_norm
 from .settings import real, whole
@@ -34,7 +35,7 @@ _DEFAULTS = {
 
 def is_huggingface(path: Path) -> bool:
     """Whether a folder has a configuration and weights."""
-    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+    return (path / "config.json").is_file() and has_weights(path)
 
 
 class _Source:
@@ -43,13 +44,7 @@ class _Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = read_json_object(path / "config.json")
-        safetensors = needed("safetensors", "huggingface")
-        self._tensors: dict[str, Mapping[str, Any]] = {}
-        for file in sorted(path.glob("*.safetensors")):
-            try:
-                self._tensors |= dict(safetensors.deserialize(file.read_bytes()))
-            except safetensors.SafetensorError as error:
-                raise CheckpointError(f"{file}: is no safetensors file that can be read ({error!s:.80})") from None
+        self._tensors = read_tensors(path)
         self._left = dict.fromkeys(self._tensors)
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
@@ -116,18 +111,10 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
         )
     config = _FAMILIES[family](source)
     source.all_taken(config["tied"])
-    raw = (tokenizer or path / "tokenizer.json").read_bytes()
-    config |= {"tokenizer": {"kind": "huggingface", **_start(source)}, "formats": source.formats}
-    return Parts(config, {**source.arrays, "tokenizer.json": np.frombuffer(raw, np.uint8)})
-
-
-def _start(source: _Source) -> dict[str, str]:
-    """The token that begins a text, if the tokenizer's configuration says that texts begin with one."""
-    file = source.path / "tokenizer_config.json"
-    entries = read_json_object(file) if file.is_file() else {}
-    token = entries.get("bos_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    return {"start": token} if entries.get("add_bos_token") and token else {}
+    read = read_tokenizer(path, tokenizer, config["dimensions"]["vocabulary"])
+    config |= {"tokenizer": read.config, "formats": source.formats}
+    arrays = {**source.arrays, "tokenizer.json": np.frombuffer(read.raw, np.uint8)}
+    return Parts(config, arrays, read.start_from, read.notes)
 
 
 def _activation(source: _Source, name: Any) -> str:

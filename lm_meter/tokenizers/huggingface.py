@@ -16,7 +16,10 @@ _PART = 1 << 16  # characters, or more, that are encoded together where a text m
 
 
 class HuggingFaceTokenizer:
-    """Tokens of a ``tokenizer.json``; the text is encoded as it is, line ends included, without special tokens."""
+    """Tokens of a ``tokenizer.json``; the text is encoded as it is, line ends included, without special tokens.
+
+    ``rows``: of the model's softmax. Where it has fewer than there are tokens, texts that use another are refused.
+    """
 
     needs_end_of_line = False
 
@@ -25,8 +28,7 @@ class HuggingFaceTokenizer:
             import tokenizers
         except ImportError:
             raise ConfigError(
-                f"{path}: its tokenizer needs the package tokenizers, which is not installed; pip install "
-                "'lm-meter[huggingface]'"
+                f"{path}: its tokenizer needs the package tokenizers, which is not installed; pip install tokenizers"
             ) from None
         try:
             self._model = tokenizers.Tokenizer.from_buffer(raw)
@@ -39,6 +41,7 @@ class HuggingFaceTokenizer:
                 f"{path}: tokenizer.json numbers a token {largest}; expected numbers below {self.size}, which is how "
                 "many tokens it has"
             )
+        self.rows = self.size
         self.specials = Specials(None, None, None)
 
     def number(self, token: str) -> int | None:
@@ -63,6 +66,7 @@ class HuggingFaceTokenizer:
                     f"{text.name}: the checkpoint's tokenizer changes the text when it encodes it; a perplexity of the "
                     "changed text would not be one of this text"
                 )
+            self._check_rows(text, found.ids)
             places = begun + _places(part)
             tokens.extend(found.ids)
             # Offsets count characters; a character may be several tokens, of which the first one stands for it.
@@ -71,6 +75,15 @@ class HuggingFaceTokenizer:
         behind = np.maximum.accumulate(np.frombuffer(ends, np.int64))
         behind[-1:] = begun
         return encoded_spans(text.raw, np.frombuffer(tokens, np.int32), behind)
+
+    def _check_rows(self, text: Text, ids: list[int]) -> None:
+        """Refuse a token that the model has no row for."""
+        largest = max(ids, default=0) if self.rows < self.size else 0
+        if largest >= self.rows:
+            raise TextError(
+                f"{text.name}: has the token {self.token(largest)!r:.60}, number {largest}; the model has rows for "
+                f"{self.rows} tokens only; choose a text without it"
+            )
 
 
 def _places(content: str) -> np.ndarray:
