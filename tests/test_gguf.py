@@ -176,7 +176,7 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
         ({"kind": "Q5_0"}, "tensor token_embd.weight is Q5_0; expected one of F32, F16, BF16, Q8_0, Q4_0, Q4_1"),
         ({"family": "gpt2"}, "general.architecture is 'gpt2'; expected 'llama'"),
         ({"tokenizer": "llama"}, "tokenizer.ggml.model is 'llama'; expected 'gpt2', byte-level pairs"),
-        ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
+        ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of default, gpt-2, smollm"),
         ({"entries": {"llama.attention.head_count": 0}}, "head_count is 0; expected a whole number from 1 to 16777216"),
         (
             {"entries": {"llama.attention.head_count_kv": [2, 1]}},
