@@ -115,8 +115,8 @@ def test_a_tokenizer_that_is_named(source, tmp_path, capsys):
         (
             b"GGML" + bytes(100),
             llama2c_tokenizer(),
-            "is not recognised as a model of one of llama2c, gguf, huggingface, tensorflow, word-language-model; it begins as "
-            "none of them does; expected a model as one of these programs writes it",
+            "is not recognised as a model of one of llama2c, gguf, huggingface, tensorflow, word-language-model; "
+            "it begins as none of them does; expected a model as one of these programs writes it",
         ),
         (
             None,

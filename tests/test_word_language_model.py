@@ -208,8 +208,8 @@ def test_a_vocabulary_is_asked_for_last(source, tmp_path, monkeypatch, capsys):
     """After the tensors have been found to be those of such a model."""
     refused = "unknown architecture: rnn.weight_hh_l0 has shape (4, 4)"
     asked = (
-        "state.pt: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file with one word a "
-        "line in the order of the model's numbers"
+        "state.pt: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file with one word "
+        "a line in the order of the model's numbers"
     )
     for kind, message in (("rnn", refused), ("lstm", asked)):
         monkeypatch.setattr(word_language_model, "read_torch_file", lambda path, kind=kind: random_state(kind))

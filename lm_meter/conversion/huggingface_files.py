@@ -82,7 +82,7 @@ def _index(file: Path) -> dict[str, str]:
         raise CheckpointError(f"{file}: weight_map is {places!r:.40}; expected a file name for each tensor")
     for tensor, name in places.items():
         # What stands in a document from elsewhere must not lead out of the folder.
-        if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
+        if not isinstance(name, str) or not name or name == ".." or Path(name).name != name or "\0" in name:
             raise CheckpointError(
                 f"{file}: places {tensor!r:.60} in {name!r:.60}; expected the name of a file in the same folder"
             )

@@ -34,6 +34,9 @@ class HuggingFaceTokenizer:
             self._model = tokenizers.Tokenizer.from_buffer(raw)
         except Exception as error:  # the package raises nothing more special
             raise CheckpointError(f"{path}: tokenizer.json cannot be read ({str(error)[:80]})") from None
+        # Of how its batches are made; the library asks for neither where it encodes a text.
+        self._model.no_truncation()
+        self._model.no_padding()
         self.size = self._model.get_vocab_size(with_added_tokens=True)
         largest = max(self._model.get_vocab(with_added_tokens=True).values(), default=0)
         if largest >= self.size:  # a model has no row for it
