@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ..checkpoint import Checkpoint
 from ..checkpoint_writer import write_checkpoint
 from ..defaults import sample_text
 from ..errors import CheckpointError, ConfigError
+from ..models.runtime import Runtime
 from ..printable import page
 from ..text import read_text
 from .gguf import is_gguf, read_gguf
@@ -113,7 +115,11 @@ def convert(
         declared["start"], start_from = None if start == NO_START else start, "--start"
     config = {**parts.config, "tokenizer": declared, "origin": f"lm-meter convert, from {source.name!r} ({kind})"}
     trials: list[Trial] = []
-    write_checkpoint(out, config, dict(parts.arrays), lambda checkpoint: trials.append(tried(checkpoint, sample)))
+
+    def judge(checkpoint: Checkpoint, runtime: Runtime) -> None:
+        trials.append(tried(checkpoint, runtime, sample))
+
+    write_checkpoint(out, config, dict(parts.arrays), judge)
     [trial] = trials
     size = Path(out).stat().st_size
     return Converted(kind, size, declared.get("start"), start_from, list(parts.notes), **asdict(trial))

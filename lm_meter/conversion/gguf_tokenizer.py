@@ -75,7 +75,7 @@ def read_gguf_tokenizer(fields: Fields, path: Path) -> GgufTokenizer:
     added = {n: t != _USER_DEFINED for n, t in enumerate(types) if t in (_UNKNOWN, _CONTROL, _USER_DEFINED)}
     cut = fields.get("tokenizer.ggml.pre", "")
     try:
-        json = byte_level_json(tokens, merges, cut or DEFAULT_CUT, added)
+        json = byte_level_json(tokens, merges, str(cut) or DEFAULT_CUT, added)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     start = _start(fields, tokens, path)

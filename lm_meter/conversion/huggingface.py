@@ -44,10 +44,15 @@ class _Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = read_json_object(path / "config.json")
-        self._tensors = read_tensors(path)
-        self._left = dict.fromkeys(self._tensors)
+        self._tensors: dict[str, Mapping[str, Any]] = {}
+        self._left: dict[str, None] = {}
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
+
+    def open(self) -> None:
+        """Read the tensors, when the configuration is known to be of a family that is."""
+        self._tensors = read_tensors(self.path)
+        self._left = dict.fromkeys(self._tensors)
 
     def get(self, key: str, default: Any = None) -> Any:
         """An entry of the configuration, or ``default``; CheckpointError where there is neither."""
@@ -109,6 +114,7 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
         raise CheckpointError(
             f"{path}/config.json: model_type is {family!r:.40}; expected one of {', '.join(_FAMILIES)}"
         )
+    source.open()
     config = _FAMILIES[family](source)
     source.all_taken(config["tied"])
     read = read_tokenizer(path, tokenizer, config["dimensions"]["vocabulary"])

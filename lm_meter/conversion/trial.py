@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..checkpoint import Checkpoint
-from ..checkpoint_writer import loaded_briefly
 from ..errors import MeterError, TextError
+from ..models.runtime import Runtime
 from ..text import Text
 from ..tokenizers import CharacterTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 
@@ -37,8 +37,8 @@ class Trial:
     not_run: str | None
 
 
-def tried(checkpoint: Checkpoint, text: Text) -> Trial:
-    """Predict the beginning of a text.
+def tried(checkpoint: Checkpoint, runtime: Runtime, text: Text) -> Trial:
+    """Predict the beginning of a text by a model that has seen nothing yet.
 
     A vocabulary of words or characters need not have those of the text: they become its unknown word if it has one, and
     are left out if not. A text that the tokenizer cannot encode is not run.
@@ -58,7 +58,6 @@ def tried(checkpoint: Checkpoint, text: Text) -> Trial:
     tokens, replaced = tokens[: TRIED_TOKENS + 1], replaced[: TRIED_TOKENS + 1]
     if unknown := int(replaced[1:].sum()):
         not_run = f"{unknown} words that it does not know are replaced by its unknown word"
-    runtime = loaded_briefly(checkpoint)
     runtime.reserve(1)
     losses = -runtime.run(tokens[:-1], tokens[1:], 1, runtime.new_tallies())
     if not losses.size:
