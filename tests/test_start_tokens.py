@@ -134,6 +134,16 @@ def test_a_token_that_there_is_not(folder, tmp_path, capsys):
     assert not (tmp_path / "m.npz").exists()
 
 
+def test_settings_that_name_no_token_are_said(folder, tmp_path):
+    (folder / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    settings = {"bos_token": "<s>", "add_bos_token": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    done = convert(folder, tmp_path / "m.npz")
+    said = "add_bos_token in tokenizer_config.json names '<s>', which is no token"
+    assert (done.start, done.start_from) == (None, said)
+    assert convert(folder, tmp_path / "m.npz", start="^").start == "^"
+
+
 def test_of_other_formats_too(tmp_path):
     (tmp_path / "model.bin").write_bytes(llama2c_model())
     (tmp_path / "tok.bin").write_bytes(llama2c_tokenizer())

@@ -38,9 +38,11 @@ def read_tokenizer(folder: Path, given: Path | None, rows: int) -> ReadTokenizer
     settings_file = folder / "tokenizer_config.json"
     settings = read_json_object(settings_file) if settings_file.is_file() else {}
     start, reason = start_token(_document(raw, file), settings, str(file))
+    read = HuggingFaceTokenizer(raw, str(file))
+    if start is not None and read.number(start) is None:
+        start, reason = None, f"{reason} names {start!r:.40}, which is no token"
     config: dict[str, Any] = {"kind": "huggingface", "start": start}
-    notes = []
-    tokens = HuggingFaceTokenizer(raw, str(file)).size
+    notes, tokens = [], read.size
     if tokens != rows:
         config["tokens"] = tokens
         notes.append(f"{tokens} tokens, {rows} rows of the softmax: " + _rows(tokens, rows))
