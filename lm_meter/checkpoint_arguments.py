@@ -36,6 +36,14 @@ def add_convert(group: argparse._SubParsersAction) -> None:
         help="its tokenizer, where that is not beside it; for word_language_model the words, one a line in order of "
         "their numbers",
     )
+    parser.add_argument(
+        "--start",
+        metavar="TOKEN",
+        help="the token that stands before a text, or 'none' (default: as the source says)",
+    )
+    parser.add_argument(
+        "--text", type=file_name, metavar="FILE", help="what is run over a few tokens of (default: the sample text)"
+    )
     add_format(parser)
     parser.set_defaults(command=commands.run_convert)
 

@@ -13,20 +13,23 @@ import numpy as np
 
 from .atomic_file import mode_for
 from .checkpoint import FORMAT, PLAIN_VERSION, VERSION, Checkpoint
-from .errors import CheckpointError
+from .errors import CheckpointError, LmMeterError
+from .models.runtime import Runtime
 from .npz import write_npz
+from .threads import ThreadTeam
 from .tokenizers import load_tokenizer
 from .weight_format import FLOATS
 from .weight_values import check_values
 
 _LONGEST_NAME = 200
+_BRIEF_CONTEXT = 128  # tokens of context that there is room for while a checkpoint is checked
 
 
 def write_checkpoint(
     path: str | Path,
     config: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
-    trial: Callable[[Checkpoint], object] | None = None,
+    trial: Callable[[Checkpoint, Runtime], object] | None = None,
 ) -> None:
     """Write a checkpoint and check everything that its specification demands by reading it back.
 
@@ -41,12 +44,13 @@ def write_checkpoint(
         Weights, scales, masks and tokenizer data in the types that the specification has for them; float32 and float16
         as they are, bfloat16 as bit patterns in uint16; of any memory layout.
     trial : callable, optional
-        Called with the checked checkpoint before the file takes its name; where it raises an error, nothing is written.
+        Called with the checked checkpoint and its model, loaded for the beginning of a text, before the file takes its
+        name; where it raises an error, nothing is written.
 
     Raises
     ------
     CheckpointError
-        Where the file cannot be written, or the configuration and the arrays do not agree.
+        Where the file cannot be written, the configuration and the arrays do not agree, or no run would take it.
     """
     path = Path(path)
     plain = {name: np.asarray(array) for name, array in arrays.items()}
@@ -63,11 +67,11 @@ def write_checkpoint(
             write_npz(scratch, text, plain)
             try:
                 opened = Checkpoint(scratch)
-                _check(opened)
+                runtime = _checked(opened)
                 if trial is not None:
-                    trial(opened)
-            except CheckpointError as error:
-                raise CheckpointError(str(error).replace(str(scratch), str(path))) from None
+                    trial(opened, runtime)
+            except LmMeterError as error:
+                raise type(error)(str(error).replace(str(scratch), str(path))) from None
             scratch.chmod(mode_for(target))
             scratch.replace(target)
     except OSError as error:
@@ -104,8 +108,16 @@ def _belongs_to_another(name: str, formats: Mapping[str, Any]) -> bool:
     return owner in formats and formats[owner] not in FLOATS
 
 
-def _check(checkpoint: Checkpoint) -> None:
-    """What opening a checkpoint leaves to a run: the tokenizer, and what all weights must be."""
+def _checked(checkpoint: Checkpoint) -> Runtime:
+    """The model, when all is as a run would have it: the tokenizer, the weights, and what its loading asks of both.
+
+    It is loaded by one thread, for the beginning of a text.
+    """
     load_tokenizer(checkpoint)
     for name in checkpoint.formats:
         check_values(checkpoint, name)
+    architecture, config = checkpoint.architecture, checkpoint.model_config
+    context = architecture.context(config)
+    if context is not None and context.length > _BRIEF_CONTEXT:
+        context = architecture.context(config, None, _BRIEF_CONTEXT)
+    return architecture.load(checkpoint, ThreadTeam(1), context)

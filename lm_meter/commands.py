@@ -46,8 +46,9 @@ def run_convert(options: argparse.Namespace) -> int:
     from .conversion.convert import conversion_table, convert, inputs_of
 
     check_writable(options.out, "OUT")
-    refuse_input(options.out, inputs_of(options.source, options.tokenizer), "OUT")
-    done = convert(options.source, options.out, options.kind, options.tokenizer)
+    texts = [options.text] if options.text else []
+    refuse_input(options.out, [*inputs_of(options.source, options.tokenizer), *texts], "OUT")
+    done = convert(options.source, options.out, options.kind, options.tokenizer, options.start, options.text)
     print_document(asdict(done), conversion_table(done, options.source, options.out), options.format)
     return 0
 

@@ -35,7 +35,7 @@ def pyarrow_module(name: str = "pyarrow") -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise ConfigError(
-            "records in Parquet need the package pyarrow, which is not installed; pip install 'lm-meter[parquet]', or "
+            "records in Parquet need the package pyarrow, which is not installed; pip install pyarrow, or "
             "name a .npz or .csv file"
         ) from None
 

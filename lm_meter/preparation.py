@@ -128,8 +128,8 @@ def inputs_and_targets(encoded: Encoded, start: int | None, options: RunOptions)
     if options.first_token != "skip":
         if start is None:
             raise ConfigError(
-                "the checkpoint has no start token, so the first token of the text has no context; use --first-token "
-                "skip"
+                "the checkpoint has no start token, so the first token of the text has no context; --first-token skip "
+                "leaves it unscored; convert --start TOKEN gives a model the token that it was trained with"
             )
         begun = Spool(tokens.dtype)
         for part in itertools.chain([np.array([start])], in_parts(tokens)):

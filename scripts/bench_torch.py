@@ -1,6 +1,6 @@
 """The same LSTM language model in PyTorch, for comparison: nn.LSTM, a linear projection, a tied softmax.
 
-Needs PyTorch (``pip install lm-meter[train]``).
+Needs PyTorch (``pip install torch``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Let a coverage-guided fuzzer look for inputs of a reader from which something other than an ``LmMeterError`` comes.
 
-    pip install 'lm-meter[fuzz]'
+    pip install -e '.[fuzz]'
     python scripts/fuzz_coverage.py --readers state,entry --seconds 300 --out findings
 
 The readers, their small well-formed files and their mutations are those of ``scripts/fuzz.py``. Atheris, which drives

@@ -4,7 +4,7 @@
 
 Every row of the CSV is one run of lm-meter: perplexity, and the score under each profile of the challenge, with a mark
 where no other row has both a lower score and a lower perplexity (the Pareto front). Results are kept in DIR: a sweep
-that was cut goes on where it stood. The plot needs matplotlib (pip install 'lm-meter[plot]').
+that was cut goes on where it stood. The plot needs matplotlib (pip install matplotlib).
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _check(options: argparse.Namespace) -> None:
         if not path.resolve().parent.is_dir():
             raise ConfigError(f"{path}: there is no such folder; choose another place")
     if options.plot and not importlib.util.find_spec("matplotlib"):
-        raise ConfigError("--plot needs matplotlib; install it with pip install 'lm-meter[plot]'")
+        raise ConfigError("--plot needs matplotlib; pip install matplotlib")
 
 
 def main() -> None:

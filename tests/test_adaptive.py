@@ -7,7 +7,6 @@ import pytest
 from tiny import ADAPTIVE, TIED_BINS, narrowed, tiny_parts
 
 import lm_meter
-from lm_meter.threads import ThreadTeam
 
 WORDS = ("<eos>", "<unk>", *(f"w{i}" for i in range(398)))
 
@@ -43,7 +42,10 @@ def test_widths_of_another_number_of_bins(refused):
 )
 def test_entries_that_bins_do_not_have(end, expected, refused):
     message = refused(lambda config: config["adaptive"][end].update(cutofs=[30]))
-    assert message == f"adaptive.{end}.cutofs has no meaning; expected cutoffs, widths, project_first{expected}"
+    assert (
+        message == f"adaptive.{end}.cutofs is not known here, but may matter; known are cutoffs, "
+        f"widths, project_first{expected}"
+    )
 
 
 def test_a_first_bin_that_would_need_a_projection(refused):
@@ -78,10 +80,9 @@ def test_what_is_charged_must_be_said(refused):
 def test_a_tied_projection_of_integers_has_no_transpose(tmp_path):
     options = {"embedding": 12, "hidden": (12,), "tied": True, "adaptive": TIED_BINS}
     parts = narrowed(*tiny_parts(words=WORDS, **options), {"embedding.1.projection": {"format": "int8"}})
-    lm_meter.write_checkpoint(tmp_path / "model.npz", *parts)
-    opened = lm_meter.Checkpoint(tmp_path / "model.npz")
     with pytest.raises(lm_meter.CheckpointError) as caught:
-        opened.architecture.load(opened, ThreadTeam(1))
+        lm_meter.write_checkpoint(tmp_path / "model.npz", *parts)
+    assert not (tmp_path / "model.npz").exists()
     assert str(caught.value) == (
         f"{tmp_path / 'model.npz'}: array embedding.1.projection: is int8, but is used transposed too; expected "
         "floating-point numbers, none pruned, or adaptive.tied_projections: false"

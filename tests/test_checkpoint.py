@@ -251,7 +251,7 @@ def test_entries_that_a_model_does_not_have(parts, refused):
     config, arrays = parts
     expected = "format, version, architecture, dimensions, tied, adaptive, continuous_cache, bias, formats, tokenizer"
     assert refused({**config, "output_gate": True}, arrays) == (
-        f"output_gate has no meaning; expected {expected}, origin"
+        f"output_gate is not known here, but may matter; known are {expected}, origin"
     )
 
 

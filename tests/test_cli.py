@@ -333,7 +333,8 @@ def test_a_checkpoint_without_start_token(refused, run, text, tmp_path):
     arguments = ["eval", "--checkpoint", tmp_path / "model.npz", "--text", text]
 
     assert refused(*arguments) == (
-        "the checkpoint has no start token, so the first token of the text has no context; use --first-token skip"
+        "the checkpoint has no start token, so the first token of the text has no context; --first-token skip leaves "
+        "it unscored; convert --start TOKEN gives a model the token that it was trained with"
     )
     assert run(*arguments, "--first-token", "skip")[0] == 0
 

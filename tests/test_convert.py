@@ -115,7 +115,8 @@ def test_a_tokenizer_that_is_named(source, tmp_path, capsys):
         (
             b"GGML" + bytes(100),
             llama2c_tokenizer(),
-            "is not recognised as a model of one of llama2c, gguf, huggingface, tensorflow, word-language-model; name",
+            "is not recognised as a model of one of llama2c, gguf, huggingface, tensorflow, word-language-model; "
+            "it begins as none of them does; expected a model as one of these programs writes it",
         ),
         (
             None,
@@ -170,7 +171,7 @@ def test_a_folder_may_hold_the_checkpoint_that_is_made_of_it(tmp_path):
 
 
 def test_what_cannot_be_tried_is_not_written(source, tmp_path, monkeypatch):
-    def refuse(_):
+    def refuse(*_):
         raise TextError("refused")
 
     monkeypatch.setattr(conversion, "tried", refuse)

@@ -89,7 +89,10 @@ def test_a_message_names_the_beginning_of_what_is_long(tmp_path):
     changed = {**config, "attention": {"groups": {"output": long}}}
     with pytest.raises(CheckpointError, match=r"attention.groups.output is 'x{59}; expected a whole number"):
         lm_meter.write_checkpoint(tmp_path / "m.npz", changed, arrays)
-    with pytest.raises(CheckpointError, match=r"npz: x{60} has no meaning; expected format, version"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"npz: x{60} is not known here, but may matter; known are format, version",
+    ):
         lm_meter.write_checkpoint(tmp_path / "m.npz", {**config, long: 1}, arrays)
     members = archive_members(tiny_checkpoint(tmp_path / "m.npz").read_bytes())
     (tmp_path / "m.npz").write_bytes(archive_of([*members, (long, b"")]))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gguf_files import HEADS, LAYERS, WIDTH, gguf, write_gguf
 
 from lm_meter import Checkpoint, CheckpointError, read_text
 from lm_meter.context import Context
@@ -10,7 +11,6 @@ from lm_meter.quantization.arrays import read_weights
 from lm_meter.threads import ThreadTeam
 from lm_meter.tokenizers import load_tokenizer
 
-gguf = pytest.importorskip("gguf")
 pytest.importorskip("tokenizers")
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
@@ -22,81 +22,11 @@ DECLARED = {
     "Q4_0": {"format": "int4", "group": 32, "offsets": True},
     "Q4_1": {"format": "codebook4", "group": 32, "offsets": True},
 }
-WIDTH, HIDDEN, LAYERS, HEADS = 64, 96, 2, 4
-
-
-def _byte_tokens():
-    """The 256 bytes as byte-level tokenizers write them, and two merged pairs."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    names = {byte: chr(byte) for byte in printable}
-    for number, byte in enumerate(b for b in range(256) if b not in names):
-        names[byte] = chr(256 + number)
-    return [names[byte] for byte in range(256)] + ["Ġt", "he", "<s>"]
-
-
-def _write(path, kind="Q4_1", **changes):
-    """A small random Llama whose matrices have a type; returns the float32 values that they stand for."""
-    rng, values = np.random.default_rng(3), {}
-    writer = gguf.GGUFWriter(path, changes.pop("family", "llama"))
-    tokens = _byte_tokens()
-    if changes.pop("context", True):
-        writer.add_context_length(32)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(HIDDEN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(2)
-    writer.add_layer_norm_rms_eps(changes.pop("epsilon", 1e-5))
-    writer.add_rope_freq_base(5000.0)
-    writer.add_tokenizer_model(changes.pop("tokenizer", "gpt2"))
-    writer.add_tokenizer_pre(changes.pop("pre", "smollm"))
-    writer.add_token_list(tokens)
-    writer.add_token_merges(["Ġ t", "h e"])
-    writer.add_bos_token_id(258)
-    writer.add_add_bos_token(True)
-
-    for key, value in changes.pop("entries", {}).items():
-        writer.kv_data[0].pop(key, None)
-        kind_ = gguf.GGUFValueType.get_type(value)
-        sub = gguf.GGUFValueType.get_type(value[0]) if isinstance(value, list) else None
-        writer.add_key_value(key, value, kind_, sub)
-
-    def add(name, *shape):
-        whole = rng.standard_normal(shape).astype(np.float32) * np.float32(0.2)
-        if len(shape) == 1:
-            values[name] = whole + 1
-            writer.add_tensor(name, values[name])
-            return
-        type_ = getattr(gguf.GGMLQuantizationType, kind)
-        whole[0, :32] = 0  # a block without a scale
-        packed = gguf.quants.quantize(whole, type_)
-        writer.add_tensor(name, packed, raw_dtype=type_)
-        values[name] = gguf.quants.dequantize(packed, type_)
-
-    add(changes.pop("embedding", "token_embd.weight"), len(tokens), WIDTH)
-    for layer in range(LAYERS):
-        for part, *shape in (
-            ("attn_norm", WIDTH), ("attn_q", WIDTH, WIDTH), ("attn_k", WIDTH // 2, WIDTH),
-            ("attn_v", WIDTH // 2, WIDTH), ("attn_output", WIDTH, WIDTH), ("ffn_norm", WIDTH),
-            ("ffn_gate", HIDDEN, WIDTH), ("ffn_up", HIDDEN, WIDTH),
-            ("ffn_down", WIDTH, HIDDEN),
-        ):  # fmt: skip
-            add(f"blk.{layer}.{part}.weight", *shape)
-    add("output_norm.weight", WIDTH)
-    for name, blocks in changes.pop("raw", {}).items():
-        writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
-    for name in changes.pop("surplus", ()):
-        add(name, WIDTH)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return values
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_weights_keep_their_width_and_their_values(kind, tmp_path):
-    values = _write(tmp_path / "m.gguf", kind)
+    values = write_gguf(tmp_path / "m.gguf", kind)
     done = convert(tmp_path / "m.gguf", tmp_path / "m.npz")
     opened = Checkpoint(tmp_path / "m.npz")
     assert (done.source, done.tokens) == ("gguf", 64)
@@ -147,7 +77,7 @@ def _log_probs(values, tokens):
 @pytest.mark.parametrize("kind", ["F32", "Q4_1"])
 def test_predictions_are_those_of_the_weights(kind, tmp_path):
     """Where pairs, the base of the positions and epsilon (large here) are those of the file."""
-    values = _write(tmp_path / "m.gguf", kind, epsilon=0.5)
+    values = write_gguf(tmp_path / "m.gguf", kind, epsilon=0.5)
     convert(tmp_path / "m.gguf", tmp_path / "m.npz")
     tokens = np.random.default_rng(4).integers(0, 258, 30)
     reference = _log_probs(values, tokens[:-1])[np.arange(29), tokens[1:]]
@@ -158,7 +88,7 @@ def test_predictions_are_those_of_the_weights(kind, tmp_path):
 
 
 def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
-    _write(tmp_path / "m.gguf")
+    write_gguf(tmp_path / "m.gguf")
     convert(tmp_path / "m.gguf", tmp_path / "m.npz")
     tokenizer = load_tokenizer(Checkpoint(tmp_path / "m.npz"))
     content = "the é 12\n"
@@ -176,7 +106,7 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
         ({"kind": "Q5_0"}, "tensor token_embd.weight is Q5_0; expected one of F32, F16, BF16, Q8_0, Q4_0, Q4_1"),
         ({"family": "gpt2"}, "general.architecture is 'gpt2'; expected 'llama'"),
         ({"tokenizer": "llama"}, "tokenizer.ggml.model is 'llama'; expected 'gpt2', byte-level pairs"),
-        ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of gpt-2, smollm"),
+        ({"pre": "qwen2"}, "the tokenizer cuts texts as 'qwen2' does; expected one of default, gpt-2, smollm"),
         ({"entries": {"llama.attention.head_count": 0}}, "head_count is 0; expected a whole number from 1 to 16777216"),
         (
             {"entries": {"llama.attention.head_count_kv": [2, 1]}},
@@ -210,7 +140,7 @@ def test_its_tokenizer_runs_from_the_checkpoint(tmp_path):
     ],
 )
 def test_what_is_no_plain_llama(changes, message, tmp_path):
-    _write(tmp_path / "m.gguf", **changes)
+    write_gguf(tmp_path / "m.gguf", **changes)
     with pytest.raises(CheckpointError) as caught:
         convert(tmp_path / "m.gguf", tmp_path / "m.npz")
     assert message in str(caught.value)
@@ -220,7 +150,7 @@ def test_what_is_no_plain_llama(changes, message, tmp_path):
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_1"])
 def test_negative_scales_that_no_positive_one_stands_for(kind, tmp_path):
     """Of Q8_0 with -128, of which int8 has no opposite; of Q4_1 as its minimum would be one that float16 may lack."""
-    _write(tmp_path / "m.gguf", kind)
+    write_gguf(tmp_path / "m.gguf", kind)
     tensor = next(t for t in gguf.GGUFReader(tmp_path / "m.gguf", "r+").tensors if t.name == "blk.0.attn_q.weight")
     assert tensor.data[1, 1] & 0x80 == 0
     tensor.data[1, 1] |= 0x80  # the sign of a scale
@@ -237,12 +167,12 @@ def test_negative_scales_that_no_positive_one_stands_for(kind, tmp_path):
 def test_entries_that_change_nothing(tmp_path):
     entries = {"rope.scaling.type": "none", "rope.scale_linear": 1.0, "attention.value_length": 16, "expert_count": 0}
     entries |= {"attention.sliding_window": 0, "vocab_size": 259}
-    _write(tmp_path / "m.gguf", entries={f"llama.{key}": value for key, value in entries.items()})
+    write_gguf(tmp_path / "m.gguf", entries={f"llama.{key}": value for key, value in entries.items()})
     assert convert(tmp_path / "m.gguf", tmp_path / "m.npz").tokens == 64
 
 
 def test_text_that_is_not_utf8(tmp_path):
-    _write(tmp_path / "m.gguf", pre="smollm")
+    write_gguf(tmp_path / "m.gguf", pre="smollm")
     raw = (tmp_path / "m.gguf").read_bytes()
     (tmp_path / "m.gguf").write_bytes(raw.replace(b"smollm", b"smo\xfflm"))
     with pytest.raises(CheckpointError, match=r"m.gguf: tokenizer.ggml.pre cannot be read \('utf-8' codec"):
@@ -256,6 +186,6 @@ def test_a_file_that_only_begins_as_one(tmp_path):
 
 
 def test_a_tokenizer_beside_it_is_refused(tmp_path):
-    _write(tmp_path / "m.gguf")
+    write_gguf(tmp_path / "m.gguf")
     with pytest.raises(CheckpointError, match="a GGUF file has its own; leave the option away"):
         convert(tmp_path / "m.gguf", tmp_path / "m.npz", tokenizer=tmp_path / "t")

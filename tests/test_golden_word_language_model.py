@@ -23,7 +23,7 @@ def converted(tmp_path, monkeypatch):
         state, words, *_ = golden_case(name)
         monkeypatch.setattr(word_language_model, "read_torch_file", lambda path: state)
         vocabulary(tmp_path / "words", words)
-        (tmp_path / "state.pt").write_bytes(b"\x80\x02")
+        (tmp_path / "state.pt").write_bytes(b"\x80\x02rnn.weight_hh_l0")
         return convert(tmp_path / "state.pt", tmp_path / "m.npz", tokenizer=tmp_path / "words")
 
     return convert_case

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from huggingface_folders import LLAMA, llama_tensors, tokenizer_json, write_folder
 
 from lm_meter import Checkpoint, CheckpointError, ConfigError, read_text
 from lm_meter.conversion.convert import convert
@@ -15,37 +16,12 @@ from lm_meter.tokenizers.huggingface import HuggingFaceTokenizer
 pytest.importorskip("tokenizers")
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
-LLAMA = {
-    "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12,
-    "vocab_size": 128, "max_position_embeddings": 16, "tie_word_embeddings": True,
-}  # fmt: skip
 GPT2 = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 128, "n_positions": 16}
-
-
-def _tokenizer(**changes):
-    model = {"type": "BPE", "vocab": {chr(n): n for n in range(128)}, "merges": []}
-    return json.dumps({"version": "1.0", "model": model, "decoder": {"type": "Fuse"}, **changes})
-
-
-def _tensors():
-    layer = "model.layers.0."
-    shapes = {f"{layer}self_attn.{part}_proj.weight": (8, 8) for part in "qkvo"}
-    shapes |= {f"{layer}mlp.{part}_proj.weight": (12, 8) for part in ("gate", "up")}
-    shapes |= {f"{layer}mlp.down_proj.weight": (8, 12), "model.embed_tokens.weight": (128, 8)}
-    norms = ("model.norm", f"{layer}input_layernorm", f"{layer}post_attention_layernorm")
-    shapes |= {f"{name}.weight": (8,) for name in norms}
-    rng = np.random.default_rng(2)
-    return {name: rng.standard_normal(shape).astype(np.float16) for name, shape in shapes.items()}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    path = tmp_path / "model"
-    path.mkdir()
-    (path / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
-    (path / "model.safetensors").write_bytes(safetensors_numpy.save(_tensors()))
-    (path / "tokenizer.json").write_text(_tokenizer(), encoding="utf-8")
-    return path
+    return write_folder(tmp_path / "model")
 
 
 def test_a_folder_is_taken_as_it_is(folder, tmp_path):
@@ -98,14 +74,16 @@ def test_configurations_that_do_not_fit(changes, message, folder, tmp_path):
 
 def test_a_tensor_that_no_such_model_has(folder, tmp_path):
     name = "model.layers.0.self_attn.q_proj.bias"
-    (folder / "model.safetensors").write_bytes(safetensors_numpy.save({**_tensors(), name: np.ones(8, np.float16)}))
+    (folder / "model.safetensors").write_bytes(
+        safetensors_numpy.save({**llama_tensors(), name: np.ones(8, np.float16)})
+    )
     with pytest.raises(CheckpointError) as caught:
         convert(folder, tmp_path / "m.npz")
     assert str(caught.value) == f"{folder}: has a tensor {name!r}, which no model of its configuration has"
 
 
 def test_tensors_that_no_model_needs(folder, tmp_path):
-    tensors = {**_tensors(), "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
+    tensors = {**llama_tensors(), "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]  # tied
     (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
     convert(folder, tmp_path / "m.npz")
@@ -115,7 +93,7 @@ def test_tensors_that_no_model_needs(folder, tmp_path):
 @pytest.mark.parametrize("change", [lambda head: head + np.float16(1), lambda head: head.astype(np.float32)])
 def test_a_softmax_that_is_said_to_be_tied_and_is_not(change, folder, tmp_path):
     """Some versions of the library would take the one, some the other."""
-    tensors = _tensors()
+    tensors = llama_tensors()
     tensors["lm_head.weight"] = change(tensors["model.embed_tokens.weight"])
     (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
     with pytest.raises(CheckpointError) as caught:
@@ -143,7 +121,7 @@ def test_the_base_of_rotary_positions_is_the_librarys(entries, base, folder, tmp
 
 
 def test_what_a_mixtral_has_where_its_configuration_says_nothing(folder, tmp_path):
-    tensors, inside = _tensors(), "model.layers.0.block_sparse_moe."
+    tensors, inside = llama_tensors(), "model.layers.0.block_sparse_moe."
     gate, up, down = (tensors.pop(f"model.layers.0.mlp.{part}_proj.weight") for part in ("gate", "up", "down"))
     for expert in range(2):
         tensors |= {f"{inside}experts.{expert}.{n}.weight": m for n, m in (("w1", gate), ("w2", down), ("w3", up))}
@@ -265,15 +243,15 @@ def test_documents_that_are_no_objects(name, content, message, folder, tmp_path)
 
 
 def test_weights_that_are_no_floats(folder, tmp_path):
-    tensors = {**_tensors(), "model.norm.weight": np.ones(8, np.int32)}
+    tensors = {**llama_tensors(), "model.norm.weight": np.ones(8, np.int32)}
     (folder / "model.safetensors").write_bytes(safetensors_numpy.save(tensors))
     with pytest.raises(CheckpointError, match=r"tensor model.norm.weight is I32; expected one of F32, F16, BF16"):
         convert(folder, tmp_path / "m.npz")
 
 
-def test_without_its_tokenizer(folder, tmp_path):
+def test_without_itstokenizer_json(folder, tmp_path):
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match=r"tokenizer.json: cannot be read \(No such file or directory\)"):
+    with pytest.raises(CheckpointError, match=r"model: has no tokenizer.json; write one with AutoTokenizer.from_pretr"):
         convert(folder, tmp_path / "m.npz")
 
 
@@ -281,8 +259,8 @@ def test_tokenizers_that_are_none_or_lose_something(tmp_path):
     with pytest.raises(CheckpointError, match=r"m.npz: tokenizer.json cannot be read \("):
         HuggingFaceTokenizer(b"{}", "m.npz")
     nothing = Text("nothing", "", np.zeros(0, np.uint8))
-    assert HuggingFaceTokenizer(_tokenizer().encode(), "m.npz").encode(nothing).tokens.size == 0
-    lowering = HuggingFaceTokenizer(_tokenizer(normalizer={"type": "Lowercase"}).encode(), "m.npz")
+    assert HuggingFaceTokenizer(tokenizer_json().encode(), "m.npz").encode(nothing).tokens.size == 0
+    lowering = HuggingFaceTokenizer(tokenizer_json(normalizer={"type": "Lowercase"}).encode(), "m.npz")
     (tmp_path / "text").write_text("The CAt\n", encoding="utf-8")
     assert lowering.encode(read_text(tmp_path / "text")).lost.sum() == 3  # T, C and A
 
@@ -291,12 +269,12 @@ def test_packages_that_are_not_installed(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(
         ConfigError,
-        match=r"this needs the package safetensors, which is not installed; pip install 'lm-meter\[huggingface\]'",
+        match=r"this needs the package safetensors, which is not installed; pip install safetensors tokenizers",
     ):
         convert(folder, tmp_path / "m.npz")
     monkeypatch.setattr(sys, "path", [])  # where the process that runs it looks
     with pytest.raises(
         ConfigError,
-        match=r"tokenizer.json needs the package tokenizers, which is not installed; pip install 'lm-meter\[hugging",
+        match=r"tokenizer.json needs the package tokenizers, which is not installed; pip install tokenizers",
     ):
         HuggingFaceTokenizer(b"", "m.npz")

@@ -82,7 +82,7 @@ def test_the_program_writes_the_table(options, tmp_path, monkeypatch):
     [
         (["--csv", "nowhere/sweep.csv"], "nowhere/sweep.csv: there is no such folder; choose another place"),
         (["--checkpoint", "missing.npz"], "missing.npz: cannot be opened"),
-        (["--plot", "sweep.png"], "--plot needs matplotlib; install it with pip install 'lm-meter[plot]'"),
+        (["--plot", "sweep.png"], "--plot needs matplotlib; pip install matplotlib"),
     ],
 )
 def test_what_would_fail_in_the_end_is_refused_before_the_first_run(arguments, message, options, monkeypatch, capsys):

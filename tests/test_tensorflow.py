@@ -108,13 +108,15 @@ def test_the_command(folder, tmp_path, capsys):
     assert cli.main(["convert", str(folder), str(tmp_path / "m.npz")]) == 0
     printed = capsys.readouterr().out
     assert "(tensorflow)" in printed
-    assert "mean loss of 64 predictions over the sample text without what its vocabulary lacks:" in printed
+    assert "mean loss of 64 predictions over the sample text, where what its vocabulary lacks is left out:" in printed
 
 
 def test_a_vocabulary_without_a_character_of_the_sample_text(folder, tmp_path, capsys):
     (folder / "vocab.json").write_text(json.dumps({c: n for n, c in enumerate("αβγδε")}), encoding="utf-8")
     assert cli.main(["convert", str(folder), str(tmp_path / "m.npz")]) == 0
-    assert "nothing was run: there is nothing to predict in the sample text without what" in capsys.readouterr().out
+    assert (
+        "nothing was run: the sample text: its vocabulary has nothing of it; expected a text" in capsys.readouterr().out
+    )
     assert lm_meter.Checkpoint(tmp_path / "m.npz").model_config.vocabulary == 5
 
 

@@ -293,7 +293,7 @@ def test_what_separates_words_is_known(tokenizer):
 
 @pytest.mark.parametrize(("kind", "key"), [("word", "blank"), ("sentencepiece", "blanks"), ("word", "add_bos")])
 def test_an_entry_of_a_tokenizer_that_has_no_meaning(kind, key, tokenizer):
-    expected = f"tokenizer.{key} has no meaning; expected one of kind, start, end_of_line, unknown"
+    expected = f"tokenizer.{key} has no meaning; expected one of kind, start, end_of_line, unknown, tokens"
     assert refusal(tokenizer, kind, **{key: "unicode"}) == expected
 
 

@@ -98,7 +98,7 @@ def test_without_pytorch(tmp_path, monkeypatch):
     (tmp_path / "state.pt").write_bytes(archive("state/data.pkl"))
     with pytest.raises(
         ConfigError,
-        match=r"this needs the package torch, which is not installed; pip install 'lm-meter\[pytorch\]'",
+        match=r"this needs the package torch, which is not installed; pip install 'torch>=2\.10'",
     ):
         read_torch_file(tmp_path / "state.pt")
 
@@ -112,7 +112,7 @@ def test_a_version_that_might_run_code(version, tmp_path, monkeypatch):
         read_torch_file(tmp_path / "state.pt")
     assert str(caught.value) == (
         f"PyTorch {version} is installed, which may run code that is hidden in a file of weights; "
-        "pip install 'lm-meter[pytorch]' installs 2.10 or later"
+        "pip install 'torch>=2.10'"
     )
 
 
@@ -126,7 +126,7 @@ def test_pytorch_is_asked_for_weights_only(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.10.0+cpu", load=load))
     (tmp_path / "model.pt").write_bytes(archive("model/data.pkl"))
-    command = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "m.npz")]
+    command = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "m.npz"), "--from", "word-language-model"]
     assert cli.main([*command, "--tokenizer", str(vocabulary(tmp_path / "words"))]) == 2
     errors = capsys.readouterr().err
     assert asked == {"weights_only": True, "map_location": "cpu"}
@@ -213,7 +213,7 @@ def _cut_off(torch, path):
 def test_code_does_not_run(write, torch, tmp_path, capsys):
     HAPPENED.clear()
     write(torch, tmp_path / "model.pt")
-    command = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "m.npz")]
+    command = ["convert", str(tmp_path / "model.pt"), str(tmp_path / "m.npz"), "--from", "word-language-model"]
     assert cli.main([*command, "--tokenizer", str(vocabulary(tmp_path / "words"))]) == 2
     errors = capsys.readouterr().err
     assert f"model.pt: {REFUSED}\n" in errors

@@ -36,24 +36,31 @@ def _refused(kind, *path_and_value):
         (("norm", "final", 1), "norm.final is 1; expected true or false"),
         (("norm", "epsilon", 0), "norm.epsilon is 0; expected a number above 0, up to 1"),
         (("norm", "epsilon", float("nan")), "norm.epsilon is nan; expected a number above 0, up to 1"),
-        (("attention", "windoww", 5), "attention.windoww has no meaning; expected scale, window, pattern, groups"),
+        (
+            ("attention", "windoww", 5),
+            "attention.windoww is not known here, but may matter; known are scale, window, pattern, groups",
+        ),
         (
             ("feed_forward", "expert", {}),
-            "feed_forward.expert has no meaning; expected activation, gated, experts, groups",
+            "feed_forward.expert is not known here, but may matter; known are activation, gated, experts, groups",
         ),
         (
             ("adaptive", {"soft_max": {}}),
-            "adaptive.soft_max has no meaning; expected embedding, softmax, tied_projections",
+            "adaptive.soft_max is not known here, but may matter; known are embedding, softmax, tied_projections",
         ),
         (
             ("continous_cache", None),
-            "continous_cache has no meaning; expected format, version, architecture, dimensions, tied, adaptive, "
+            "continous_cache is not known here, but may matter; known are format, version, architecture, "
+            "dimensions, tied, adaptive, "
             "continuous_cache, bias, formats, tokenizer, origin, positions, norm, attention, feed_forward, embedding",
         ),
-        (("positions", "first", 1), "positions.first has no meaning; expected kind, pairs, base, rotated"),
+        (
+            ("positions", "first", 1),
+            "positions.first is not known here, but may matter; known are kind, pairs, base, rotated",
+        ),
         (
             ("positions", {"kind": "relative", "perhead": True}),
-            "positions.perhead has no meaning; expected kind, per_head",
+            "positions.perhead is not known here, but may matter; known are kind, per_head",
         ),
         (("attention", "scale", True), "attention.scale is True; expected a number above 0, up to 1e+06"),
         (
@@ -70,7 +77,7 @@ def _refused(kind, *path_and_value):
         ),
         (
             ("attention", "groups", {"gate": 2}),
-            "attention.groups.gate has no meaning; expected query, key, value, output",
+            "attention.groups.gate is not known here, but may matter; known are query, key, value, output",
         ),
         (
             ("attention", "groups", {"query": 0}),

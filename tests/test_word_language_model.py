@@ -20,9 +20,9 @@ def parts(state, words=WORDS):
 
 @pytest.fixture
 def source(tmp_path):
-    """A file that looks like one of PyTorch, beside a vocabulary."""
+    """A file that looks like a state dict of the example, beside a vocabulary."""
     vocabulary(tmp_path / "words")
-    (tmp_path / "state.pt").write_bytes(b"\x80\x02")
+    (tmp_path / "state.pt").write_bytes(b"\x80\x02rnn.weight_hh_l0")
     return tmp_path / "state.pt"
 
 
@@ -99,7 +99,9 @@ def test_the_command(source, tmp_path, monkeypatch, capsys):
     first = [token for line in sample_text().content.split("\n") for token in [*line.split(), "<eos>"]][:64]
     unknown = sum(token not in WORDS for token in first)
     assert 0 < unknown < 64
-    assert f"mean loss of 64 predictions over the sample text, {unknown} of them words that it does not" in printed
+    assert (
+        f"64 predictions over the sample text, where {unknown} words that it does not know are replaced by" in printed
+    )
     opened = Checkpoint(tmp_path / "m.npz")
     assert [load_tokenizer(opened).token(n) for n in range(5)] == list(WORDS)
 
@@ -109,7 +111,9 @@ def test_words_that_are_unknown_where_there_is_no_word_for_them(source, tmp_path
     vocabulary(tmp_path / "words", ["<eos>", "of", "the", "cat", "sat"])
     command = ["convert", str(source), str(tmp_path / "m.npz"), "--tokenizer", str(tmp_path / "words")]
     assert cli.main(command) == 0
-    assert "64 predictions over the sample text without what its vocabulary lacks:" in capsys.readouterr().out
+    assert (
+        "64 predictions over the sample text, where what its vocabulary lacks is left out:" in capsys.readouterr().out
+    )
     assert Checkpoint(tmp_path / "m.npz").config["tokenizer"]["unknown"] is None
 
 
@@ -189,7 +193,8 @@ def test_tensors_that_do_not_fit(state, message):
         (None, "words: cannot be read (No such file or directory)"),
     ],
 )
-def test_vocabularies_that_are_none(content, message, source, tmp_path, capsys):
+def test_vocabularies_that_are_none(content, message, source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(word_language_model, "read_torch_file", lambda path: random_state())
     (tmp_path / "words").unlink()
     if content is not None:
         (tmp_path / "words").write_bytes(content)
@@ -201,14 +206,19 @@ def test_vocabularies_that_are_none(content, message, source, tmp_path, capsys):
     assert not (tmp_path / "m.npz").exists()
 
 
-def test_a_missing_vocabulary(source, tmp_path, capsys):
-    assert cli.main(["convert", str(source), str(tmp_path / "m.npz")]) == 2
-    errors = capsys.readouterr().err
-    assert (
-        "state.pt: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file "
-        "with one word a line in the order of the model's numbers"
-    ) in errors
-    assert errors.count("\n") == 1
+def test_a_vocabulary_is_asked_for_last(source, tmp_path, monkeypatch, capsys):
+    """After the tensors have been found to be those of such a model."""
+    refused = "unknown architecture: rnn.weight_hh_l0 has shape (4, 4)"
+    asked = (
+        "state.pt: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file with one word "
+        "a line in the order of the model's numbers"
+    )
+    for kind, message in (("rnn", refused), ("lstm", asked)):
+        monkeypatch.setattr(word_language_model, "read_torch_file", lambda path, kind=kind: random_state(kind))
+        assert cli.main(["convert", str(source), str(tmp_path / "m.npz")]) == 2
+        errors = capsys.readouterr().err
+        assert message in errors
+        assert errors.count("\n") == 1
 
 
 def test_texts_are_cut_as_the_example_cuts_them(shared_cases, tmp_path):

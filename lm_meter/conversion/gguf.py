@@ -18,8 +18,8 @@ from ..errors import CheckpointError
 from ..quantization.arrays import half_bytes
 from ..quantization.rounding import SMALLEST_SCALE
 from ..regular_file import open_regular
-from .bpe_json import byte_level_json
 from .gguf_header import GgufFile
+from .gguf_tokenizer import IDLE, NEUTRAL, read_gguf_tokenizer
 from .parts import FLOATS, LLAMA, Parts, llama_norm
 from .settings import real, whole
 
@@ -41,6 +41,7 @@ _IDLE = (
     "llama.tensor_data_layout",
     "llama.rope.scaling.original_context_length",
     "llama.rope.scaling.finetuned",
+    *IDLE,
 )
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "llama.rope.scaling.type": ("none", "linear"),
@@ -56,7 +57,9 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "llama.use_parallel_residual": (False,),
     "llama.expert_count": (0,),
     "llama.expert_used_count": (0,),
+    **NEUTRAL,
 }
+_START = "tokenizer.ggml.add_bos_token"
 _TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 
 
@@ -106,7 +109,9 @@ class _Fields:
     def all_asked(self) -> None:
         """Refuse entries about the model that nobody asked for, where they may change what it computes."""
         for key in self._reader.fields:
-            if not key.startswith("llama.") or key in self._asked or key in _IDLE:
+            if not key.startswith(("llama.", "tokenizer.")) or key in self._asked or key in _IDLE:
+                continue
+            if key.startswith("tokenizer.chat_template"):  # each may have a name behind it
                 continue
             found = self.get(key)
             if found not in _NEUTRAL.get(key, ()):
@@ -135,11 +140,11 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
         raise CheckpointError(f"{path}: its values are not as wide as its keys; expected a width of {head} for both")
     if "embedding" not in formats:
         raise CheckpointError(f"{path}: has no tensor token_embd.weight; expected a whole model")
-    json, vocabulary, start = _tokenizer(fields, path)
+    found = read_gguf_tokenizer(fields, path)
     config = {
         **LLAMA,
         "dimensions": {
-            "vocabulary": vocabulary,
+            "vocabulary": found.size,
             "width": width,
             "layers": fields.size("llama.block_count"),
             "heads": heads,
@@ -156,11 +161,12 @@ def read_gguf(path: Path, tokenizer: Path | None) -> Parts:
         },
         "norm": llama_norm(fields.number("llama.attention.layer_norm_rms_epsilon")),
         "tied": "softmax.weight" not in formats,
-        "tokenizer": {"kind": "huggingface", "start": start},
+        "tokenizer": {"kind": "huggingface", "start": found.start},
         "formats": formats,
     }
     fields.all_asked()
-    return Parts(config, {**arrays, "tokenizer.json": np.frombuffer(json.encode(), np.uint8)})
+    arrays["tokenizer.json"] = np.frombuffer(found.json.encode(), np.uint8)
+    return Parts(config, arrays, _START, found.notes)
 
 
 def _name_of(name: str, path: Path) -> str:
@@ -222,24 +228,3 @@ def _take(tensor: Any, name: str, arrays: dict[str, np.ndarray], path: Path) -> 
     arrays[f"{name}.offset"] = np.ascontiguousarray(halves[..., 1])
     arrays[f"{name}.codebook"] = np.arange(16, dtype=np.int8)
     return {"format": "codebook4", "group": _BLOCK, "offsets": True}
-
-
-def _tokenizer(fields: _Fields, path: Path) -> tuple[str, int, str | None]:
-    """The tokenizer as JSON, how many tokens it has, and the one that begins a text, if texts begin with one."""
-    kind = fields.get("tokenizer.ggml.model")
-    if kind != "gpt2":
-        raise CheckpointError(f"{path}: tokenizer.ggml.model is {kind!r:.60}; expected 'gpt2', byte-level pairs")
-    tokens, merges = fields.texts("tokenizer.ggml.tokens"), fields.texts("tokenizer.ggml.merges")
-    try:
-        json = byte_level_json(tokens, merges, fields.get("tokenizer.ggml.pre", "gpt-2"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    start = None
-    if fields.get("tokenizer.ggml.add_bos_token", 0):
-        number = fields.get("tokenizer.ggml.bos_token_id")
-        if type(number) is not int or not 0 <= number < len(tokens):
-            raise CheckpointError(
-                f"{path}: tokenizer.ggml.bos_token_id is {number!r:.40}; expected one of its {len(tokens)} tokens"
-            )
-        start = tokens[number]
-    return json, len(tokens), start

@@ -1,4 +1,4 @@
-"""Hugging Face folders of the GPT-2, Llama and Mixtral families: ``config.json``, ``*.safetensors``, a tokenizer."""
+"""Hugging Face folders of the GPT-2, Llama and Mixtral families: ``config.json``, safetensors files, a tokenizer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from ..regular_file import read_regular
-from ..tokenizers.guarded import MOST_BYTES
+from .huggingface_files import has_weights, read_tensors
+from .huggingface_tokenizer import read_tokenizer
 from .json_object import read_json_object
 from .parts import FLOATS, LLAMA, Parts, llama_norm
-from .safetensors_file import read_safetensors
 from .settings import real, whole
 
 # Tensors that some files have and no model needs: masks of GPT-2, and frequencies that are computed here.
@@ -43,7 +42,7 @@ _DEFAULTS = {
 
 def is_huggingface(path: Path) -> bool:
     """Whether a folder has a configuration and weights."""
-    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+    return (path / "config.json").is_file() and has_weights(path)
 
 
 class _Source:
@@ -53,11 +52,14 @@ class _Source:
         self.path = path
         self.config = read_json_object(path / "config.json")
         self._tensors: dict[str, Mapping[str, Any]] = {}
-        for file in sorted(path.glob("*.safetensors")):
-            self._tensors |= read_safetensors(file)
-        self._left = dict.fromkeys(self._tensors)
+        self._left: dict[str, None] = {}
         self.arrays: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
+
+    def open(self) -> None:
+        """Read the tensors, when the configuration is known to be of a family that is."""
+        self._tensors = read_tensors(self.path)
+        self._left = dict.fromkeys(self._tensors)
 
     def get(self, key: str, default: Any = None) -> Any:
         """An entry of the configuration, or ``default``; CheckpointError where there is neither."""
@@ -119,20 +121,13 @@ def read_huggingface(path: Path, tokenizer: Path | None) -> Parts:
         raise CheckpointError(
             f"{path}/config.json: model_type is {family!r:.40}; expected one of {', '.join(_FAMILIES)}"
         )
+    source.open()
     config = _FAMILIES[family](source)
     source.all_taken(config["tied"])
-    raw = read_regular(tokenizer or path / "tokenizer.json", MOST_BYTES)
-    config |= {"tokenizer": {"kind": "huggingface", **_start(source)}, "formats": source.formats}
-    return Parts(config, {**source.arrays, "tokenizer.json": np.frombuffer(raw, np.uint8)})
-
-
-def _start(source: _Source) -> dict[str, str]:
-    """The token that begins a text, if the tokenizer's configuration says that texts begin with one."""
-    file = source.path / "tokenizer_config.json"
-    entries = read_json_object(file) if file.is_file() else {}
-    token = entries.get("bos_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    return {"start": token} if entries.get("add_bos_token") and token else {}
+    read = read_tokenizer(path, tokenizer, config["dimensions"]["vocabulary"])
+    config |= {"tokenizer": read.config, "formats": source.formats}
+    arrays = {**source.arrays, "tokenizer.json": np.frombuffer(read.raw, np.uint8)}
+    return Parts(config, arrays, read.start_from, read.notes)
 
 
 def _activation(source: _Source, name: Any) -> str:

@@ -20,6 +20,7 @@ from .parts import LLAMA, Parts, llama_norm
 
 _HEADER = struct.Struct("<7i")
 _MOST_TOKENIZER_BYTES = 1 << 26  # one of 32,000 tokens has 434 thousand
+_MAGIC = b"24ka"  # 0x616b3432, little-endian
 _EPSILON = 1e-5
 _BASE = 10000.0
 _START = "\n<s>\n"  # the name that its exporter gives to the piece that begins a text
@@ -32,6 +33,32 @@ def is_llama2c(path: Path) -> bool:
     with open_regular(path) as file:
         header = _HEADER.unpack(file.read(_HEADER.size))
     return _is_possible(header) and path.stat().st_size == _HEADER.size + 4 * _numbers(header)
+
+
+def differs(path: Path) -> str | None:
+    """How a file differs from one that can be read, where it begins as one of llama2.c does; None where it does not."""
+    with open_regular(path) as file:
+        begin = file.read(_HEADER.size)
+    if len(begin) < _HEADER.size:
+        return None
+    header = _HEADER.unpack(begin)
+    if (later := _later_version(begin)) or not _is_possible(header):
+        return later
+    needed = _HEADER.size + 4 * _numbers(header)
+    return (
+        f"it begins with the seven sizes of a llama2.c model, {header}, which need {needed} bytes, and has "
+        f"{path.stat().st_size}; it may be cut off"
+    )
+
+
+def _later_version(begin: bytes) -> str | None:
+    """What is said of a file of versions 1 and 2, which begin with a magic number and have another order."""
+    if not begin.startswith(_MAGIC):
+        return None
+    [version] = struct.unpack_from("<i", begin.ljust(8, bytes(1)), 4)
+    return (
+        f"it is a llama2.c model of version {version}; expected version 0, which its export.py writes with --version 0"
+    )
 
 
 def _is_possible(header: tuple[int, ...]) -> bool:
@@ -54,6 +81,8 @@ def read_llama2c(path: Path, tokenizer: Path | None) -> Parts:
     with open_regular(path) as file:
         size, raw = os.fstat(file.fileno()).st_size, file.read(_HEADER.size)
         header = _HEADER.unpack(raw) if len(raw) == _HEADER.size else (0,) * 7
+        if version := _later_version(raw):
+            raise CheckpointError(f"{path}: {version}")
         if not _is_possible(header):
             raise CheckpointError(f"{path}: does not begin with the seven sizes of a llama2.c model; found {header}")
         if size != _HEADER.size + 4 * _numbers(header):
@@ -101,7 +130,7 @@ def read_llama2c(path: Path, tokenizer: Path | None) -> Parts:
         "formats": dict.fromkeys(arrays, "float32"),
     }  # fmt: skip
     pieces = np.frombuffer(read_regular(_tokenizer_of(path, tokenizer), _MOST_TOKENIZER_BYTES), np.uint8)
-    return Parts(config, {**arrays, "tokenizer.llama2c": pieces})
+    return Parts(config, {**arrays, "tokenizer.llama2c": pieces}, "llama2.c, which begins every text so")
 
 
 def _tokenizer_of(path: Path, given: Path | None) -> Path:

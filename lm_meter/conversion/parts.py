@@ -11,10 +11,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Parts:
-    """A checkpoint that is not written yet: as ``write_checkpoint`` takes it, without its origin."""
+    """A checkpoint that is not written yet: as ``write_checkpoint`` takes it, without its origin.
+
+    ``start_from``: what says which token stands before a text. ``notes``: what was decided where the source leaves a
+    choice, a sentence each.
+    """
 
     config: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
+    start_from: str
+    notes: tuple[str, ...] = ()
 
 
 # Floating-point types as others name them: our format, and how its numbers are stored.

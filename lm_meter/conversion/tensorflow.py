@@ -134,7 +134,8 @@ def read_tensorflow(path: Path, tokenizer: Path | None) -> Parts:
         "tokenizer": {"kind": "characters"},
         "formats": dict.fromkeys(arrays, "float32"),
     }  # fmt: skip
-    return Parts(config, {**arrays, "tokenizer.characters": np.frombuffer(characters.encode(), np.uint8)})
+    arrays["tokenizer.characters"] = np.frombuffer(characters.encode(), np.uint8)
+    return Parts(config, arrays, "the format has none")
 
 
 def _layer(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

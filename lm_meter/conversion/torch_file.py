@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +20,11 @@ import numpy as np
 from ..errors import CheckpointError, ConfigError
 from ..regular_file import open_regular
 from ..zip_directory import DAMAGED, members_of
-from .extras import needed
+from .extras import PACKAGES, needed
 
 _SAFE = (2, 10)
 _PICKLE = b"\x80"  # begins a pickle of protocol 2 or later, which is what torch.save wrote before it wrote archives
+_MOST_NAMES = 16 << 20  # bytes: more than the names and shapes of any model; in older files the numbers come after them
 _FLOATS = ("float32", "float16", "bfloat16")
 
 
@@ -35,6 +37,20 @@ def is_torch_file(path: Path) -> bool:
         try:
             return any(member.filename.endswith("/data.pkl") for member in members_of(file))
         except DAMAGED:
+            return False
+
+
+def names(path: Path, tensor: str) -> bool:
+    """Whether the pickle in a file of PyTorch has the name of a tensor; it is searched, never read as a pickle."""
+    with open_regular(path) as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            return tensor.encode() in file.read(_MOST_NAMES)
+        try:
+            archive = zipfile.ZipFile(file)
+            members = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            return any(tensor.encode() in archive.open(member).read(_MOST_NAMES) for member in members)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError, OSError, EOFError, zlib.error):
             return False
 
 
@@ -56,7 +72,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE:
         raise ConfigError(
             f"PyTorch {torch.__version__} is installed, which may run code that is hidden in a file of weights; "
-            "pip install 'lm-meter[pytorch]' installs 2.10 or later"
+            f"pip install {PACKAGES['pytorch']}"
         )
     with open_regular(path) as file, warnings.catch_warnings():
         size = os.fstat(file.fileno()).st_size

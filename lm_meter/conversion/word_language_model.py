@@ -34,30 +34,31 @@ from ..regular_file import read_regular
 from ..tokenizers import WordTokenizer
 from ..tokenizers.joined import UNICODE
 from .parts import Parts
-from .torch_file import is_torch_file, read_torch_file
+from .torch_file import is_torch_file, names, read_torch_file
 
 _WORD = re.compile(r"\S+")
 _MOST_BYTES = 1 << 26  # of a vocabulary; that of WikiText-103 has 2.6 million
 _END, _UNKNOWN = "<eos>", "<unk>"
+TOLD_BY = "rnn.weight_hh_l0"  # the tensor whose shape says which architecture it is
 _ARCHITECTURES = {4: "lstm", 3: "gru"}  # by the number of gates
 _FORMATS = {"float32": "float32", "float16": "float16", "uint16": "bfloat16"}
 
 
 def is_word_language_model(path: Path) -> bool:
-    """Whether a file is one that PyTorch saves."""
-    return path.is_file() and is_torch_file(path)
+    """Whether a file is one that PyTorch saves, with a tensor by which such models are told from others."""
+    return path.is_file() and is_torch_file(path) and names(path, TOLD_BY)
 
 
 def read_word_language_model(path: Path, tokenizer: Path | None) -> Parts:
     """Read a state dict, and its words from the file ``tokenizer``."""
+    tensors = read_torch_file(path)
+    _gates_and_units(_StateDict(tensors, str(path)))
     if tokenizer is None:
         raise CheckpointError(
             f"{path}: needs its vocabulary, which a state dict does not hold; name with --tokenizer a file with one "
             "word a line in the order of the model's numbers"
         )
-    words = _vocabulary(tokenizer)
-    tensors = read_torch_file(path)
-    return parts_of(tensors, words, str(path), str(tokenizer))
+    return parts_of(tensors, _vocabulary(tokenizer), str(path), str(tokenizer))
 
 
 def _vocabulary(file: Path) -> WordTokenizer:
@@ -124,7 +125,8 @@ def parts_of(tensors: Mapping[str, np.ndarray], words: WordTokenizer, path: str,
         "formats": {name: _FORMATS[array.dtype.name] for name, array in arrays.items()},
     }  # fmt: skip
     content = "".join(f"{words.token(number)}\n" for number in range(size))
-    return Parts(config, {**arrays, "tokenizer.words": np.frombuffer(content.encode(), np.uint8)})
+    arrays["tokenizer.words"] = np.frombuffer(content.encode(), np.uint8)
+    return Parts(config, arrays, "the end of a line, which stands before every line but the first")
 
 
 class _StateDict:
@@ -160,7 +162,7 @@ class _StateDict:
 
 def _gates_and_units(state: _StateDict) -> tuple[int, int]:
     """Gates of each unit, by which the architecture is told, and units of a layer."""
-    name = "rnn.weight_hh_l0"
+    name = TOLD_BY
     if name not in state.tensors:
         raise CheckpointError(
             f"{state.path}: unknown architecture: has no tensor {name}, but {next(iter(state.tensors))!r:.60}; "

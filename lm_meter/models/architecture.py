@@ -38,6 +38,11 @@ class Architecture(ABC):
         tied: dict[str, str] = config.ends.tied_arrays()
         return tied
 
+    def float_arrays(self, config: Any) -> frozenset[str]:
+        """Weight arrays that are read in ways for which they must be floating-point numbers, none pruned."""
+        found: frozenset[str] = config.ends.float_arrays()
+        return found
+
     @abstractmethod
     def context(self, config: Any, policy: str | None = None, length: int | None = None) -> Context | None:
         """The context that is meant, by default the checkpoint's own; None where a state is the context."""

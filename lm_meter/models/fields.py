@@ -41,7 +41,8 @@ class Fields:
         for key in self._entries:
             if key not in known:
                 raise CheckpointError(
-                    f"{self.path}: {self._where}{key:.60} has no meaning; expected {', '.join(known)}"
+                    f"{self.path}: {self._where}{key:.60} is not known here, but may matter; known are "
+                    f"{', '.join(known)}"
                 )
 
     def _refuse(self, key: str, expected: str) -> CheckpointError:

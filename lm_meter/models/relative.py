@@ -14,7 +14,7 @@ from ..quantization.arrays import read_weights
 from ..weight_values import check_values
 from .plan import no_relative
 from .runtime import zeros
-from .transformer_config import TransformerConfig, query_biases
+from .transformer_config import TransformerConfig, query_biases, relative_name
 
 
 def relative_of(checkpoint: Checkpoint, window: int, with_values: bool) -> Relative:
@@ -35,7 +35,7 @@ def _memory(layers: int, sets: int, width: int, farthest: int) -> np.ndarray:
 
 
 def _learned(checkpoint: Checkpoint, config: TransformerConfig, with_values: bool) -> Relative:
-    names = [f"layers.{layer}.attention.relative" for layer in range(config.layers)]
+    names = [relative_name(layer) for layer in range(config.layers)]
     for name in names:
         if is_integer(checkpoint.formats[name].code) or checkpoint.formats[name].block:
             raise CheckpointError(

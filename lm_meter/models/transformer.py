@@ -34,7 +34,7 @@ from .plan import Plan
 from .relative import relative_of
 from .runtime import padded, zeros
 from .snapshot import position_after, put, put_tokens, staying
-from .transformer_config import TransformerConfig, parse_transformer_config, transformer_arrays
+from .transformer_config import TransformerConfig, parse_transformer_config, relative_name, transformer_arrays
 from .transformer_network import buffer_rows, norm_of, transformer_network
 from .transformer_steps import plan_transformer
 
@@ -54,6 +54,11 @@ class TransformerArchitecture(Architecture):
     def expected_arrays(self, config: TransformerConfig, path: str) -> dict[str, Expected]:
         """Arrays that a checkpoint with this configuration holds."""
         return transformer_arrays(config, path)
+
+    def float_arrays(self, config: TransformerConfig) -> frozenset[str]:
+        """Besides those of both ends the vectors of relative positions."""
+        relative = config.layers if config.positions.kind == "relative" else 0
+        return super().float_arrays(config) | {relative_name(layer) for layer in range(relative)}
 
     def context(self, config: TransformerConfig, policy: str | None = None, length: int | None = None) -> Context:
         """The context that is meant: by default the checkpoint's own length, and a cache where positions allow it."""

@@ -154,6 +154,11 @@ def _check(config: TransformerConfig, path: str) -> None:
         )
 
 
+def relative_name(layer: int) -> str:
+    """Name of the learned vectors of a layer's relative positions."""
+    return f"layers.{layer}.attention.relative"
+
+
 def query_biases(config: TransformerConfig, layer: int) -> tuple[str, str]:
     """Names of the biases of a layer's queries where they meet keys, and where they meet distances."""
     where = "attention" if config.positions.shared_biases else f"layers.{layer}.attention"
@@ -188,7 +193,7 @@ def transformer_arrays(config: TransformerConfig, path: str) -> dict[str, Expect
             projection(attention, f"attention.{part}", config.attention_bias)
         if config.positions.kind == "relative":
             together = config.heads if config.positions.per_head else 1
-            arrays[f"{attention}.relative"] = Expected((int(config.window or 0) + 1, together * config.head_width))
+            arrays[relative_name(layer)] = Expected((int(config.window or 0) + 1, together * config.head_width))
         if config.positions.kind == "transformer_xl":
             matrix(f"{attention}.distance", config.heads * config.head_width, width, False)
             arrays |= {name: Expected((config.heads * config.head_width,)) for name in query_biases(config, layer)}

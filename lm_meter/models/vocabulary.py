@@ -114,6 +114,10 @@ class Vocabulary:
             found |= {f"softmax.{number}.projection": f"embedding.{number}.projection" for number in projected}
         return found
 
+    def float_arrays(self) -> frozenset[str]:
+        """Arrays that must be floating-point numbers, none pruned: projections that are used transposed too."""
+        return frozenset(name for name in self.tied_arrays().values() if name.endswith(".projection"))
+
 
 def parse_vocabulary(config: Mapping[str, Any], widths: tuple[int, int], path: str) -> Vocabulary:
     """Check what a configuration says of both ends.

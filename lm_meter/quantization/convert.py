@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What became of a checkpoint: its arrays, and the size of the files and of what inference needs."""
+    """What became of a checkpoint: its arrays, and the size of the files and of what inference needs.
+
+    ``kept``: matrices that stayed as they are because the model needs them as floating-point numbers, none pruned.
+    """
 
     changes: list[Change]
+    kept: list[str]
     bytes_before: int
     bytes_after: int
     bits_before: int
@@ -67,6 +71,7 @@ def quantize(
     CheckpointError, ConfigError
     """
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    asked, plan = plan, replace(plan, floats=source.architecture.float_arrays(source.model_config))
     plan.check({name: source.shape(name) for name in source.formats})
     _check_declarations(source, plan, out)
     bytes_before = source.path.stat().st_size  # the new file may take its place
@@ -108,6 +113,7 @@ def quantize(
     june = PROFILES[DEFAULT_PROFILE]
     return Quantized(
         changes,
+        [name for name in source.formats if plan.of(name, source.shape(name)) != asked.of(name, source.shape(name))],
         bytes_before,
         written.path.stat().st_size,
         total_bits(old),
@@ -145,6 +151,9 @@ def changes_table(done: Quantized) -> str:
         errors = [f"{change.largest_error:.2g}", f"{change.mean_error:.2g}"]
         rows.append([change.name, change.after, *sizes, *errors])
     lines = columns(rows, indent="")
+    if done.kept:
+        lines += ["", "left as they are, as the model needs floating-point numbers there, none pruned:"]
+        lines += [f"  {name}" for name in done.kept]
     lines += ["", "in all"]
     lines += columns(
         [

@@ -93,11 +93,13 @@ def _value(kind: str, key: str, value: str) -> Any:
 class Plan:
     """Specifications by name pattern: the last pattern that matches a name counts, else the default for matrices.
 
-    What is for matrices only passes by the biases that a pattern matches too.
+    What is for matrices only passes by the biases that a pattern matches too, and by the matrices in ``floats``, which
+    must be floating-point numbers, none pruned.
     """
 
     default: Specification | None
     patterns: tuple[tuple[str, Specification | None], ...] = ()
+    floats: frozenset[str] = frozenset()
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse a pattern that matches none of these arrays, or none that its specification is for."""
@@ -105,23 +107,27 @@ class Plan:
             matched = [name for name in shapes if fnmatchcase(name, pattern)]
             if not matched:
                 raise ConfigError(f"pattern {pattern!r:.60} matches no tensor; there are {', '.join(shapes)}")
-            if not any(_is_for(specification, shapes[name]) for name in matched):
+            if not any(self._takes(name, shapes[name], specification) for name in matched):
                 raise ConfigError(
-                    f"pattern {pattern!r:.60} matches no matrix, which {specification} is for; expected a plain "
-                    "floating-point format"
+                    f"pattern {pattern!r:.60} matches no matrix that can be {specification}; expected a plain "
+                    "floating-point format, or keep"
                 )
 
     def of(self, name: str, shape: tuple[int, ...]) -> Specification | None:
         """What becomes of an array; None: nothing."""
-        found = self.default if len(shape) == 2 else None
+        found = self.default if len(shape) == 2 and self._takes(name, shape, self.default) else None
         for pattern, specification in self.patterns:
-            if fnmatchcase(name, pattern) and _is_for(specification, shape):
+            if fnmatchcase(name, pattern) and self._takes(name, shape, specification):
                 found = specification
         return found
 
-
-def _is_for(specification: Specification | None, shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 or specification is None or (specification.declared.is_plain and not specification.prune)
+    def _takes(self, name: str, shape: tuple[int, ...], specification: Specification | None) -> bool:
+        """Whether an array can become this."""
+        if specification is None:
+            return True
+        if name in self.floats:
+            return not is_integer(specification.declared.code) and not specification.prune
+        return len(shape) == 2 or (specification.declared.is_plain and not specification.prune)
 
 
 def parse_pattern(text: str) -> tuple[str, Specification | None]:

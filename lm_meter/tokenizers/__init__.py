@@ -41,7 +41,7 @@ _ARRAYS = {
     "llama2c": "tokenizer.llama2c",
     "huggingface": "tokenizer.json",
 }
-_KEYS = ("kind", "start", "end_of_line", "unknown")
+_KEYS = ("kind", "start", "end_of_line", "unknown", "tokens")
 _OF_BYTES: dict[str, Callable[[bytes, str], PieceTokenizer | Llama2cTokenizer | HuggingFaceTokenizer]] = {
     "sentencepiece": PieceTokenizer,
     "llama2c": Llama2cTokenizer,
@@ -84,22 +84,39 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
             if kind == "word"
             else CharacterTokenizer(content, path)
         )
-    vocabulary = checkpoint.model_config.vocabulary
-    if tokenizer.size != vocabulary:
-        raise CheckpointError(
-            f"{path}: the tokenizer has {tokenizer.size} tokens; dimensions.vocabulary is {vocabulary}; they must agree"
-        )
-    tokenizer.specials = _specials(config, tokenizer, path)
+    rows = checkpoint.model_config.vocabulary
+    _compare_sizes(config, tokenizer, rows, path)
+    tokenizer.specials = _specials(config, tokenizer, rows, path)
     return tokenizer
 
 
-def _specials(config: Mapping[str, Any], tokenizer: Any, path: str) -> Specials:
-    numbers = {}
+def _compare_sizes(config: Mapping[str, Any], tokenizer: Tokenizer, rows: int, path: str) -> None:
+    """Refuse a number of tokens that is neither the model's, which has so many ``rows``, nor declared."""
+    declared = config.get("tokens", rows)
+    if type(declared) is not int:
+        raise CheckpointError(f"{path}: tokenizer.tokens is {declared!r:.40}; expected a whole number")
+    if tokenizer.size != declared:
+        name = "tokenizer.tokens" if "tokens" in config else "dimensions.vocabulary"
+        raise CheckpointError(
+            f"{path}: the tokenizer has {tokenizer.size} tokens; {name} is {declared}; they must agree"
+        )
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        tokenizer.rows = rows
+    elif tokenizer.size > rows:
+        raise CheckpointError(
+            f"{path}: the tokenizer has {tokenizer.size} tokens; the model has rows for {rows}; expected a row for each"
+        )
+
+
+def _specials(config: Mapping[str, Any], tokenizer: Any, rows: int, path: str) -> Specials:
+    numbers: dict[str, Any] = {}
     for role in ("start", "end_of_line", "unknown"):
         token = config.get(role)
         if token is not None and (not isinstance(token, str) or tokenizer.number(token) is None):
             raise CheckpointError(f"{path}: tokenizer.{role} is {token!r:.60}, which is not in the vocabulary")
         numbers[role] = None if token is None else tokenizer.number(token)
+        if numbers[role] is not None and numbers[role] >= rows:
+            raise CheckpointError(f"{path}: tokenizer.{role} is {token!r:.60}, for which the model has no row")
     if tokenizer.needs_end_of_line and numbers["end_of_line"] is None:
         raise CheckpointError(f"{path}: tokenizer.end_of_line is missing; lines end in a token for this kind")
     return Specials(**numbers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, TextError
 from ..text import Text, as_text
 from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials
@@ -22,7 +22,8 @@ class HuggingFaceTokenizer:
     """Tokens of a ``tokenizer.json``; the text is encoded as it is, line ends included.
 
     Special tokens that a post-processor adds, truncation and padding play no part: a text is neither longer nor shorter
-    than it is. Characters for which another text has the same tokens are counted as lost.
+    than it is. Characters for which another text has the same tokens are counted as lost. ``rows``: of the model's
+    softmax. Where it has fewer than there are tokens, texts that use another are refused.
     """
 
     needs_end_of_line = False
@@ -45,6 +46,7 @@ class HuggingFaceTokenizer:
             )
         self._said = self._json.said(numbers)
         self._unknown = self._json.unknown(numbers)
+        self.rows = self.size
         self.specials = Specials(None, None, None)
 
     def number(self, token: str) -> int | None:
@@ -68,6 +70,7 @@ class HuggingFaceTokenizer:
         is_cut = len(content) > _PART and may_be_cut(self._model.settings())
         for part in parts(content, _PART) if is_cut else [content] if content else []:
             found = self._part(text, part, begun)
+            self._check_rows(text, found.tokens)
             self._say_unknown(text, found, replace, begun)
             cover.add(found)
             begun += len(part.encode())
@@ -108,6 +111,15 @@ class HuggingFaceTokenizer:
                 is_doubtful = np.array_equal(one, other)
             fronts[int(places[at])] = is_doubtful
         return fronts
+
+    def _check_rows(self, text: Text, tokens: np.ndarray) -> None:
+        """Refuse a token that the model has no row for."""
+        largest = int(tokens.max(initial=0))
+        if largest >= self.rows:
+            raise TextError(
+                f"{text.name}: has the token {self.token(largest)!r:.60}, number {largest}; the model has rows for "
+                f"{self.rows} tokens only; choose a text without it"
+            )
 
     @staticmethod
     def _say_unknown(text: Text, found: Tokens, replace: Replacer, start: int) -> None:

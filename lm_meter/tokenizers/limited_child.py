@@ -24,7 +24,6 @@ from ..errors import CheckpointError, ConfigError, LmMeterError
 from .worker import SIZES
 
 _WORKER = Path(__file__).with_name("worker.py")
-_INSTALLED_AS = {"tokenizers": "'lm-meter[huggingface]'", "sentencepiece": "sentencepiece"}
 _MEGABYTE = 1 << 20
 
 
@@ -113,8 +112,7 @@ class LimitedChild:
         doing = "when it opens the tokenizer" if is_open else "when it runs the tokenizer"
         if "missing" in said:
             raise ConfigError(
-                f"{self._what} needs the package {self._package}, which is not installed; pip install "
-                f"{_INSTALLED_AS[self._package]}"
+                f"{self._what} needs the package {self._package}, which is not installed; pip install {self._package}"
             )
         if "raised" in said:
             refusal = self._refusal if is_open else "cannot be run over this text"
