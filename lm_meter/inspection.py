@@ -6,16 +6,19 @@ from typing import Any
 
 from .activations import full_activations
 from .checkpoint import Checkpoint
+from .defaults import sample_text
+from .errors import ConfigError, TextError
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
 from .levels import levels_used
 from .predicted_sections import tokenizer_section
 from .printable import page
 from .profiles import PROFILES, Profile
-from .report import activation_lines, columns, number, operations_table, pairs, tokenizer_rows
+from .report import activation_lines, columns, number, operations_table, pairs
 from .score import price
 from .storage import is_narrow, priced_parameters, priced_tables, tensors_of, tensors_to_json, total_bits
-from .tokenizers import load_tokenizer
+from .tokenizer_rows import tokenizer_rows
+from .tokenizers import Tokenizer, load_tokenizer
 from .weight_values import check_values
 
 
@@ -26,7 +29,8 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = tensors_of(checkpoint)
     stored = _stored_widths(checkpoint)
     used = {name: levels_used(checkpoint, name) for name in checkpoint.formats}
-    tokenizer = tokenizer_section(load_tokenizer(checkpoint))
+    loaded = load_tokenizer(checkpoint)
+    tokenizer = tokenizer_section(loaded)
     entries = []
     for entry in tensors_to_json(tensors):
         source = entry["tied_to"] or entry["name"]
@@ -40,13 +44,22 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "tensors": entries,
         "bits": total_bits(tensors),
         "parameters": {name: float(priced_parameters(tensors, profile)) for name, profile in PROFILES.items()},
-        "tokenizer": tokenizer,
+        "tokenizer": {**tokenizer, "sample_word_tokens_per_prediction": _words_per_token(loaded)},
         "tokenizer_parameters": {
             name: None if tables is None else float(tables)
             for name, tables in ((name, priced_tables(tokenizer, profile)) for name, profile in PROFILES.items())
         },
         "numbers": sum(tensor.count for tensor in tensors),
     }
+
+
+def _words_per_token(tokenizer: Tokenizer) -> float | None:
+    """Word tokens that a token of the sample text stands for; None where the tokenizer does not know that text."""
+    try:
+        encoded = tokenizer.encode(sample_text(), "error" if tokenizer.specials.unknown is None else "unk")
+    except (ConfigError, TextError):
+        return None
+    return float(encoded.words.sum() / encoded.tokens.size)
 
 
 def _stored_widths(checkpoint: Checkpoint) -> dict[str, int]:
@@ -88,7 +101,10 @@ def inspection_table(found: dict[str, Any]) -> str:
         [name, number(value), number(found["tokenizer_parameters"][name])]
         for name, value in found["parameters"].items()
     ]
-    lines += [*columns(rows), "", "tokenizer", *pairs(tokenizer_rows(found["tokenizer"]))]
+    of_sample = found["tokenizer"]["sample_word_tokens_per_prediction"]
+    words = "not known, as it cannot encode that" if of_sample is None else f"{of_sample:.3f}"
+    lines += [*columns(rows), "", "tokenizer"]
+    lines += pairs([*tokenizer_rows(found["tokenizer"]), ("word tokens a token, of the sample text", words)])
     return page(lines)
 
 

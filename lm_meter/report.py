@@ -15,6 +15,7 @@ from .qualifiers import qualifiers_of, sentences
 from .result import Result
 from .score import price
 from .storage import is_narrow, tensors_from_json
+from .tokenizer_rows import token_rows, tokenizer_rows, unscored_words
 
 _TERMINAL = 80  # columns
 _LAYER = re.compile(r"^layers\.[0-9]+\.")
@@ -126,7 +127,7 @@ def result_table(result: Result) -> str:
         [
             ("per word token", _ppl(perplexity["word"]) if text["word_tokens"] else "no word tokens"),
             ("per piece", _ppl(perplexity["piece"])),
-            ("bits per byte", _ppl(perplexity["bits_per_byte"]) + _unscored(text)),
+            ("bits per byte", _ppl(perplexity["bits_per_byte"]) + unscored_words(text)),
         ]
     )
     lines += _interval_lines(d["uncertainty"])
@@ -148,6 +149,7 @@ def result_table(result: Result) -> str:
             ("bits", number(d["storage"]["bits"])),
             *_bits_by_role(d["storage"]["tensors"]),
             *tokenizer_rows(d["tokenizer"]),
+            *token_rows(text),
         ]
     )
     if d["activations"]:
@@ -156,24 +158,6 @@ def result_table(result: Result) -> str:
     if d["records"]:
         lines += ["", f"records: {d['records']['file']}", "  ranks in it were found beside the run and are not charged"]
     return page(lines)
-
-
-def tokenizer_rows(tokenizer: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Bits of the tokenizer's tables, and its longest token."""
-    if tokenizer is None:
-        return []
-    tables = ("vocabulary", "merges", "scores", "rules")
-    parts = ", ".join(f"{name} {number(bits)}" for name in tables if (bits := tokenizer[f"{name}_bits"]))
-    return [
-        ("bits of the tokenizer", f"{number(tokenizer['bits'])} ({parts})"),
-        ("  its longest token", f"{tokenizer['longest_token']:,} bytes"),
-    ]
-
-
-def _unscored(text: dict[str, Any]) -> str:
-    """How many bytes no token says, where there are such."""
-    count = text["unscored_bytes"]
-    return f" ({count:,} of {text['bytes']:,} bytes are blanks that no token says)" if count else ""
 
 
 def _bits_by_role(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

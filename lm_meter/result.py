@@ -218,20 +218,13 @@ def load_result(path: str | Path) -> Result:
         ) from None
     result = Result(document)
     if whole is not document:
-        result.validation = read_validation(whole, _priced_as_saved(result, path).document, path)
+        result.validation = read_validation(whole, _priced_as_saved(result).document, path)
     return result
 
 
-def _priced_as_saved(result: Result, path: Path) -> Result:
+def _priced_as_saved(result: Result) -> Result:
     """A result that was read, priced anew under the profile that it says it has."""
-    operations = result.document.get("operations_per_token")
-    profile = operations.get("profile") if isinstance(operations, dict) else None
-    if not isinstance(profile, str):
-        raise ConfigError(
-            f"{path}: operations_per_token.profile is {profile!r:.40}; expected the name of a price list; write it "
-            "again with lm-meter validate --output"
-        )
-    return price_result(result, profile_named(profile))
+    return price_result(result, profile_named(result.document["operations_per_token"]["profile"]))
 
 
 def _schema(document: Any) -> Any:

@@ -369,11 +369,11 @@ def _folder_reader(make, mutate):
 
 
 def _gguf_files(folder):
-    from test_gguf import _write
+    from gguf_files import write_gguf
 
     found = {}
     for kind in ("Q4_1",):
-        _write(folder / "m.gguf", kind)
+        write_gguf(folder / "m.gguf", kind)
         found["m.gguf"] = (folder / "m.gguf").read_bytes()
     return found
 
@@ -386,11 +386,11 @@ def _llama2c_files(_):
 
 def _huggingface_files(_):
     import safetensors.numpy
-    from test_huggingface import LLAMA, _tensors
+    from huggingface_folders import LLAMA, llama_tensors
 
     return {
         "config.json": json.dumps(LLAMA).encode(),
-        "model.safetensors": safetensors.numpy.save(_tensors()),
+        "model.safetensors": safetensors.numpy.save(llama_tensors()),
         "tokenizer.json": _tokenizer_json().encode(),
         "tokenizer_config.json": b'{"add_bos_token": true, "bos_token": {"content": "^"}}',
     }

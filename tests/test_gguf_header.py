@@ -153,10 +153,10 @@ def test_as_the_package_reads_them(tmp_path):
     """All values and all data of a model with weights of several widths."""
     gguf = pytest.importorskip("gguf")
     pytest.importorskip("tokenizers")
-    from test_gguf import _write
+    from gguf_files import write_gguf
 
     for kind in ("F32", "BF16", "Q8_0", "Q4_0"):
-        _write(tmp_path / "m.gguf", kind)
+        write_gguf(tmp_path / "m.gguf", kind)
         ours, theirs = GgufFile(tmp_path / "m.gguf"), gguf.GGUFReader(tmp_path / "m.gguf")
         reference = {key: field.contents() for key, field in theirs.fields.items() if not key.startswith("GGUF.")}
         assert {key: field.contents() for key, field in ours.fields.items()} == reference

@@ -59,10 +59,10 @@ def parquet_records(path):
 
 
 def as_tokenizer(path):
-    """Given to a conversion with --tokenizer, of a model whose words it should be."""
-    from lm_meter.conversion.word_language_model import read_word_language_model
+    """As the file that --tokenizer names for a state dict."""
+    from lm_meter.conversion import word_language_model
 
-    return read_word_language_model(path, path)
+    return word_language_model._vocabulary(path)
 
 
 READERS = {
@@ -176,12 +176,12 @@ def folder(tmp_path):
     """A folder of the Hugging Face kind."""
     safetensors = pytest.importorskip("safetensors.numpy")
     pytest.importorskip("tokenizers")
-    from test_huggingface import LLAMA, _tensors, _tokenizer
+    from huggingface_folders import LLAMA, llama_tensors, tokenizer_json
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text(json.dumps(LLAMA), encoding="utf-8")
-    (tmp_path / "model" / "model.safetensors").write_bytes(safetensors.save(_tensors()))
-    (tmp_path / "model" / "tokenizer.json").write_text(_tokenizer(), encoding="utf-8")
+    (tmp_path / "model" / "model.safetensors").write_bytes(safetensors.save(llama_tensors()))
+    (tmp_path / "model" / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
     return tmp_path / "model"
 
 

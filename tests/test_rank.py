@@ -40,7 +40,8 @@ def test_ranks_follow_the_figures(results):
         reference = price_result(dict(results)[row["name"]], JUNE)
         tokenizer = reference["score"]["tokenizer_ratio"]
         assert row["score"] == reference["score"]["total"]
-        assert row["score"] == pytest.approx(row["storage"] + tokenizer + row["operations"], rel=1e-15)
+        assert row["storage"] == pytest.approx(reference["score"]["storage_ratio"] + tokenizer, rel=1e-15)
+        assert row["score"] == pytest.approx(row["storage"] + row["operations"], rel=1e-15)
         assert row["perplexity"] == reference.perplexity
         assert row["meets_gate"] is None
     assert [row["highly_storage_efficient"] for row in rows] == [True, False, False, False]
@@ -87,7 +88,7 @@ def test_a_result_of_an_interrupted_run_is_marked(results):
     found = rank([(name, result), ("cut", partial)], JUNE)
     assert [(row["name"], row["partial"]) for row in found["results"]] == [("small", False), ("cut", True)]
     table = ranking_table(found)
-    (row,) = (line for line in table.splitlines() if line.startswith("  cut"))
+    row = next(line for line in table.splitlines() if line.startswith("  cut"))
     assert row.endswith("  partial")
     assert "\nnot ranked: cut (partial)\n" in table
     assert "\npartial: the pass was interrupted; the figures cover the tokens up to there\n" in table
@@ -293,7 +294,7 @@ def test_a_validation_whose_result_names_no_price_list(operations, results, tmp_
     document = json.loads(Path(file).read_text(encoding="utf-8"))
     document["result"]["operations_per_token"] = operations
     save_document(document, file)
-    with pytest.raises(ConfigError, match=r"expected the name of a price list; write it again with lm-meter validate"):
+    with pytest.raises(ConfigError, match=r"operations_per_token.*; write it again with eval --output"):
         load_result(file)
 
 

@@ -173,8 +173,11 @@ def test_what_is_not_installed_has_the_names_that_pip_knows(monkeypatch):
         assert {name.strip("'").partition(">=")[0] for name in names.split()} == wanted
     monkeypatch.setattr(extras.importlib, "import_module", lambda name: __import__("no_such_package_at_all"))
     with pytest.raises(ConfigError) as caught:
-        extras.needed("gguf", "gguf")
-    assert str(caught.value) == "this needs the package gguf, which is not installed; pip install gguf tokenizers"
+        extras.needed("safetensors", "huggingface")
+    assert (
+        str(caught.value)
+        == "this needs the package safetensors, which is not installed; pip install safetensors tokenizers"
+    )
 
 
 def test_no_message_and_no_page_has_a_package_that_there_is_not():
