@@ -1,13 +1,14 @@
 """A tokenizer that knows the text: its tables count, and the gate is not judged where tokens hold the text."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from tiny import TEXT, tiny_parts
 
 import lm_meter
-from lm_meter import evaluate, write_checkpoint
+from lm_meter import ForeignEntry, evaluate, evaluate_entry, write_checkpoint
 from lm_meter.profiles import PROFILES
 from lm_meter.ranking import rank
 from lm_meter.report import result_table
@@ -125,6 +126,19 @@ def test_a_tokenizer_that_reads_capitals_as_small_letters(made):
     assert result["text"]["lost_characters"] == TEXT.count("t")
     assert on_the_test_set(result)["score"]["gate_verdict"] == "not judged: characters are lost"
     assert f"{TEXT.count('t')} characters lost: " in result_table(result)
+
+
+def test_a_vocabulary_of_a_foreign_entry_that_holds_the_text(made, tmp_path):
+    """A program that knows single tokens alone reached 1.35 with one."""
+    result = made(["?", " "], list(dict.fromkeys(TEXT.splitlines(keepends=True))))
+    command = f"{sys.executable} -m lm_meter.entries.bigram"
+    entry = ForeignEntry(command, result["checkpoint"]["path"])
+    (tmp_path / "text").write_text(TEXT, encoding="utf-8")
+    foreign = evaluate_entry(entry, text=tmp_path / "text")
+    assert foreign["tokenizer"] == result["tokenizer"]
+    assert foreign["text"]["longest_token"] == max(map(len, TEXT.splitlines(keepends=True)))
+    assert on_the_test_set(foreign)["score"]["gate_verdict"] == "not judged: tokens hold the text"
+    assert "tokens hold the text: 5.75 word tokens a prediction" in result_table(foreign)
 
 
 # what is stored
