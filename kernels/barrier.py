@@ -86,12 +86,12 @@ def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.int64, types.int64), codegen
 
 
-def _futex(builder: Any, word: Any, operation: int, value: Any, timeout: Any) -> None:
-    """Emit the system call on the low half of ``word``, which lies first: the machines of ``_FUTEX`` are little-endian."""
+def _futex(builder: Any, word: Any, operation: int, value: Any, timeout: Any) -> Any:
+    """Emit the system call on the low half of ``word``, which lies first: machines of ``_FUTEX`` are little-endian."""
     kinds = [_I64, _I64.as_pointer(), _I64, _I64, timeout.type]
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I64, kinds), "syscall")
     number, operation = (ir.Constant(_I64, n) for n in (_FUTEX[platform.machine()], operation))
-    builder.call(function, [number, word, operation, value, timeout])
+    return builder.call(function, [number, word, operation, value, timeout])
 
 
 @intrinsic
@@ -108,15 +108,14 @@ def _futex_wait(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _futex_wake(typingctx: Any, array: Any, index: Any) -> Any:
-    """Wake every thread that sleeps on ``array[index]``."""
+def futex_wake(typingctx: Any, array: Any, index: Any) -> Any:
+    """Wake every thread that sleeps on ``array[index]``; returns how many."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word, every = _word(context, builder, signature, arguments), ir.Constant(_I64, _EVERY_THREAD)
-        _futex(builder, word, _WAKE_PRIVATE, every, ir.Constant(_I64.as_pointer(), None))
-        return context.get_dummy_value()
+        return _futex(builder, word, _WAKE_PRIVATE, every, ir.Constant(_I64.as_pointer(), None))
 
-    return types.void(array, types.int64), codegen
+    return types.int64(array, types.int64), codegen
 
 
 def _sleeper(has_futex: bool) -> Any:
@@ -151,7 +150,7 @@ def wait(sync, threads):
         atomic_store(sync, NEXT_ITEM, 0)
         atomic_store(sync, GENERATION, generation + 1)
         if HAS_FUTEX and atomic_load(sync, SLEEPING) != 0:
-            _futex_wake(sync, GENERATION)
+            futex_wake(sync, GENERATION)
         return
     for _ in range(_SPINS):
         if atomic_load(sync, GENERATION) != generation:

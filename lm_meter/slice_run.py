@@ -78,8 +78,8 @@ def _take_up(run: OnlinePass, state: SavedState) -> None:
 
 def _enter(runtime: Runtime, inputs: np.ndarray, options: RunOptions, interruption: Interruption) -> None:
     """Let tokens enter, as far as anything depends on them, in calls that leave room for a Ctrl-C."""
-    block, most = options.block, runtime.threads
-    size, done, tallies, trial = block, runtime.pass_over(inputs), runtime.new_tallies(), trial_of(most, options.threads)
+    block, most, tallies = options.block, runtime.threads, runtime.new_tallies()
+    size, done, trial = block, runtime.pass_over(inputs), trial_of(most, options.threads)
     while done < inputs.size:
         interruption.obey()
         runtime.use_threads(trial.threads)

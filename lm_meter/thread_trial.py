@@ -12,45 +12,60 @@ from collections.abc import Sequence
 _SHORTEST_SECONDS = 0.01
 # So long the fastest number of threads has worked when it is chosen.
 _ENOUGH_SECONDS = 0.2
+# The next trial comes after so many calls, 13 seconds, and each later one after twice as many as the one before: what
+# else the machine does may have changed.
+_CALLS_BETWEEN = 64
 
 
 class ThreadTrial:
-    """Gives each call of a pass its number of threads, by turns, until one of them is chosen.
+    """Gives each call of a pass its number of threads: by turns, until the fastest of them is chosen.
 
-    Rounds of one call for each number; the pass keeps the calls of a round equally long, in tokens.
+    A round is one call for each number; the pass keeps the calls of a round equally long, in tokens.
 
     Parameters
     ----------
     numbers : sequence of int
-        Of threads, at least one; a single one is chosen from the beginning.
+        Of threads, at least one; where there is a single one nothing is tried.
     """
 
     def __init__(self, numbers: Sequence[int]) -> None:
-        self._numbers = list(numbers)
-        self._seconds = [0.0] * len(self._numbers)
+        self._numbers, self._between = list(numbers), _CALLS_BETWEEN
+        self._begin()
+
+    def _begin(self) -> None:
+        self._tried = list(self._numbers)
+        self._seconds = [0.0] * len(self._tried)
         self._round: list[float] = []
+        self._left = self._between
 
     @property
     def threads(self) -> int:
         """Of the next call."""
-        return self._numbers[len(self._round)]
+        return self._tried[len(self._round)]
 
     def saw(self, seconds: float) -> float | None:
         """Take note of the call's time; returns by which time the next call's length is chosen, None: it stays."""
-        if len(self._numbers) == 1:
+        if len(self._tried) == 1:
+            self._left -= 1
+            if self._left == 0:
+                self._between *= 2
+                self._begin()
             return seconds
         self._round.append(seconds)
-        if len(self._round) < len(self._numbers):
+        if len(self._round) < len(self._tried):
             return None
-        fastest, round_seconds = min(self._round), self._round
-        self._round = []
+        return self._ended(min(self._round))
+
+    def _ended(self, fastest: float) -> float | None:
+        """Add up a round whose fastest call took so long, if that says anything, and choose if it is enough."""
+        round_seconds, self._round = self._round, []
         if fastest < _SHORTEST_SECONDS:
             return fastest
         self._seconds = [sum(pair) for pair in zip(self._seconds, round_seconds, strict=True)]
         if min(self._seconds) >= _ENOUGH_SECONDS:
-            self._numbers = [self._numbers[self._seconds.index(min(self._seconds))]]
+            self._tried = [self._tried[self._seconds.index(min(self._seconds))]]
         # The last number of this round is the first of the next one: what becomes faster or slower meets all.
-        self._numbers.reverse()
+        self._tried.reverse()
         self._seconds.reverse()
         return None
 

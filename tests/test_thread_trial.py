@@ -6,7 +6,7 @@ from every_model import every_model
 from tiny import tiny_parts
 
 import lm_meter
-from lm_meter import online, thread_trial
+from lm_meter import online
 from lm_meter.thread_trial import ThreadTrial, trial_of
 
 
@@ -28,9 +28,19 @@ def test_two_threads_are_chosen_where_they_are_faster():
     assert trials({1: 500, 2: 1000}, 100, 7) == [1, 2, 2, 1, 2, 2, 2]
 
 
-@pytest.mark.parametrize(("most", "tried"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 4, 7, 8]), (9, [1, 4, 8, 9])])
-def test_one_thread_half_of_them_all_but_one_and_all_are_tried(most, tried):
-    rates = dict.fromkeys(range(1, most + 1), 100)
+def test_what_was_chosen_is_tried_again_later_and_later():
+    trial, made = ThreadTrial([1, 2]), []
+    for call in range(300):
+        made.append(trial.threads)
+        # Another program begins after the call 40: two threads were faster before, and one is afterwards.
+        trial.saw({1: 0.4, 2: 0.2}[trial.threads] if call < 40 else {1: 0.4, 2: 0.8}[trial.threads])
+    # 2 calls of trial, 64 of what was chosen, 2 of trial, 128, 2 of trial, and so on.
+    assert made == [1, 2, *[2] * 64, 1, 2, *[1] * 128, 1, 2, *[1] * 102]
+
+
+@pytest.mark.parametrize("tried", [[1], [1, 2], [1, 2, 3], [1, 4, 7, 8], [1, 4, 8, 9]])
+def test_one_thread_half_of_them_all_but_one_and_all_are_tried(tried):
+    rates = dict.fromkeys(range(1, tried[-1] + 1), 100)
     assert trials(rates, 100, len(tried)) == tried
 
 
@@ -66,7 +76,7 @@ class _Changing(ThreadTrial):
     """Another number of threads for each call, of the same length."""
 
     def saw(self, seconds):
-        self._numbers = self._numbers[1:] + self._numbers[:1]
+        self._tried = self._tried[1:] + self._tried[:1]
 
 
 def test_no_bit_depends_on_a_change_of_threads_between_two_calls(tmp_path, monkeypatch):
