@@ -10,6 +10,7 @@ import cpu_bits
 import numpy as np
 import pytest
 from every_model import every_model
+from hang import HANG
 
 import lm_meter
 from lm_meter.defaults import sample_text
@@ -48,7 +49,7 @@ def _as_if(features, cache, *command):
     stated = {} if features is None else {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     environment = {**os.environ, **stated, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS)}
     done = subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=600
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=HANG
     )
     return json.loads(done.stdout)
 
