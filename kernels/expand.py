@@ -1,7 +1,8 @@
 """From the numbers that a pruned matrix keeps to sixteen columns: the LLVM code that spreads them by a mask.
 
-Sixteen columns of a row are two halves of eight. The numbers of a half lie one after the other, as many as its mask has
-bits; they are widened and then moved, in registers, to the lanes of their columns. The other lanes are zero.
+The numbers of sixteen columns of a row lie one after the other, as many as their mask has bits; they are widened and
+then moved, in registers, to the lanes of their columns. The other lanes are zero. AVX-512 has an instruction for that;
+without it the columns are two halves of eight.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from .isa import has_feature
 HALF = 8  # columns whose numbers are widened and moved at once
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_FLOATS = ir.VectorType(ir.FloatType(), HALF)
 _INTS = ir.VectorType(_I32, HALF)
 _BYTES = ir.VectorType(_I8, 4 * HALF)
 
@@ -29,7 +29,8 @@ def load_half(builder: Any, pointer: Any, first: Any, code: int, book: Any) -> A
     Floating-point formats give ``<8 x float>``, integer ones ``<8 x i32>``. Up to 16 numbers are read.
     """
     if code in (FLOAT32, FLOAT16, BFLOAT16):
-        return _floats(builder, _at(builder, pointer, builder.mul(first, ir.Constant(_I64, ITEM_BYTES[code]))), code)
+        distance = builder.mul(first, ir.Constant(_I64, ITEM_BYTES[code]))
+        return _floats(builder, _at(builder, pointer, distance), code, HALF)
     if code == INT8:
         kind = ir.VectorType(_I8, HALF)
         stored = builder.load(builder.bitcast(_at(builder, pointer, first), kind.as_pointer()), align=1)
@@ -44,18 +45,55 @@ def load_half(builder: Any, pointer: Any, first: Any, code: int, book: Any) -> A
     return builder.ashr(builder.shl(entries, all_lanes(_INTS, 24)), all_lanes(_INTS, 24))
 
 
+def load_segment(builder: Any, pointer: Any, code: int, book: Any) -> Any:
+    """Sixteen neighbouring numbers of a format, as wide lanes."""
+    if code in (FLOAT32, FLOAT16, BFLOAT16):
+        return _floats(builder, pointer, code, 2 * HALF)
+    halves = [load_half(builder, pointer, ir.Constant(_I64, first), code, book) for first in (0, HALF)]
+    return _joined(builder, *halves)
+
+
+def expanded(builder: Any, pointer: Any, mask: Any, code: int, book: Any) -> tuple[Any, Any]:
+    """Sixteen columns by their mask (i64, 16 bits), zero where it is, and how many numbers it takes (i64)."""
+    counter = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I64, [_I64]), "llvm.ctpop.i64")
+    count = builder.call(counter, [mask])
+    if has_feature("avx512f"):
+        return _expanded_at_once(builder, load_segment(builder, pointer, code, book), mask), count
+    low_mask = builder.and_(mask, ir.Constant(_I64, 255))
+    low = load_half(builder, pointer, ir.Constant(_I64, 0), code, book)
+    high = load_half(builder, pointer, builder.call(counter, [low_mask]), code, book)
+    high_mask = builder.lshr(mask, ir.Constant(_I64, HALF))
+    return _joined(builder, spread(builder, low, low_mask), spread(builder, high, high_mask)), count
+
+
+def _joined(builder: Any, low: Any, high: Any) -> Any:
+    return builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(_I32, 2 * HALF), [*range(2 * HALF)]))
+
+
+def _expanded_at_once(builder: Any, numbers: Any, mask: Any) -> Any:
+    """Sixteen lanes by one instruction of AVX-512, vpexpandd."""
+    words = ir.VectorType(_I32, 2 * HALF)
+    bits = ir.VectorType(ir.IntType(1), 2 * HALF)
+    expand = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(words, [words, words, bits]), "llvm.x86.avx512.mask.expand.v16i32"
+    )
+    lanes = builder.bitcast(builder.trunc(mask, _I16), bits)
+    moved = builder.call(expand, [builder.bitcast(numbers, words), ir.Constant(words, None), lanes])
+    return builder.bitcast(moved, numbers.type)
+
+
 def _at(builder: Any, pointer: Any, distance: Any) -> Any:
     return builder.gep(pointer, [distance])
 
 
-def _floats(builder: Any, pointer: Any, code: int) -> Any:
+def _floats(builder: Any, pointer: Any, code: int, lanes: int) -> Any:
+    floats, ints = ir.VectorType(ir.FloatType(), lanes), ir.VectorType(_I32, lanes)
     if code == FLOAT32:
-        return builder.load(builder.bitcast(pointer, _FLOATS.as_pointer()), align=1)
-    halves = ir.VectorType(_I16, HALF)
-    raw = builder.load(builder.bitcast(pointer, halves.as_pointer()), align=1)
+        return builder.load(builder.bitcast(pointer, floats.as_pointer()), align=1)
+    raw = builder.load(builder.bitcast(pointer, ir.VectorType(_I16, lanes).as_pointer()), align=1)
     if code == FLOAT16:
-        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), HALF)), _FLOATS)
-    return builder.bitcast(builder.shl(builder.zext(raw, _INTS), all_lanes(_INTS, 16)), _FLOATS)
+        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), lanes)), floats)
+    return builder.bitcast(builder.shl(builder.zext(raw, ints), all_lanes(ints, 16)), floats)
 
 
 def spread(builder: Any, numbers: Any, mask: Any) -> Any:

@@ -4,10 +4,11 @@ What a row keeps is walked in segments of 16 columns; segments without any numbe
 
     scales (16 float16; integer formats), places (uint16 a segment), masks (uint16 a segment), numbers
 
-with the segments of its first row first. A place is the row in the block and the number of the segment; the masks are
-left out where the blocks that were pruned are as wide as a segment or wider. 4-bit numbers of a segment begin at a byte
-of their own. Before the blocks lies a table with a row of four int64 for each, and one more: the distance from this row
-of the table to the block's data in bytes, the numbers and the rows with any numbers before this block, its segments.
+with a segment of each row in turn: the first one of each, then the second one of each that has one, and so on. A place
+is the row in the block and the number of the segment; the masks are left out where the blocks that were pruned are as
+wide as a segment or wider. 4-bit numbers of a segment begin at a byte of their own. Before the blocks lies a table with
+a row of four int64 for each, and one more: the distance from this row of the table to the block's data in bytes, the
+numbers and the rows with any numbers before this block, its segments.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def _put(matrix, numbers, n, target, at, inside):
 
 
 @entry
-def pack_sparse(source, matrix, split, blocks, target):
+def pack_sparse(source, matrix, split, blocks, target, following):
     """Pack some row blocks of a pruned matrix; nothing is checked here.
 
     Parameters
@@ -166,6 +167,8 @@ def pack_sparse(source, matrix, split, blocks, target):
     target : (bytes,) uint8
         The table, filled by ``measure_sparse``, and the blocks' data behind it: the chosen ones are modified in place
         and must be zero before.
+    following : (2, 16) int64
+        Overwritten: the next segment, and the next number of the source, of each row of a block.
     """
     mask, numbers, starts, scales = source
     table = target[: target.size // 8 * 8].view(np.int64)
@@ -183,12 +186,18 @@ def pack_sparse(source, matrix, split, blocks, target):
             at += LANES * SCALE_BYTES
         values_at = at + kept * (2 + 2 * masks)
         for lane in range(filled):
-            n = starts[first + lane]
-            for segment in range(segments):
-                own = _segment_mask(mask, matrix.columns, first + lane, segment)
+            following[0, lane], following[1, lane] = 0, starts[first + lane]
+        packed = 0
+        while packed < kept:
+            for lane in range(filled):
+                segment, n, own = following[0, lane], following[1, lane], 0
+                while segment < segments and own == 0:
+                    own = _segment_mask(mask, matrix.columns, first + lane, segment)
+                    segment += 1
+                following[0, lane] = segment
                 if own == 0:
                     continue
-                place = (lane << ROW_SHIFT) | segment
+                place = (lane << ROW_SHIFT) | (segment - 1)
                 target[at], target[at + 1] = place & 255, place >> 8
                 if masks:
                     target[at + 2 * kept], target[at + 2 * kept + 1] = own & 255, own >> 8
@@ -196,7 +205,8 @@ def pack_sparse(source, matrix, split, blocks, target):
                 count = population(own)
                 for inside in range(count):
                     _put(matrix, numbers, n + inside, target, values_at, inside)
-                n += count
+                following[1, lane] = n + count
+                packed += 1
                 values_at += (bits * count + 7) // 8
 
 

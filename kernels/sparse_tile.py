@@ -5,10 +5,10 @@ row's accumulator sums the columns j with j % 16 = l, in their order; then the l
 
     a[l] + a[l + 8] for l < 8,    then l + 4, l + 2, l + 1
 
-for float32 inputs with one rounding each; sums over 8-bit inputs are exact. The segments of sixteen rows are one run.
-Where whole segments were pruned a row may have just a few, and a branch at its end would often be mispredicted: there
-the accumulators are cleared by a mask when the row changes, stored after every segment, and the last store of a row
-stands. Where a row has most of its segments they are stored, behind a branch, when it ends.
+for float32 inputs with one rounding each; sums over 8-bit inputs are exact. The segments of sixteen rows are one run,
+in which each row has a turn: a row's accumulator lies in memory, in the first-level cache, and what a segment adds to
+has long been stored when it is read. So no segment waits for the one before it, and no branch depends on where a row
+ends.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .decode import BOOK, every_lane
-from .expand import HALF, load_half, spread
+from .expand import expanded, load_segment
 from .formats import CODEBOOK4, NAMES, SCALE_BYTES, STORED_BITS, is_integer
 from .lanes import LANES, splat, vector_fma
+from .prefetch import emit_prefetch
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _F32 = ir.FloatType()
@@ -32,6 +33,9 @@ _INTS = ir.VectorType(_I32, LANES)
 # A place of a segment: its row in the block above, its number in the row below.
 ROW_SHIFT = 12
 MAX_SEGMENTS = 1 << ROW_SHIFT
+# A tile for one vector asks for what lies so many bytes further on. Measured on a Sapphire Rapids server, one thread,
+# 29 MB of 1x16 blocks: without it 7.3 GB/s, with 2,048, 4,096, 8,192 and 16,384 9.7, 9.7, 9.8 and 9.2.
+_AHEAD = 8192
 
 
 class SparseTile(NamedTuple):
@@ -90,12 +94,10 @@ class _Emitter:
         entry, loop, done = (self.function.append_basic_block(label) for label in ("entry", "segment", "done"))
         self.builder = builder = ir.IRBuilder(entry)
         self.tile = tile = SparseTile(*self.function.args)
-        tokens = self.kind.tokens
-        # A row more than there are: what is stored before the first one.
-        self.rows = builder.alloca(self.vector, tokens * (LANES + 1))
-        zero, no_row = ir.Constant(self.vector, None), ir.Constant(_I64, LANES)
-        for row in range(LANES):
-            self._store_sums([zero] * tokens, ir.Constant(_I64, row))
+        self.rows = builder.alloca(self.vector, self.kind.tokens * LANES)
+        zero = self._zero()
+        for slot in range(self.kind.tokens * LANES):
+            builder.store(zero, builder.gep(self.rows, [ir.Constant(_I64, slot)]))
         self.book = None
         if self.kind.code == CODEBOOK4:
             self.book = builder.load(self._pointer(tile.book, BOOK), align=16)
@@ -105,79 +107,42 @@ class _Emitter:
         builder.cbranch(builder.icmp_signed(">", tile.segments, ir.Constant(_I64, 0)), loop, done)
 
         builder.position_at_end(loop)
-        segment, at, row = (builder.phi(_I64) for _ in range(3))
-        start = [builder.phi(self.vector) for _ in range(tokens)]
+        segment, at = builder.phi(_I64), builder.phi(_I64)
         place = self._word(builder.add(places, self._times(2, segment)))
-        this_row = builder.lshr(place, ir.Constant(_I64, ROW_SHIFT))
+        row = builder.lshr(place, ir.Constant(_I64, ROW_SHIFT))
         column = self._times(LANES, builder.and_(place, ir.Constant(_I64, MAX_SEGMENTS - 1)))
-        same = builder.icmp_signed("==", this_row, row)
-        if self.kind.is_wide:
-            keep = builder.sext(same, _I32)
-            before = [self._kept(sums, keep) for sums in start]
-        else:
-            before = self._stored_at_the_end(start, row, same)
         mask = None if self.kind.is_wide else self._word(builder.add(masks, self._times(2, segment)))
+        if self.kind.tokens == 1:
+            ahead = builder.add(ir.Constant(_I64, _AHEAD), self._times(2 if mask is None else 4, segment))
+            emit_prefetch(builder, builder.add(at, ahead))
         weights, following_at = self._weights(at, mask)
-        sums = [self._accumulate(weights, self._inputs(t, column), held) for t, held in enumerate(before)]
-        if self.kind.is_wide:
-            self._store_sums(sums, this_row)
-        following, body = builder.add(segment, ir.Constant(_I64, 1)), builder.block
-        for phi, first, next_one in (
-            (segment, ir.Constant(_I64, 0), following),
-            (at, numbers, following_at),
-            (row, no_row, this_row),
-            *zip(start, [zero] * tokens, sums, strict=True),
-        ):
+        for t in range(self.kind.tokens):
+            slot = builder.gep(self.rows, [builder.add(row, ir.Constant(_I64, t * LANES))])
+            builder.store(self._accumulate(weights, self._inputs(t, column), builder.load(slot)), slot)
+        following = builder.add(segment, ir.Constant(_I64, 1))
+        for phi, first, next_one in ((segment, ir.Constant(_I64, 0), following), (at, numbers, following_at)):
             phi.add_incoming(first, entry)
-            phi.add_incoming(next_one, body)
+            phi.add_incoming(next_one, builder.block)
         builder.cbranch(builder.icmp_signed("<", following, tile.segments), loop, done)
 
         builder.position_at_end(done)
-        if not self.kind.is_wide:
-            last_row, last = builder.phi(_I64), [builder.phi(self.vector) for _ in range(tokens)]
-            for phi, first, held in ((last_row, no_row, this_row), *zip(last, [zero] * tokens, sums, strict=True)):
-                phi.add_incoming(first, entry)
-                phi.add_incoming(held, body)
-            self._store_sums(last, last_row)
-        for t in range(tokens):
+        for t in range(self.kind.tokens):
             self._finish(t)
         builder.ret_void()
 
-    def _stored_at_the_end(self, sums: list[Any], row: Any, same: Any) -> list[Any]:
-        """The sums to go on with: stored, and zero, if the row changed; in a block of its own, behind a branch."""
-        builder, before = self.builder, self.builder.block
-        change, body = (self.function.append_basic_block(label) for label in ("change", "body"))
-        builder.cbranch(same, body, change)
-        builder.position_at_end(change)
-        self._store_sums(sums, row)
-        builder.branch(body)
-        builder.position_at_end(body)
-        held = [builder.phi(self.vector) for _ in sums]
-        for phi, value in zip(held, sums, strict=True):
-            phi.add_incoming(value, before)
-            phi.add_incoming(ir.Constant(self.vector, None), change)
-        return held
-
-    def _store_sums(self, sums: list[Any], row: Any) -> None:
-        """Keep the sums of a row, those of each token."""
-        for t, held in enumerate(sums):
-            slot = self.builder.add(row, ir.Constant(_I64, t * (LANES + 1)))
-            self.builder.store(held, self.builder.gep(self.rows, [slot]))
+    def _zero(self) -> Any:
+        """Zero lanes that LLVM does not know to be zero: it would call memset instead of storing them."""
+        unseen = self.builder.asm(ir.FunctionType(_I32, [_I32]), "", "=r,0", [ir.Constant(_I32, 0)], side_effect=False)
+        return self.builder.bitcast(every_lane(self.builder, _INTS, unseen), self.vector)
 
     def _weights(self, at: Any, mask: Any) -> tuple[Any, Any]:
         """A segment's sixteen weights, and the address behind them."""
         builder, code = self.builder, self.kind.code
         pointer = self._pointer(at, _I8)
-        low_count, count = ir.Constant(_I64, HALF), ir.Constant(_I64, LANES)
-        if mask is not None:
-            counter = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_I64, [_I64]), "llvm.ctpop.i64")
-            low_mask = builder.and_(mask, ir.Constant(_I64, 255))
-            low_count, count = builder.call(counter, [low_mask]), builder.call(counter, [mask])
-        low = load_half(builder, pointer, ir.Constant(_I64, 0), code, self.book)
-        high = load_half(builder, pointer, low_count, code, self.book)
-        if mask is not None:
-            low, high = spread(builder, low, low_mask), spread(builder, high, builder.lshr(mask, ir.Constant(_I64, 8)))
-        both = builder.shuffle_vector(low, high, ir.Constant(_INTS, [*range(LANES)]))
+        if mask is None:
+            both, count = load_segment(builder, pointer, code, self.book), ir.Constant(_I64, LANES)
+        else:
+            both, count = expanded(builder, pointer, mask, code, self.book)
         if self.scaled and not self.kind.integer_inputs:
             both = builder.sitofp(both, _FLOATS)
         # 4-bit numbers of a segment begin at a byte of their own.
@@ -193,12 +158,6 @@ class _Emitter:
         stored = self.builder.load(self._pointer(address, ir.VectorType(_I16, LANES)), align=2)
         return self.builder.sext(stored, _INTS)
 
-    def _kept(self, sums: Any, keep: Any) -> Any:
-        """``sums``, or zero where ``keep`` (i32, all bits or none) is zero: without a branch."""
-        builder = self.builder
-        mask = every_lane(builder, _INTS, keep)
-        return builder.bitcast(builder.and_(builder.bitcast(sums, _INTS), mask), self.vector)
-
     def _accumulate(self, weights: Any, x: Any, sums: Any) -> Any:
         if self.kind.integer_inputs:
             return self.builder.add(sums, self.builder.mul(weights, x))
@@ -207,9 +166,7 @@ class _Emitter:
     def _finish(self, token: int) -> None:
         """Put the rows' lanes together, apply the scales, write a token's sixteen outputs."""
         builder, tile = self.builder, self.tile
-        rows = [
-            builder.load(builder.gep(self.rows, [ir.Constant(_I64, token * (LANES + 1) + row)])) for row in range(LANES)
-        ]
+        rows = [builder.load(builder.gep(self.rows, [ir.Constant(_I64, token * LANES + row)])) for row in range(LANES)]
         total = self._tree(rows)
         if self.scaled:
             if self.kind.integer_inputs:

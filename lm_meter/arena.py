@@ -232,7 +232,7 @@ def _pack_pruned(
     for shares in _shares(len(table) - 1, max(1, nbytes // len(table)), team):
 
         def work(thread: int, shares: list[tuple[int, int]] = shares) -> None:
-            pack_sparse(held, matrix, source.split, shares[thread], target)
+            pack_sparse(held, matrix, source.split, shares[thread], target, np.zeros((2, LANES), np.int64))
 
         team.run(work)
     checkpoint.forget(values)

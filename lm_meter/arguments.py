@@ -84,7 +84,9 @@ def _add_eval(group: argparse._SubParsersAction) -> None:
         metavar="N",
         help="predictions read out together (default: 64); Ctrl-C waits for the end of a block",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="default: as many as the first blocks show are fastest"
+    )
     add_profile(parser)
     parser.add_argument(
         "--first-token", choices=("score", "skip"), default="score", help="predict the first token or not"

@@ -96,7 +96,7 @@ def _measured(
         check_recordable(prepared)
     loaded = load(prepared, interruption, ranked)
     runtime = loaded.runtime
-    run = OnlinePass(runtime, prepared.inputs, targets, options.block, ranked)
+    run = OnlinePass(runtime, prepared.inputs, targets, options, ranked)
     if keeper:
         keeper.take_up(run)
     meter = progress(targets.size) if progress else Silent()
@@ -125,10 +125,10 @@ def _measured(
             load_seconds=loaded.load_seconds,
             compile_seconds=loaded.compile_seconds,
             weight_bytes_per_token=runtime.weight_bytes(options.block),
-            stream_bytes_per_second=stream_bytes_per_second(runtime.weights, runtime.team, runtime.threads),
+            stream_bytes_per_second=stream_bytes_per_second(runtime.weights, runtime.team, run.threads),
         ),
         online=_online(prepared, run),
-        threads=runtime.threads,
+        threads=run.threads,
         ranks=run.ranks[done] if ranked else None,
         records=kept_records(PassRecords(prepared, run), Path(files.records)) if files.records is not None else None,
     )

@@ -47,6 +47,10 @@ _NAMES = {
     _TEXT,
     _TEXT_ENDS,
 }
+# Columns that take four bytes a row where all their numbers fit, as those of all but huge texts do. Records of before
+# have eight; whoever reads either has int64.
+_NARROW, _WIDE = "int32", "int64"
+_NARROWED = {"position", "line", "word", "token", "rank", "pieces"}
 _LAST_CHARACTER, _SURROGATES = 0x10FFFF, np.array([0xD800, 0xDFFF], np.uint32)
 _MAX_HEADER = 4096  # bytes of an array's header
 _WRITTEN_BY = "expected records written by lm-meter eval --records"
@@ -57,7 +61,7 @@ def write_npz_records(source: RecordSource, file: Any) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, dtype in COLUMNS.items():
             parts = (source.column(name, first, last) for first, last in row_chunks(source.size))
-            _write(archive, name, dtype, (source.size,), parts)
+            _write(archive, name, _stored_type(source, name, dtype), (source.size,), parts)
         for name in ("token_id", "token_text"):
             array = getattr(source, name)
             _write(archive, name, array.dtype, array.shape, [array])
@@ -69,6 +73,19 @@ def write_npz_records(source: RecordSource, file: Any) -> None:
             _write_words(source, texts, archive)
 
 
+def _stored_type(source: RecordSource, name: str, dtype: str) -> str:
+    """The type that a column is written in."""
+    if name not in _NARROWED or not source.size:
+        return dtype
+    if name == "rank":
+        most = max(int(source.column(name, first, last).max()) for first, last in row_chunks(source.size))
+    elif name == "token":
+        most = int(source.token_id[-1])
+    else:  # these ascend; a word has no more pieces than there are
+        most = source.size if name == "pieces" else int(source.column(name, source.size - 1, source.size)[0])
+    return _NARROW if most <= np.iinfo(_NARROW).max else _WIDE
+
+
 def _write_words(source: RecordSource, texts: WordTexts, archive: zipfile.ZipFile) -> None:
     spooled_raw, spooled_ends, size = Spool(np.uint8), Spool(np.int64), 0
     for raw, sizes in _labels_of_rows(source, texts):
@@ -78,7 +95,7 @@ def _write_words(source: RecordSource, texts: WordTexts, archive: zipfile.ZipFil
     raw, ends = spooled_raw.array(), spooled_ends.array()
     for name, dtype in WORD_COLUMNS.items():
         parts = (word_column(source, name, first, last) for first, last in word_rows(source))
-        _write(archive, _WORD + name, dtype, ends.shape, parts)
+        _write(archive, _WORD + name, _stored_type(source, name, dtype), ends.shape, parts)
     _write(archive, _TEXT, "uint8", raw.shape, in_parts(raw))
     _write(archive, _TEXT_ENDS, "int64", ends.shape, in_parts(ends))
 
@@ -142,8 +159,13 @@ class _Members:
             what = f"a surplus member {surplus[0]!r:.60}" if surplus else "a member twice"
             raise ConfigError(f"{path}: has {what}; {_WRITTEN_BY}")
 
-    def array(self, name: str, dtype: str | None, dimensions: int = 1) -> np.ndarray:
-        """An array of some type; None: NumPy unicode."""
+    def column(self, prefix: str, name: str, dtype: str) -> np.ndarray:
+        """A column of the type that rows have; it may be stored in a narrower one."""
+        found = self.array(prefix + name, dtype, 1, _NARROW if name in _NARROWED else None)
+        return found.astype(dtype, copy=False)
+
+    def array(self, name: str, dtype: str | None, dimensions: int = 1, narrow: str | None = None) -> np.ndarray:
+        """An array of some type, or of a ``narrow`` one; None: NumPy unicode."""
         info, where = self._infos.get(name), f"{self.path}: array {name}"
         if info is None:
             raise ConfigError(f"{where} is missing; {_WRITTEN_BY}")
@@ -155,7 +177,7 @@ class _Members:
             if np.lib.format.read_magic(head) != (1, 0):
                 raise ValueError("another version of .npy")
             shape, _, found = np.lib.format.read_array_header_1_0(head, max_header_size=_MAX_HEADER)
-            if found != np.dtype(dtype or f"<U{found.itemsize // 4}"):
+            if found not in (np.dtype(dtype or f"<U{found.itemsize // 4}"), narrow and np.dtype(narrow)):
                 raise ValueError(f"type {found}")
             if len(shape) != dimensions or min(shape, default=0) < 0 or found.itemsize == 0:
                 raise ValueError(f"shape {shape}")
@@ -191,7 +213,7 @@ def _opened(path: Path) -> _Members:
 def read_npz_records(path: Path) -> Records:
     """Read the rows."""
     members = _opened(path)
-    columns: dict[str, Any] = {name: members.array(name, dtype) for name, dtype in COLUMNS.items()}
+    columns: dict[str, Any] = {name: members.column("", name, dtype) for name, dtype in COLUMNS.items()}
     columns |= {"token_id": members.array("token_id", "int64"), "token_text": members.array("token_text", None)}
     columns |= {name: members.text(name).strip() or None for name in _HASHES}
     return Records(**columns)
@@ -200,7 +222,7 @@ def read_npz_records(path: Path) -> Records:
 def read_npz_words(path: Path) -> Words:
     """Read the word tokens."""
     members = _opened(path)
-    columns = {name: members.array(_WORD + name, dtype) for name, dtype in WORD_COLUMNS.items()}
+    columns = {name: members.column(_WORD, name, dtype) for name, dtype in WORD_COLUMNS.items()}
     raw, ends = members.array(_TEXT, "uint8").tobytes(), members.array(_TEXT_ENDS, "int64")
     if (np.diff(ends, prepend=0) < 0).any() or ends[-1:].tolist() != [len(raw)]:
         raise ConfigError(f"{path}: array {_TEXT_ENDS} does not cut {_TEXT} into words; {_WRITTEN_BY}")

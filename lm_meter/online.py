@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from .errors import MeterError
 from .interrupt import Interruption
 from .models.runtime import Runtime
 from .progress import Progress
+from .run_options import RunOptions
 from .spool import forget, spooled_zeros
+from .thread_trial import trial_of
 
 # A compiled call works for about this long before Python sees the progress and a Ctrl-C.
 _CALL_SECONDS = 0.2
@@ -28,9 +31,12 @@ class OnlinePass:
     """One walk over the tokens, call by call."""
 
     def __init__(
-        self, runtime: Runtime, inputs: np.ndarray, targets: np.ndarray, block: int, ranked: bool = False
+        self, runtime: Runtime, inputs: np.ndarray, targets: np.ndarray, options: RunOptions, ranked: bool = False
     ) -> None:
-        self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, block
+        """By ``options`` the block is chosen, and the threads: those that are asked for, or by a trial of them."""
+        self.runtime, self.inputs, self.targets, self.block = runtime, inputs, targets, options.block
+        self._trial = trial_of(runtime.threads, options.threads)
+        self._worked: Counter[int] = Counter()
         self.log_probs = spooled_zeros(targets.size)
         self.ranks = spooled_zeros(targets.size if ranked else 0, np.int64)
         self.tallies = runtime.new_tallies()
@@ -54,7 +60,8 @@ class OnlinePass:
             progress.begin(self.done, nll)
         while self.done < self.targets.size and not interruption.requested:
             first, last = self.done, min(self.done + size, self.targets.size)
-            seconds = self._call(first, last)
+            self.runtime.use_threads(self._trial.threads)
+            seconds = self._trial.saw(self._call(first, last))
             nll -= float(self.log_probs[first:last].sum())
             progress.update(self.done, nll)
             calls += 1
@@ -64,8 +71,15 @@ class OnlinePass:
             if keep:
                 keep(self)
             forget(self.inputs, self.targets, self.log_probs, self.ranks)
+            if seconds is None:
+                continue
             blocks = max(1, int(_CALL_SECONDS * (last - first) / max(seconds, 1e-9)) // self.block)
             size = self.block * min(blocks, 2 * size // self.block, max(1, _CALL_TOKENS // self.block))
+
+    @property
+    def threads(self) -> int:
+        """How many threads made most of this sitting's predictions."""
+        return max(self._worked, key=self._worked.__getitem__, default=self.runtime.threads)
 
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that is needed to go on, between two calls: plain numbers, and arrays."""
@@ -114,6 +128,7 @@ class OnlinePass:
         else:
             values = self.runtime.run(inputs, targets, self.block, self.tallies)
         seconds = time.perf_counter() - started
+        self._worked[self.runtime.threads] += last - first
         if not np.isfinite(values).all():
             position = first + int(np.argmin(np.isfinite(values)))
             raise MeterError(

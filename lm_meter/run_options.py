@@ -32,7 +32,7 @@ class RunOptions:
     block : int
         Frozen outputs that are read out together; no bit of the result depends on it. 1: strictly token by token.
     threads : int, optional
-        By default every usable processor; no bit depends on it.
+        By default as many as are fastest, up to every usable processor, by a trial; no bit depends on it.
     first_token : "score" or "skip"
         "score" predicts every token, the first from the start token. "skip" uses the first token as context only.
     limit : int, optional

@@ -15,7 +15,9 @@ from .models.runtime import Runtime
 from .online import OnlinePass
 from .preparation import Prepared, load
 from .progress import Progress, Silent
+from .run_options import RunOptions
 from .saved_state import WRITTEN_BY_EVAL, SavedState
+from .thread_trial import trial_of
 
 _CALL_SECONDS = 0.2
 _NO_TARGETS = np.zeros(0, np.int64)
@@ -52,12 +54,12 @@ def run_slice(
         runtime = load(prepared, interruption, ranked).runtime
         begun = 0
         if state is not None:
-            before = OnlinePass(runtime, inputs, targets, prepared.options.block)
+            before = OnlinePass(runtime, inputs, targets, prepared.options)
             _take_up(before, state)
             begun = before.done
-        _enter(runtime, inputs[begun : part.first], prepared.options.block, interruption)
+        _enter(runtime, inputs[begun : part.first], prepared.options, interruption)
         here = slice(part.first, part.last)
-        run = OnlinePass(runtime, inputs[here], targets[here], prepared.options.block, ranked)
+        run = OnlinePass(runtime, inputs[here], targets[here], prepared.options, ranked)
         meter = progress(run.targets.size) if progress else Silent()
         try:
             run.go(meter, interruption)
@@ -74,13 +76,17 @@ def _take_up(run: OnlinePass, state: SavedState) -> None:
         raise StateError(f"the state's progress is not a pass's ({error}); {WRITTEN_BY_EVAL}") from None
 
 
-def _enter(runtime: Runtime, inputs: np.ndarray, block: int, interruption: Interruption) -> None:
+def _enter(runtime: Runtime, inputs: np.ndarray, options: RunOptions, interruption: Interruption) -> None:
     """Let tokens enter, as far as anything depends on them, in calls that leave room for a Ctrl-C."""
-    size, done, tallies = block, runtime.pass_over(inputs), runtime.new_tallies()
+    block, most, tallies = options.block, runtime.threads, runtime.new_tallies()
+    size, done, trial = block, runtime.pass_over(inputs), trial_of(most, options.threads)
     while done < inputs.size:
         interruption.obey()
+        runtime.use_threads(trial.threads)
         started = time.perf_counter()
         runtime.run(inputs[done : done + size], _NO_TARGETS, block, tallies)
         done += size
-        seconds = time.perf_counter() - started
-        size = max(block, min(2 * size, int(size * _CALL_SECONDS / max(seconds, 1e-9))))
+        seconds = trial.saw(time.perf_counter() - started)
+        if seconds is not None:
+            size = max(block, min(2 * size, int(size * _CALL_SECONDS / max(seconds, 1e-9))))
+    runtime.use_threads(most)

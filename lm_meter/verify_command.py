@@ -64,7 +64,7 @@ def add_verify(group: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of the random place, to choose it again")
     parser.add_argument("--state", type=file_name, metavar="FILE", help="of eval --state: a part is run from there")
     parser.add_argument("--block", type=int, metavar="N", help="default: the result's")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: every usable processor")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: as many as are fastest")
     add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=run_verify)

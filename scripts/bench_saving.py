@@ -61,7 +61,7 @@ def costs(prepared: Prepared, repeats: int, suffix: str) -> Costs:
     """Measure the parts; ``suffix``: of the records."""
     with deferred_interrupt() as interruption, tempfile.TemporaryDirectory() as folder:
         runtime = load(prepared, interruption, True).runtime
-        run = OnlinePass(runtime, prepared.inputs, prepared.targets, prepared.options.block, ranked=True)
+        run = OnlinePass(runtime, prepared.inputs, prepared.targets, prepared.options, ranked=True)
         plain, added, pairs = _ranks(run)
         identity, state, records = state_identity(prepared), Path(folder) / "state", Path(folder) / f"records{suffix}"
 

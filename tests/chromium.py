@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import time
 
+from hang import HANG
+
 PROGRAM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -14,7 +16,6 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )  # fmt: skip
-_SECONDS = 60
 
 
 class Chromium:
@@ -49,7 +50,7 @@ class Chromium:
     def close(self):
         """End the browser."""
         self._process.terminate()
-        self._process.wait(_SECONDS)
+        self._process.wait(HANG)
         os.close(self._in)
         os.close(self._out)
 
@@ -60,7 +61,7 @@ class Chromium:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + HANG
         while time.monotonic() < until:
             answers = []
             for found in self._messages():
@@ -88,7 +89,7 @@ class Chromium:
         )
         self.events.clear()
         self.call("Page.navigate", url=url)
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + HANG
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             assert time.monotonic() < until, url
             self.evaluate("1")

@@ -1,11 +1,13 @@
 """Fixtures of the whole suite."""
 
+import faulthandler
 import os
 import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hang import HANG
 
 # Files that take longest are begun first, so that no process is left alone with one of them at the end.
 _LONGEST = ("test_cpus.py", "test_wikitext.py", "test_entries.py")
@@ -56,6 +58,14 @@ def compilation_is_not_said(monkeypatch):
     from lm_meter import compilation
 
     monkeypatch.setattr(compilation, "_SECONDS_OF_SILENCE", 1e9)
+
+
+@pytest.fixture(autouse=True)
+def a_hang_ends_the_process():
+    """A test that hangs ends its process, and with it the suite, with a traceback; a slow one does not."""
+    faulthandler.dump_traceback_later(2 * HANG, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")

@@ -37,13 +37,14 @@ def bits():
 def main(wide):
     """Print the shape of the tiles and the bits; ``wide`` says whether to take the CPU for one with AVX-512.
 
-    Only the tiles are another CPU's: ``decode``, which picks instructions, is imported before and keeps this one's.
+    Only the tiles are another CPU's: ``decode`` and ``expand``, which pick instructions, are imported before and keep
+    this one's.
     """
-    from lm_meter.kernels import decode, isa
+    from lm_meter.kernels import decode, expand, isa
 
     has_feature = isa.has_feature
     if wide != "native":
-        assert decode.has_feature is has_feature
+        assert decode.has_feature is expand.has_feature is has_feature
         isa.has_feature = lambda name: wide == "wide" if name == "avx512f" else has_feature(name)
     from lm_meter.kernels import tile_shape
 

@@ -4,8 +4,12 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+from hang import HANG
 from tiny import WORDS
+
+from lm_meter import child_process
 
 TEXT = "the cat sat on the mat .\na dog ran , the cat ran .\n"
 AT = 3  # the position at which the programs below misbehave
@@ -63,9 +67,9 @@ def vocabulary(folder):
     return file
 
 
-def is_gone(pid, seconds=10.0):
-    """Whether a process ends within some seconds; one that nobody has waited for yet is gone too."""
-    deadline = time.monotonic() + seconds
+def is_gone(pid):
+    """Whether a process ends, soon or late; one that nobody has waited for yet is gone too."""
+    deadline = time.monotonic() + HANG
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -75,3 +79,29 @@ def is_gone(pid, seconds=10.0):
             return True
         time.sleep(0.02)
     return False
+
+
+def here(folder):
+    """Source, of one line, of a program that says it has come to where its time is to run out."""
+    file = str(Path(folder) / "here")
+    return f"open({file + '.part'!r}, 'w').write(str(os.getpid())); os.rename({file + '.part'!r}, {file!r})"
+
+
+def time_runs_out(monkeypatch, folder, at_work=False):
+    """Let no time pass for the runner before a program of ``folder`` says ``here``, and then more than any limit.
+
+    So no verdict depends on how long a machine takes to start a program. The time runs out when the program waits, or
+    where it is to be ``at_work``, at once, and once more has been looked for what it sent.
+    """
+    file, seen = Path(folder) / "here", []
+
+    def monotonic():
+        seen.append(file.exists() and (at_work or _waits(int(file.read_text()))))
+        return 1e9 if any(seen[:-1]) else 0.0
+
+    monkeypatch.setattr(child_process, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+
+
+def _waits(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ST"

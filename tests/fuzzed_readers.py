@@ -140,7 +140,7 @@ class _Model(NamedTuple):
     def begun(self):
         """A pass before its first prediction."""
         self.runtime.reset()
-        return OnlinePass(self.runtime, self.prepared.inputs, self.prepared.targets, _BLOCK)
+        return OnlinePass(self.runtime, self.prepared.inputs, self.prepared.targets, self.prepared.options)
 
 
 @functools.cache

@@ -43,8 +43,10 @@ class PrunedMatrix(PackedMatrix):
         self.weights = aligned_bytes(-(-size // 64) * 64 + OVERREAD)
         self.weights[: table.nbytes] = table.reshape(-1).view(np.uint8)
         numbers, scales = self._numbers(counts.sum())
-        starts = np.cumsum(counts) - counts
-        pack_sparse((mask, numbers, starts, scales), matrix, Split(sections), (0, self.blocks), self.weights[:size])
+        starts, cursors = np.cumsum(counts) - counts, np.zeros((2, 16), np.int64)
+        pack_sparse(
+            (mask, numbers, starts, scales), matrix, Split(sections), (0, self.blocks), self.weights[:size], cursors
+        )
         self.matrix = matrix._replace(
             terms=int(self.kept.sum()),
             filled=int((counts > 0).sum()),

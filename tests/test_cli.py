@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hang import HANG
 from tiny import TEXT, tiny_checkpoint, tiny_parts
 
 import lm_meter
@@ -76,7 +77,7 @@ def text(tmp_path_factory):
 def process(*arguments, **options):
     """The installed program in a process of its own."""
     command = [sys.executable, "-m", "lm_meter", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False, **options)
 
 
 # help, version, start
@@ -84,7 +85,7 @@ def process(*arguments, **options):
 
 def test_importing_the_command_line_imports_neither_numba_nor_numpy():
     code = "import sys, lm_meter.arguments; lm_meter.arguments.parser(); print({'numba', 'numpy'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG, check=True)
 
     assert done.stdout == "set()\n"
 
@@ -498,10 +499,10 @@ def test_ctrl_c_prints_the_partial_result_marked_partial_and_exits_130(tmp_path)
     try:
         shown = b""
         while b"ppl/piece" not in shown:
-            assert select.select([bar], [], [], 120)[0], f"no bar on the terminal, only {shown}"
+            assert select.select([bar], [], [], HANG)[0], f"no bar on the terminal, only {shown}"
             shown += os.read(bar, 1000)
         running.send_signal(signal.SIGINT)
-        out, _ = running.communicate(timeout=60)
+        out, _ = running.communicate(timeout=HANG)
     finally:
         running.kill()
         os.close(terminal)
@@ -575,7 +576,7 @@ def test_a_full_disk_behind_standard_output(model):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "lm_meter", "inspect", str(model)]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG, check=False)
     assert done.returncode == 2
     assert done.stderr == (
         "lm-meter: error: the output cannot be written (No space left on device); make room, or send it elsewhere\n"
@@ -585,7 +586,7 @@ def test_a_full_disk_behind_standard_output(model):
 def test_a_standard_output_that_can_only_be_read(model):
     with open(os.devnull) as readable:
         command = [sys.executable, "-m", "lm_meter", "inspect", str(model)]
-        done = subprocess.run(command, stdout=readable, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(command, stdout=readable, stderr=subprocess.PIPE, text=True, timeout=HANG, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("lm-meter: error: the output cannot be written (Bad file descriptor)")
 
@@ -596,7 +597,7 @@ def test_a_closed_stream_is_no_error(stream, model, text, tmp_path):
     descriptor = {"stdout": 1, "stderr": 2}[stream]
     command = [sys.executable, "-m", "lm_meter", "eval", "--checkpoint", model, "--text", text, "--output"]
     quoted = shlex.join(map(str, [*command, tmp_path / "r.json"]))
-    done = subprocess.run(f"{quoted} {descriptor}>&-", shell=True, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(f"{quoted} {descriptor}>&-", shell=True, capture_output=True, timeout=HANG, check=False)
     assert done.returncode == 0
     assert json.loads((tmp_path / "r.json").read_text())["partial"] is False
 
@@ -605,7 +606,7 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path):
     path = tiny_checkpoint(tmp_path / "m\udcff.npz")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     command = [sys.executable, "-m", "lm_meter", "inspect", str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=HANG, check=True)
     assert b"m\\udcff.npz" in done.stdout
 
 
@@ -613,7 +614,7 @@ def test_json_for_a_stream_that_does_not_take_utf_8(tmp_path):
     path = tiny_checkpoint(tmp_path / "é😀.npz")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "lm_meter", "inspect", str(path), "--format", "json"]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=HANG, check=True)
     assert json.loads(done.stdout)["path"] == str(path)
 
 
@@ -623,7 +624,7 @@ def test_a_full_disk_behind_standard_error_is_no_error(arguments):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "lm_meter", *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=100, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=HANG, check=False)
     assert done.returncode == (0 if arguments[0] == "eval" else 2)
     assert ("per word token" in done.stdout) == (arguments[0] == "eval")
 
@@ -632,7 +633,7 @@ def test_a_reader_that_has_gone_is_no_error(model):
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "lm_meter", "inspect", str(model)]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=HANG, check=False)
     os.close(writer)
 
     assert (done.returncode, done.stderr) == (1, b"")

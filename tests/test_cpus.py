@@ -9,15 +9,13 @@ from pathlib import Path
 import cpu_bits
 import numpy as np
 import pytest
-from tiny import WORDS as TINY_WORDS
-from tiny import integer_parts, tiny_parts
-from tiny_transformer import KINDS, transformer_parts
+from every_model import every_model
+from hang import HANG
 
 import lm_meter
 from lm_meter.defaults import sample_text
 from lm_meter.pass_files import PassFiles
 
-WORDS = (*TINY_WORDS, *(f"w{n}" for n in range(400 - len(TINY_WORDS))))
 TESTS = Path(__file__).parent
 # Features are stated: Numba would otherwise add this machine's own to the name of the CPU.
 SANDY = "+avx,+cmov,+cx16,+f16c,+fma,+popcnt,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3"
@@ -51,7 +49,7 @@ def _as_if(features, cache, *command):
     stated = {} if features is None else {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     environment = {**os.environ, **stated, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS)}
     done = subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=600
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=True, timeout=HANG
     )
     return json.loads(done.stdout)
 
@@ -63,25 +61,10 @@ def test_products_have_the_same_bits(cpu, tmp_path):
     assert _as_if(features, tmp_path, TESTS / "cpu_bits.py", taken_for) == [tiles, reference]
 
 
-def _models():
-    """Parts of a checkpoint of every architecture."""
-    formats = {
-        "embedding": {"format": "int8", "group": 8, "offsets": True},
-        "lstm.0.weight": {"format": "codebook4", "activations": 8},
-        "projection.weight": {"format": "float16", "block": (1, 4), "activations": 16},
-        "softmax.weight": {"format": "int4"},
-    }
-    yield integer_parts(formats, projection=8)
-    yield tiny_parts(architecture="gru", continuous_cache={"size": 9, "theta": 0.5, "lambda": 0.2})
-    yield tiny_parts(architecture="qrnn", window=(2,), output_gate=True)
-    for kind in KINDS:
-        yield transformer_parts(kind, WORDS)
-
-
 def test_a_whole_pass_has_the_same_bits(tmp_path):
     text, paths, reference = tmp_path / "text", [], []
     text.write_text("the cat sat on the mat\na dog ran\n" * 9, encoding="utf-8")
-    for number, parts in enumerate(_models()):
+    for number, parts in enumerate(every_model()):
         paths.append(tmp_path / f"model{number}.npz")
         lm_meter.write_checkpoint(paths[-1], *parts)
         run = lm_meter.evaluate(paths[-1], text=text, files=PassFiles(records=tmp_path / "own.npz"))

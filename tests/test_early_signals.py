@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from hang import HANG
 
 # The signal comes when the import of a module begins.
 SOURCE = """
@@ -32,7 +33,7 @@ runpy.run_module("lm_meter", run_name="__main__", alter_sys=True)
 def test_a_signal_during_an_import(module, number, tmp_path):
     command = [sys.executable, "-c", SOURCE, module, str(int(number)), "eval", "--limit", "30", "--quiet"]
     command += ["--output", str(tmp_path / "result.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert (done.returncode, done.stdout) == (128 + number, "")
     assert done.stderr == "lm-meter: interrupted, no result\n"
     assert list(tmp_path.iterdir()) == []
@@ -61,7 +62,7 @@ runpy.run_module("lm_meter", run_name="__main__", alter_sys=True)
 def test_a_signal_after_the_command_changes_no_exit_status(number):
     command = [sys.executable, "-c", LATE, str(int(number)), "score", "--task", "wikitext-103"]
     command += ["--parameters", "159e6", "--operations", "318e6"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -72,7 +73,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (done.returncode, done.stderr) == (0, "")

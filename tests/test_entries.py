@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hang import HANG
 
 from lm_meter import cli
 from lm_meter.arguments import ENTRY_NAMES
@@ -118,7 +119,7 @@ def test_the_baseline_passes_at_full_size(shared_data, tmp_path, capsys):
     counts_file = shared_data / "wikitext-103" / "vocab_counts.tsv"
     options = ["--weights", "unigram", "--dtype", "float16", "--vocab-counts", counts_file, "--out"]
     out = tmp_path / "baseline.npz"
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_baseline.py", *options, out], check=True, timeout=100)
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_baseline.py", *options, out], check=True, timeout=HANG)
     status, printed = _validate(capsys, "lstm-baseline", "--checkpoint", out)
     out.unlink()  # 322 MB
     assert status == 0

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from entry_programs import TEXT, program, raw_program, vocabulary
+from entry_programs import TEXT, here, program, raw_program, time_runs_out, vocabulary
+from hang import HANG
 from tiny import WORDS
 
 from lm_meter import ConfigError, EntryError, ForeignEntry, TextError, evaluate_entry
@@ -13,15 +14,15 @@ from lm_meter.text import text_from_bytes
 
 V = len(WORDS)
 BYTES = 8 * V
-SECONDS = 2.0  # time limit where it is to be exceeded; long enough to start Python on a busy machine
+SECONDS = 2.0  # time limit where it is to be exceeded, by a clock of the tests
 
 
-def run(folder, command, timeout=30.0, text=TEXT):
+def run(folder, command, timeout=float(HANG), text=TEXT):
     entry = ForeignEntry(command, vocabulary(folder), timeout)
     return evaluate_entry(entry, text=text_from_bytes(text.encode(), "text"))
 
 
-def refused(folder, command, timeout=30.0, text=TEXT):
+def refused(folder, command, timeout=float(HANG), text=TEXT):
     with pytest.raises(EntryError) as caught:
         run(folder, command, timeout, text)
     message = str(caught.value)
@@ -81,17 +82,25 @@ WAITS = (
     else "the program is at work or asleep; --entry-timeout gives it more time"
 )
 IDLE = {
-    "stopped": ("os.kill(os.getpid(), signal.SIGSTOP)", "0 bytes", "the program is stopped"),
-    "asleep": ("time.sleep(60)", "0 bytes", "the program is at work or asleep; --entry-timeout gives it more time"),
-    "at work": ("while True: pass", "0 bytes", "the program is at work or asleep; --entry-timeout"),
-    "half, then asleep": ("send.write(bytes(24)); send.flush(); time.sleep(60)", "24 bytes", "at work or asleep"),
+    "stopped": ("HERE; os.kill(os.getpid(), signal.SIGSTOP)", "0 bytes", "the program is stopped"),
+    "asleep": (
+        "HERE; time.sleep(9999)",
+        "0 bytes",
+        "the program is at work or asleep; --entry-timeout gives it more time",
+    ),
+    "at work": ("HERE\nwhile True: pass", "0 bytes", "the program is at work or asleep; --entry-timeout"),
+    "half, then asleep": (
+        "send.write(bytes(24)); send.flush(); HERE; time.sleep(9999)",
+        "24 bytes",
+        "at work or asleep",
+    ),
     "reads ahead": (
-        "next(receive)",
+        "HERE; next(receive)",
         "0 bytes",
         WAITS,
     ),
     "not flushed": (
-        "send.write(bytes(24)); next(receive)",
+        "send.write(bytes(24)); HERE; next(receive)",
         "0 bytes",
         WAITS,
     ),
@@ -99,9 +108,10 @@ IDLE = {
 
 
 @pytest.mark.parametrize("name", IDLE)
-def test_idleness_is_named_with_its_position(name, tmp_path):
+def test_idleness_is_named_with_its_position(name, tmp_path, monkeypatch):
     body, count, expected = IDLE[name]
-    message = refused(tmp_path, program(tmp_path, body), SECONDS)
+    time_runs_out(monkeypatch, tmp_path, at_work=name == "at work")
+    message = refused(tmp_path, program(tmp_path, body.replace("HERE", here(tmp_path))), SECONDS)
     assert message.startswith(
         f"entry: position 3: {count} of its distribution of {BYTES} bytes came within {SECONDS:g} s; "
     )
@@ -116,11 +126,12 @@ def test_two_distributions_at_once_are_refused_before_the_next_token(tmp_path):
     )
 
 
-def test_input_that_is_closed_or_not_read(tmp_path):
-    closing = program(tmp_path, "give(values); os.close(0); time.sleep(60)")
+def test_input_that_is_closed_or_not_read(tmp_path, monkeypatch):
+    closing = program(tmp_path, "give(values); os.close(0); time.sleep(9999)")
     assert "position 4: the program closed its input after 0 bytes" in refused(tmp_path, closing)
     # Its answer to the last token was made before; then it does not look at the next one.
-    unread = program(tmp_path, "give(values); time.sleep(60)")
+    unread = program(tmp_path, f"give(values); {here(tmp_path)}; time.sleep(9999)")
+    time_runs_out(monkeypatch, tmp_path)
     assert refused(tmp_path, unread, SECONDS).endswith("s; the program has not read what it was sent")
 
 
@@ -222,8 +233,9 @@ def test_handshake_that_is_wrong(name, tmp_path):
     assert expected in message
 
 
-def test_handshake_that_is_not_answered(tmp_path):
-    message = refused(tmp_path, raw_program(tmp_path, f"{HELLO}time.sleep(60)"), SECONDS)
+def test_handshake_that_is_not_answered(tmp_path, monkeypatch):
+    time_runs_out(monkeypatch, tmp_path)
+    message = refused(tmp_path, raw_program(tmp_path, f"{HELLO}{here(tmp_path)}; time.sleep(9999)"), SECONDS)
     assert message.startswith("entry: handshake: 0 bytes of its answer came within 2 s; the program is at work")
 
 

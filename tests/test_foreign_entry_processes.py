@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
-from entry_programs import TEXT, is_gone, program, vocabulary
+from entry_programs import TEXT, here, is_gone, program, time_runs_out, vocabulary
+from hang import HANG
 
 from lm_meter import ConfigError, EntryError, ForeignEntry, evaluate_entry
 
@@ -43,17 +45,18 @@ def numbers(file):
 ENDS = {
     "the text": ("pass", None),
     "an error": ("values[0] = 2.0", "sum to"),
-    "a sleep": ("time.sleep(600)", "came within 2 s"),
-    "a stop": ("os.kill(os.getpid(), signal.SIGSTOP)", "is stopped"),
+    "a sleep": ("HERE; time.sleep(9999)", "came within 2 s"),
+    "a stop": ("HERE; os.kill(os.getpid(), signal.SIGSTOP)", "is stopped"),
     "its exit": ("os._exit(1)", "exit status 1"),
 }
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_nothing_is_left_after(name, tmp_path, text):
+def test_nothing_is_left_after(name, tmp_path, text, monkeypatch):
     body, message = ENDS[name]
+    time_runs_out(monkeypatch, tmp_path)
     start, file = family(tmp_path)
-    entry = ForeignEntry(program(tmp_path, body, answer=start), vocabulary(tmp_path), 2.0)
+    entry = ForeignEntry(program(tmp_path, body.replace("HERE", here(tmp_path)), start), vocabulary(tmp_path), 2.0)
     if message is None:
         assert evaluate_entry(entry, text=text)["entry"]["ending"] == "ended with exit status 0"
     else:
@@ -80,8 +83,8 @@ def started(tmp_path, text, body):
     return run, file
 
 
-def waits_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
+def waits_until(condition):
+    deadline = time.monotonic() + HANG
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert condition()
@@ -90,10 +93,10 @@ def waits_until(condition, seconds=60):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_runner_ends_all_and_leaves_a_partial_result(number, tmp_path, text):
     here = tmp_path / "here"
-    run, file = started(tmp_path, text, f"open({str(here)!r}, 'w').close(); time.sleep(600)")
+    run, file = started(tmp_path, text, f"open({str(here)!r}, 'w').close(); time.sleep(9999)")
     waits_until(here.exists)
     run.send_signal(number)
-    out, errors = run.communicate(timeout=60)
+    out, errors = run.communicate(timeout=HANG)
     assert (run.returncode, errors) == (128 + number, "")
     document = json.loads(out)
     assert document["partial"]
@@ -105,18 +108,19 @@ def test_a_signal_to_the_runner_ends_all_and_leaves_a_partial_result(number, tmp
 def test_a_signal_before_the_first_prediction_leaves_no_result(tmp_path, text):
     here = tmp_path / "here"
     start, file = family(tmp_path)
-    waiting = start + f"open({str(here)!r}, 'w').close(); time.sleep(600)"
+    waiting = start + f"open({str(here)!r}, 'w').close(); time.sleep(9999)"
     command = [sys.executable, "-m", "lm_meter", "eval", "--entry", program(tmp_path, answer=waiting), "--quiet"]
     run = subprocess.Popen([*command, "--text", str(text)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     waits_until(here.exists)
     run.send_signal(signal.SIGINT)
-    out, errors = run.communicate(timeout=60)
+    out, errors = run.communicate(timeout=HANG)
     assert (run.returncode, out, errors) == (130, "", "lm-meter: interrupted, no result\n")
     assert all(is_gone(pid) for pid in numbers(file))
 
 
-def test_a_program_that_does_not_end_by_itself_is_ended(tmp_path, text):
-    entry = ForeignEntry(program(tmp_path, end="time.sleep(600)"), vocabulary(tmp_path), 1.0)
+def test_a_program_that_does_not_end_by_itself_is_ended(tmp_path, text, monkeypatch):
+    time_runs_out(monkeypatch, tmp_path)
+    entry = ForeignEntry(program(tmp_path, end=f"{here(tmp_path)}; time.sleep(9999)"), vocabulary(tmp_path), 1.0)
     result = evaluate_entry(entry, text=text)
     assert result["entry"]["ending"] == "was killed, as it did not end after its last distribution"
     assert not result["partial"]
@@ -202,7 +206,7 @@ def test_a_runner_without_standard_streams(closed, tmp_path, text):
     noisy = program(tmp_path, "print('a note', file=sys.stderr)")
     arguments = ["eval", "--quiet", "--text", str(text), "--vocabulary", str(vocabulary(tmp_path)), "--entry", noisy]
     command = shlex.join([sys.executable, "-m", "lm_meter", *arguments, "--output", str(tmp_path / "result.json")])
-    assert subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, timeout=120).returncode == 0
+    assert subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, timeout=HANG).returncode == 0
     assert json.loads((tmp_path / "result.json").read_text())["text"]["scored"] == 17
 
 
@@ -242,7 +246,7 @@ def test_ctrl_c_pressed_again_while_the_program_is_ended(tmp_path, text, monkeyp
         end(process)
 
     monkeypatch.setattr(Supervised, "end", pressed_once)
-    body = f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(600)"
+    body = f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(9999)"
     with pytest.raises(KeyboardInterrupt):
         evaluate_entry(ForeignEntry(program(tmp_path, body, start), vocabulary(tmp_path)), text=text)
     assert all(is_gone(number) for number in numbers(file))
@@ -256,7 +260,7 @@ source += "if os.fork(): os._exit(0)\\n"
 source += "file = open(sys.argv[1] + '.part', 'w'); file.write(str(os.getpid())); file.close()\\n"
 source += "os.rename(sys.argv[1] + '.part', sys.argv[1])\\n"
 source += "os.dup2(os.open(os.devnull, os.O_RDWR), 0); os.dup2(0, 1); os.dup2(0, 2)\\n"
-source += "time.sleep(600)"
+source += "time.sleep(9999)"
 subprocess.run([sys.executable, "-I", "-S", "-c", source, {file!r}], check=True, env={{}})
 while not os.path.exists({file!r}): time.sleep(0.01)
 """
@@ -264,18 +268,20 @@ DAEMON_ENDS = {
     "the text": ("pass", None),
     "its exit": ("os._exit(0)", "exit status 0"),
     "an error": ("values[0] = 2.0", "sum to"),
-    "a sleep": ("time.sleep(600)", "came within 2 s"),
+    "a sleep": ("HERE; time.sleep(9999)", "came within 2 s"),
     "ignored signals": (
-        "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\nos.kill(os.getppid(), 15)\ntime.sleep(600)",
+        "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\nos.kill(os.getppid(), 15)\nHERE; time.sleep(9999)",
         "ended by signal 9|was ended; expected it to be left alone",
     ),
 }
 
 
 @pytest.mark.parametrize("name", DAEMON_ENDS)
-def test_daemons_end_with_the_program(name, tmp_path, text):
+def test_daemons_end_with_the_program(name, tmp_path, text, monkeypatch):
     (body, message), file = DAEMON_ENDS[name], tmp_path / "daemon"
-    entry = ForeignEntry(program(tmp_path, body, DAEMON.format(file=str(file))), vocabulary(tmp_path), 2.0)
+    time_runs_out(monkeypatch, tmp_path)
+    command = program(tmp_path, body.replace("HERE", here(tmp_path)), DAEMON.format(file=str(file)))
+    entry = ForeignEntry(command, vocabulary(tmp_path), 2.0)
     if message is None:
         evaluate_entry(entry, text=text)
     else:
@@ -288,12 +294,12 @@ def test_daemons_end_with_the_program(name, tmp_path, text):
 def test_whatever_ends_the_runner_ends_all(number, tmp_path, text):
     """Also SIGKILL, which it can do nothing against: its supervisor sees that it has gone."""
     here, daemon = tmp_path / "here", tmp_path / "daemon"
-    body = DAEMON.format(file=str(daemon)) + f"open({str(here)!r}, 'w').close(); time.sleep(600)"
+    body = DAEMON.format(file=str(daemon)) + f"open({str(here)!r}, 'w').close(); time.sleep(9999)"
     run, file = started(tmp_path, text, body)
     waits_until(here.exists)
     supervisor = int(run_parent(numbers(file)[0]))
     run.send_signal(number)
-    run.communicate(timeout=60)
+    run.communicate(timeout=HANG)
     assert run.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     assert all(is_gone(pid) for pid in [*numbers(file), int(daemon.read_text()), supervisor])
 
@@ -309,7 +315,8 @@ def test_a_program_that_turns_on_its_supervisor(number, tmp_path, text, monkeypa
     """It is named, and what can be found without one is ended: by parents, and by the mark in the environment."""
     monkeypatch.setattr("lm_meter.supervised._END_SECONDS", 1.0)
     start, file = family(tmp_path)
-    body = f"os.kill(os.getppid(), {int(number)}); time.sleep(600)"
+    time_runs_out(monkeypatch, tmp_path)
+    body = f"os.kill(os.getppid(), {int(number)}); {here(tmp_path)}; time.sleep(9999)"
     entry = ForeignEntry(program(tmp_path, body, start), vocabulary(tmp_path), 2.0)
     named = {
         signal.SIGKILL: "position 3: the process that lm-meter starts it from was ended; expected it to be left alone",
@@ -333,22 +340,25 @@ def children():
         except OSError: pass
     return parents.count(str(os.getppid()))
 tries = 0
-while children() > 1 and tries < 100:
+while children() > 1 and tries < 36_000:
     tries += 1; time.sleep(0.1)
 open({str(count)!r}, "w").write(str(children()))"""
     evaluate_entry(ForeignEntry(program(tmp_path, body), vocabulary(tmp_path)), text=text)
     assert count.read_text() == "1"
 
 
-def test_a_process_without_an_environment_is_waited_for_and_left_alone():
+def test_a_process_without_an_environment_is_waited_for_and_left_alone(monkeypatch):
     """It might just begin a program, so that its mark does not show yet."""
-    from lm_meter.process_family import kill_marked, start_of
+    from lm_meter import process_family
+
+    asked = []  # by a clock that goes on by a quarter of a second each time
+    clock = SimpleNamespace(monotonic=lambda: asked.append(1) or 0.25 * len(asked), sleep=lambda seconds: None)
+    monkeypatch.setattr(process_family, "time", clock)
 
     other = subprocess.Popen(["sleep", "600"], env={})
     try:
-        started = time.monotonic()
-        kill_marked(b"LM_METER_ENTRY=no such mark", start_of(other.pid))
-        assert 0.9 < time.monotonic() - started < 30
+        process_family.kill_marked(b"LM_METER_ENTRY=no such mark", process_family.start_of(other.pid))
+        assert 0.25 * (len(asked) - 1) == process_family._BEGIN_SECONDS + 0.25
         assert other.poll() is None
     finally:
         other.kill()

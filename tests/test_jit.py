@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numba
 import pytest
+from hang import HANG
 
 from lm_meter import kernels
 from lm_meter.kernels import code_cache
@@ -28,7 +29,7 @@ _FACTOR = "from .jit import kernel\n\n\n@kernel\ndef factor():\n    return {}\n"
 def _run(folder, cache, environment=None):
     command = [sys.executable, "-c", _CHILD, str(folder)]
     environment = {**os.environ, "LM_METER_CACHE": str(cache), **(environment or {})}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=HANG)
     return done.stdout.strip(), done.stderr
 
 
@@ -73,7 +74,7 @@ def test_compiled_code_is_found_again(copied):
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=HANG,
     )
     assert "data loaded" in done.stdout
     assert "data saved" not in done.stdout

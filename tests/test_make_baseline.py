@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hang import HANG
 
 import lm_meter
 
@@ -14,7 +15,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "make_baseline.py"
 
 def make(counts, out, *options):
     command = [sys.executable, SCRIPT, "--vocab-counts", counts, "--out", out, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hang import HANG
 
 import lm_meter
 
 
 def printed(code):
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=True).stdout.strip()
 
 
 def test_importing_the_package_imports_nothing_else():

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from recorded import Spoken
 
+from lm_meter import npz_records
 from lm_meter.errors import ConfigError
+from lm_meter.npz_records import _NARROWED
 from lm_meter.record_table import CHUNK, COLUMNS, WORD_COLUMNS, Records, label, word_chunks
 from lm_meter.records import check_records_name, read_records, read_words, words_path, write_records
 
@@ -401,3 +403,40 @@ def test_damaged_files_are_refused_or_read(suffix, tmp_path):
             lines.append(str(error))
     assert refused > 100
     assert not any("\n" in line for line in lines)
+
+
+def _types(path):
+    with np.load(path) as members:
+        return {name: members[name].dtype.name for name in members.files if name.removeprefix("word.") in _NARROWED}
+
+
+def test_an_npz_has_four_bytes_for_numbers_that_fit_and_is_read_as_eight(tmp_path):
+    source = dataclasses.replace(_records([1, 0, 1] * 20, _SubWord), rank=np.arange(1, 61))
+    path = tmp_path / "r.npz"
+    write_records(source, path)
+    names = ["position", "line", "word", "token", "rank", "word.word", "word.line", "word.pieces"]
+    assert _types(path) == dict.fromkeys(names, "int32")
+    read, words = read_records(path), read_words(path)
+    assert all(getattr(read, name).dtype == dtype for name, dtype in COLUMNS.items())
+    assert all(getattr(words, name).dtype == dtype for name, dtype in WORD_COLUMNS.items())
+    assert all(np.array_equal(getattr(read, name), getattr(source, name)) for name in COLUMNS)
+
+
+@pytest.mark.parametrize(("most", "name"), [((1 << 31) - 1, "int32"), (1 << 31, "int64")])
+def test_a_column_whose_numbers_do_not_fit_has_eight_bytes(most, name, tmp_path):
+    source = dataclasses.replace(_records([1] * 5), rank=np.array([1, 2, most, 1, 1]))
+    write_records(source, tmp_path / "r.npz")
+    assert _types(tmp_path / "r.npz")["rank"] == name
+    assert read_records(tmp_path / "r.npz").rank.tolist() == [1, 2, most, 1, 1]
+
+
+def test_records_of_before_have_eight_bytes_everywhere(tmp_path, monkeypatch):
+    source = dataclasses.replace(_records([1, 0, 1] * 20, _SubWord), rank=np.arange(1, 61))
+    write_records(source, tmp_path / "new.npz")
+    monkeypatch.setattr(npz_records, "_NARROWED", set())
+    write_records(source, tmp_path / "old.npz")
+    monkeypatch.undo()
+    assert set(_types(tmp_path / "old.npz").values()) == {"int64"}
+    old, new = read_records(tmp_path / "old.npz"), read_records(tmp_path / "new.npz")
+    assert all(np.array_equal(getattr(old, name), getattr(new, name)) for name in COLUMNS)
+    assert read_words(tmp_path / "old.npz").text == read_words(tmp_path / "new.npz").text

@@ -11,6 +11,7 @@ from reference import product as reference_product
 from lm_meter.kernels import expand, formats
 from lm_meter.kernels.charge import Meter, new_tally
 from lm_meter.kernels.inputs import prepare_cost
+from lm_meter.kernels.isa import has_feature
 from lm_meter.kernels.jit import compiled
 from lm_meter.kernels.lookup import Table, lookup
 from lm_meter.kernels.matrix import Scheme, whole_load
@@ -140,11 +141,31 @@ def test_a_row_of_the_embedding_is_filled_up_with_zeros(scheme, block):
         assert counts(tally) == dict(ledger.counts)
 
 
+def test_rows_of_a_block_take_turns():
+    """The first segment of each row, then the second ones: what a segment adds to was not just made."""
+    pruned = PrunedMatrix((16, 96), (1, 16), Scheme(formats.FLOAT16), density=0.4)
+    kept = [[s for s in range(6) if pruned.kept[row, 16 * s]] for row in range(16)]
+    turns = [(row, segments[turn]) for turn in range(6) for row, segments in enumerate(kept) if len(segments) > turn]
+    data, _, _, segments = pruned.weights[:32].view(np.int64)
+    places = pruned.weights[data : data + 2 * segments].view(np.uint16)
+    assert [(int(place) >> 12, int(place) & 4095) for place in places] == turns
+
+
+FEATURES = {
+    "no byte shuffles": lambda name: False,
+    "AVX2": lambda name: name == "avx2",
+    "AVX-512": lambda name: name in ("avx2", "avx512f"),
+}
+
+
+@pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize("code", range(len(formats.NAMES)), ids=lambda code: formats.NAMES[code])
-def test_without_byte_shuffles_the_bits_are_the_same(code, monkeypatch):
+def test_every_way_to_expand_has_the_same_bits(code, features, monkeypatch):
+    if features != "no byte shuffles" and not has_feature("avx2" if features == "AVX2" else "avx512f"):
+        pytest.skip(f"this processor has no {features}")
     pruned = PrunedMatrix((32, 40), (1, 1), Scheme(code))
     x = _vectors(1, 40)
     reference = pruned.times(x, 1)
-    monkeypatch.setattr(expand, "has_feature", lambda name: False)
+    monkeypatch.setattr(expand, "has_feature", FEATURES[features])
     pruned.use(_make_sparse_multiply(loop_of(pruned.matrix)))
     assert np.array_equal(pruned.times(x, 1), reference)

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hang import HANG
+
 from lm_meter.kernels import jit
 from lm_meter.kernels.formats import FLOAT32, INT8
 from lm_meter.kernels.multiply import Loop, multiply_address
 
 TESTS = Path(__file__).parent
-# Of a child, which compiles for some seconds. On a machine that does much else it is many times that: not a failure.
-SECONDS = 1800
 
 # Compiles some throw-away functions first, so that this process counts its symbols differently, then runs kernels that
 # are made of closures (operators on lanes, decoders, tiles) with and without a meter as asked.
@@ -54,7 +54,7 @@ def _run(cache, shift, metered):
     # The order in which sets are gone through would else be another in each process, and with it the symbols' numbers.
     environment = {**os.environ, "LM_METER_CACHE": str(cache), "PYTHONPATH": str(TESTS), "PYTHONHASHSEED": "0"}
     command = [sys.executable, script, str(shift), metered]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
     return json.loads(done.stdout)
 

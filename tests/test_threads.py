@@ -1,6 +1,8 @@
 """The team of threads and its barrier: everybody meets, work is taken once, an error releases the others."""
 
 import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +10,16 @@ import pytest
 
 from lm_meter import threads
 from lm_meter.errors import ConfigError
-from lm_meter.kernels.barrier import next_item, wait
+from lm_meter.kernels.barrier import (
+    GENERATION,
+    HAS_FUTEX,
+    SLEEPING,
+    SYNC_WORDS,
+    futex_wake,
+    next_item,
+    sleep_in_naps,
+    wait,
+)
 from lm_meter.kernels.jit import compiled
 from lm_meter.threads import MAX_THREADS, ThreadTeam, check_threads, usable_cpus
 
@@ -55,12 +66,81 @@ def test_each_item_is_taken_once_between_two_meetings(threads):
     assert taken.tolist() == [3] * 1000
 
 
+def await_sleepers(sync, number):
+    while sync[SLEEPING] != number:
+        time.sleep(0.001)
+
+
+def test_a_thread_that_waits_for_a_late_one_sleeps():
+    team, elapsed, spent = ThreadTeam(2), np.zeros(2), np.zeros(2)
+    wait(team.sync, 1)  # compiled
+
+    def work(thread):
+        if thread == 1:
+            time.sleep(1)
+        before = time.monotonic(), time.thread_time()
+        wait(team.sync, 2)
+        elapsed[thread], spent[thread] = time.monotonic() - before[0], time.thread_time() - before[1]
+
+    team.run(work)
+    # It spins for some microseconds, and wakes a hundred times a second to see whether the run was given up.
+    assert spent[0] < elapsed[0] / 4
+
+
+def test_where_a_system_wakes_nobody_threads_sleep_too_and_see_the_change():
+    sync, spent = np.zeros(SYNC_WORDS, np.int64), []
+    sleep_in_naps(sync, 1)  # compiled; the word is another one, so that it returns at once
+
+    def work():
+        before = time.monotonic(), time.thread_time()
+        sleep_in_naps(sync, 0)
+        spent.append((time.monotonic() - before[0], time.thread_time() - before[1]))
+
+    sleeper = threading.Thread(target=work)
+    sleeper.start()
+    await_sleepers(sync, 1)
+    time.sleep(0.5)
+    assert spent == []
+    sync[GENERATION] = 1
+    sleeper.join()
+    elapsed, computed = spent[0]
+    assert computed < elapsed / 2
+    assert sync[SLEEPING] == 0
+
+
+@compiled
+def _wake(sync):
+    return futex_wake(sync, GENERATION)
+
+
+@pytest.mark.skipif(not HAS_FUTEX, reason="this system has no futex: threads sleep in short naps")
+def test_who_sleeps_is_woken_by_the_call_that_comes_last():
+    team, woken = ThreadTeam(3), 0
+    _wake(team.sync)  # compiled
+
+    def work(thread):
+        nonlocal woken
+        if thread == 0:
+            await_sleepers(team.sync, 2)
+            # Between two naps a thread is awake for some microseconds: asked until both were found asleep.
+            while woken < 2:
+                woken = max(woken, _wake(team.sync))
+        wait(team.sync, 3)
+
+    team.run(work)
+    assert woken == 2
+    assert team.sync[SLEEPING] == 0
+
+
 @pytest.mark.parametrize("failing", [0, 2])
-def test_an_error_in_one_thread_releases_the_others_and_is_raised(failing):
+@pytest.mark.parametrize("asleep", [False, True])
+def test_an_error_in_one_thread_releases_the_others_and_is_raised(failing, asleep):
     team = ThreadTeam(3)
 
     def work(thread):
         if thread == failing:
+            if asleep:
+                await_sleepers(team.sync, 2)
             raise KeyboardInterrupt
         wait(team.sync, 3)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hang import HANG
 
 import lm_meter
 from lm_meter.inspection import count_operations
@@ -59,7 +60,7 @@ def test_the_baseline_at_full_size_over_real_tokens(shared_data, counts, tmp_pat
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "make_baseline.py", "--weights", "unigram", "--dtype", "float16",
          "--vocab-counts", shared_data / "wikitext-103" / "vocab_counts.tsv", "--out", tmp_path / "baseline.npz"],
-        capture_output=True, text=True, check=False, timeout=200,
+        capture_output=True, text=True, check=False, timeout=HANG,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = read_text(shared_data / "wikitext-103" / "wiki.test.tokens")

@@ -151,6 +151,10 @@ class Runtime(ABC):
     def _use_few_threads(self) -> None:
         self.threads = max(1, min(self.team.threads, int(self.weight_bytes(1)) // SHARE_BYTES))
 
+    def use_threads(self, threads: int) -> None:
+        """Run with some of the team's threads from the next call on: no bit of it depends on how many."""
+        self.threads = threads
+
     def new_tallies(self) -> np.ndarray:
         """Empty tallies, one for each thread; the sum over the first axis is the run's."""
         return new_tallies(self.team.threads, len(self.regions))
