@@ -74,7 +74,7 @@ def step_cost(network, step, chunk, kept, tally):
     elif step.kind == ATTEND:
         heads, width = network.options.heads, network.options.head_width
         seen = _seen(network, step, tokens, kept) * heads
-        attend_cost(meter, width, seen, rows * heads, network.relative.bits[step.layer])
+        attend_cost(meter, width, seen, rows * heads, network.relative.widths[step.layer])
     elif step.kind == EMBED:
         embed_cost(network, step, chunk, tally)
     elif step.kind == POSITION:
