@@ -48,7 +48,7 @@ class Relative(NamedTuple):
 
     vectors: Any  # (layers, sets, W, distances and 16 before and behind) float32: [.., d, 16 + farthest - distance]
     farthest: int
-    # (layers, 3) int64: declared width, 0: there are none; steps by which a sum over a vector is multiplied; their width.
+    # (layers, 3) int64: declared width, 0: there are none; steps by which a sum over a vector is multiplied; bits
     widths: Any
     biases: Any  # (layers, 2, heads * W) float32: of the query that meets keys, and of that which meets distances
     bias_widths: Any  # (layers, 2, fields of Width) int64; bits 0: there are none

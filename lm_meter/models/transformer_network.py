@@ -27,7 +27,7 @@ from .transformer_config import TransformerConfig
 def norm_of(
     checkpoint: Checkpoint, names: tuple[str, str | None], places: Mapping[str, tuple[int, int]] | None = None
 ) -> Norm:
-    """A normalisation, from names of its weights and biases; ``places``: offset and format of each, if they lie anywhere."""
+    """A normalisation, from the names of its weights and biases; ``places``: offset and format of each, or nowhere."""
     config: TransformerConfig = checkpoint.model_config
     kind = LAYER if config.norm == "layer" else ROOT_MEAN_SQUARE
     lie = [(NONE, 0) if name is None else places[name] if places else (0, 0) for name in names]
