@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .activations import full_activations
+from .calculation import macs_of
 from .checkpoint import Checkpoint
 from .histogram import rows_of, rows_to_json
 from .interrupt import deferred_interrupt
 from .levels import levels_used
 from .printable import page
 from .profiles import PROFILES, Profile
-from .report import activation_lines, columns, number, operations_table
+from .report import activation_lines, columns, number, operations_table, product_lines
 from .score import price
 from .storage import is_narrow, priced_parameters, tensors_of, tensors_to_json, total_bits
 from .weight_values import check_values
@@ -109,6 +110,7 @@ def count_operations(
             "unit": profile.unit,
             "total": float(priced.total),
             "matrix_vector": float(priced.matrix_vector),
+            "macs": macs_of(*checkpoint.architecture.described(checkpoint, context), rows),
             "by_kind": as_float(priced.by_kind),
             "by_region": as_float(priced.by_region),
         },
@@ -126,7 +128,7 @@ def count_table(counted: dict[str, Any]) -> str:
     lines = [f"{counted['path']}", f"operations per piece ({operations['profile']}: {operations['unit']})"]
     lines += [f"  assumed: {assumption}" for assumption in counted["assumed"]]
     lines += operations_table(operations, counted["by_region_and_kind"])
-    lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
+    lines += product_lines(operations)
     if counted["operations_once"]["total"]:
         once = number(counted["operations_once"]["total"])
         lines.append(f"  once, when a run begins, and not in the above: {once} operations")

@@ -93,6 +93,10 @@ def check_document(document: dict[str, Any], path: Path) -> None:
         if document.get(name) is None:
             document[name] = copy.copy(without)
         _check_fields(document[name], later, f"{name}.", path)
+    operations = document.get("operations_per_token")
+    if isinstance(operations, dict):  # of versions that did not count them
+        operations.setdefault("macs", None)
+        _check_fields(operations["macs"], (float, None), "operations_per_token.macs.", path)
     if document["records"] is not None:  # in older results the second file has no hash
         _check_fields(document["records"].get("words_sha256"), (str, None), "records.words_sha256.", path)
     for number, link in enumerate((document["chain"] or {"links": []})["links"]):

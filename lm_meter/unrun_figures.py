@@ -7,6 +7,7 @@ from typing import Any
 
 from .activations import activations_of
 from .calculation import calculate
+from .histogram import rows_from_json
 from .measurement import Predicted
 from .models.chunk_kinds import chunk_kinds
 from .models.moments import moments
@@ -15,7 +16,7 @@ from .predicted_sections import predicted_sections, text_section
 from .preparation import Prepared
 from .profiles import profile_named
 from .record_table import Records
-from .result import Result, checkpoint_sections, price_result
+from .result import Result, checkpoint_sections, mean_macs, price_result
 
 
 def figures_without_run(result: Result, prepared: Prepared, records: Records | None) -> dict[str, Any]:
@@ -33,11 +34,14 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
         sittings = document["run"]["sittings"]
         losses = Predicted(prepared.text, prepared.encoded, options, sittings, records.log_prob, partial)
         sections = predicted_sections(losses)
+    rows = rows_from_json(document["histogram"])
+    macs = mean_macs(prepared.checkpoint, prepared.context, sections["text"], rows)
     again = {
         **document,
         "partial": partial,
         **checkpoint_sections(prepared.checkpoint, prepared.context, plan.regions),
         **sections,
+        "operations_per_token": {"macs": macs},
         "activations": activations_of(plan.regions, moments(plan, network, chunks)).to_json(),
         "run": {**document["run"], "seed": RECHECK_SEED},
         "online": {

@@ -170,12 +170,12 @@ class _Reader:
         relative, steps, step_bits = (int(n) for n in self.network.relative.widths[step.layer])
         region.computes(f"a = softmax(q k{' + q r of their distance' if relative else ''}); y = sum of a v")
         if relative:
-            region.charge(MULTIPLY, f"{seen}*{h}*{w}", relative, FLOAT_BITS)
+            region.multiply_matrix(f"{seen}*{h}*{w}", relative, FLOAT_BITS)
             if steps:
                 s = region.size("s", steps, "runs of a head's numbers that share a step")
                 region.charge(MULTIPLY, f"{seen}*{h}*{s}", step_bits, FLOAT_BITS)
             region.charge(ADD, f"{seen}*{h}*{w}")
-        region.charge(MULTIPLY, f"2*{seen}*{h}*{w}")
+        region.multiply_matrix(f"2*{seen}*{h}*{w}")
         region.charge(ADD, f"{seen}*{h}*(w - 1) + {seen}*{h} + ({seen} - {unit})*{h} + ({seen} - {unit})*{h}*{w}")
         region.charge(COMPARE, f"({seen} - {unit})*{h}")
         region.charge_one(TRANSCENDENTAL, f"{seen}*{h}")

@@ -36,7 +36,7 @@ def product_laws(region: RegionLaws, matrix: Matrix, source: MatrixSource, unit:
         terms = region.size(f"t{suffix}", matrix.terms, "weights that are kept")
         firsts = region.size(f"f{suffix}", matrix.filled, "rows that keep any")
         firsts += grouped.removeprefix(rows)
-    region.charge(MULTIPLY, f"{unit}*{terms}", matrix.bits, matrix.input_bits)
+    region.multiply_matrix(f"{unit}*{terms}", matrix.bits, matrix.input_bits)
     region.charge(ADD, f"{unit}*({terms} - {firsts})", matrix.accumulator_bits, matrix.accumulator_bits)
     if matrix.steps:
         stepped = grouped
