@@ -49,9 +49,8 @@ class _Cache:
         """Positions that are alive in a layer, each (n,) int64."""
         pattern, chunks = self.pattern(layer), self._chunks
         if (pattern, only_last) not in self._found:
-            kinds = np.stack([chunks.positions, chunks.tokens, chunks.ends], axis=1).tolist()
-            rows = [held_positions(pattern, self._network.options.window, tuple(k), only_last) for k in kinds]
-            self._found[pattern, only_last] = Held._make(np.array(rows, np.int64).T)
+            columns, window = (chunks.positions, chunks.tokens, chunks.ends), int(self._network.options.window)
+            self._found[pattern, only_last] = held_positions(pattern, window, columns, only_last)
         return self._found[pattern, only_last]
 
     def begin(self, step: Step) -> None:
