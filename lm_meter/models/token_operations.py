@@ -7,6 +7,8 @@ and is added to that.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..arena import describe_matrix
@@ -21,6 +23,7 @@ from .chunk_kinds import chunk_positions
 from .mixture import routed_alike
 from .plan import Plan
 
+_FIRST_BIN = np.zeros(0, np.int64)  # in place of the tokens of chunks that have none but such
 _TABLE = 4  # numbers of a table for each value that is looked up in it
 
 
@@ -49,7 +52,6 @@ class _Laws:
         self._counter = _Counter(len(plan.regions))
         self._context, self._size = context, checkpoint.model_config.ends.continuous.size
         self._embedding = self.embedding() if len(network.embedding_bins) else np.zeros(0, np.int64)
-        self._products: dict[int, int] = {}
 
     def chunks(self, chunks: np.ndarray, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Operations of some chunks and a prediction behind each, as ``chunks_cost`` takes them: (n,) int64."""
@@ -61,8 +63,7 @@ class _Laws:
         """The same for chunks of tokens of the first bin, no two of them alike in the result's making."""
         rows = np.concatenate([chunks, targets[:, None]], axis=1)
         found, which = distinct_rows(rows)
-        tokens = np.zeros(int(found[:, 0].sum()), np.int64)
-        return self.chunks(found[:, :3], tokens, np.ascontiguousarray(found[:, 3]))[which]
+        return self.chunks(found[:, :3], _FIRST_BIN, np.ascontiguousarray(found[:, 3]))[which]
 
     def firsts(self, bins: np.ndarray) -> np.ndarray:
         """The first token of each bin."""
@@ -76,22 +77,24 @@ class _Laws:
         return found - found[0]
 
     def experts(self, tokens: np.ndarray) -> np.ndarray:
-        """Products of experts in chunks of so many tokens, (n,) int64."""
+        """Products of experts in chunks of so many tokens, (n,) int64: each token more costs as much as the second."""
         if not self.plan.experts.total:
             return np.zeros_like(tokens)
-        sizes, which = np.unique(tokens, return_inverse=True)
-        return np.array([self._products_of(size) for size in sizes.tolist()], np.int64)[which]
+        one, two = self._products
+        return one + (tokens - 1) * (two - one)
 
-    def _products_of(self, size: int) -> int:
-        """The same of one chunk, found once."""
-        if size not in self._products:
-            matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
+    @functools.cached_property
+    def _products(self) -> list[int]:
+        """The same of a chunk of one token, and of one of two."""
+        matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
+        found = []
+        for size in (1, 2):
             # Of the last layer only the last token is needed.
             passing = [size] * (self.network.options.layers - 1) + [1]
             routed = routed_alike(str(self.checkpoint.path), self.plan.steps, matrices, self.plan.experts, passing)
             experts_cost(self.network, routed, self._counter.tally)
-            self._products[size] = self._counter.taken()
-        return self._products[size]
+            found.append(self._counter.taken())
+        return found
 
     def once(self) -> int:
         """What is done when a run begins."""

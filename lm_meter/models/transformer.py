@@ -122,7 +122,7 @@ class TransformerArchitecture(Architecture):
         config: TransformerConfig = checkpoint.model_config
         plan, network = self.described(checkpoint, context)
         tally = new_tally(len(plan.regions))
-        tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
+        tokens, targets = text or (np.zeros(0, np.int64), np.zeros(len(chunks), np.int64))
         chunks_cost(network, chunks, tokens, targets, tally)
         if config.mixture:
             if routed is None:
