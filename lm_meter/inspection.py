@@ -91,7 +91,7 @@ def count_operations(
     with deferred_interrupt() as interruption:
         regions, tally = checkpoint.architecture.step_tally(checkpoint, context)
         _, once_tally = checkpoint.architecture.once_tally(checkpoint, context)
-        activations = full_activations(checkpoint, context)
+        activations = full_activations(checkpoint, context, interruption.obey)
     interruption.obey()
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))

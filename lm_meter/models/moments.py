@@ -81,10 +81,17 @@ class _Cache:
 
 
 def moments(plan: Plan, network: Network, chunks: ChunkKinds) -> Iterator[Moment]:
-    """All moments of a run of some chunks; sizes are (2, n), a column for each kind of chunk."""
+    """All moments of a run of some chunks; sizes are (2, n), a column for each of some kinds of chunks."""
     if plan.once:
         yield from _once(plan, network)
-    sizes, found = Sizes(plan, network, chunks), liveness(plan.steps, network.options.embedding_width, True)
+    found = liveness(plan.steps, network.options.embedding_width, True)
+    for part in chunks.parts():
+        yield from _of_chunks(Sizes(plan, network, part), found)
+
+
+def _of_chunks(sizes: Sizes, found: Liveness) -> Iterator[Moment]:
+    """The moments of some of the chunks."""
+    plan, network, chunks = sizes.plan, sizes.network, sizes.chunks
     cache, vectors, pairs, waiting = _Cache(sizes), sizes.nothing, sizes.nothing, sizes.nothing
     if plan.once:
         vectors = vectors + (network.options.window + 1) * _of_distance(network)
