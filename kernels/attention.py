@@ -48,9 +48,10 @@ class Relative(NamedTuple):
 
     vectors: Any  # (layers, sets, W, distances and 16 before and behind) float32: [.., d, 16 + farthest - distance]
     farthest: int
-    bits: Any  # (layers,) int64, declared widths; 0: there are none
+    # (layers, 3) int64: declared width, 0: there are none; steps by which a sum over a vector is multiplied; bits
+    widths: Any
     biases: Any  # (layers, 2, heads * W) float32: of the query that meets keys, and of that which meets distances
-    bias_bits: Any  # (layers, 2) int64, declared widths; 0: there are none
+    bias_widths: Any  # (layers, 2, fields of Width) int64; bits 0: there are none
 
 
 class View(NamedTuple):
@@ -65,16 +66,18 @@ class View(NamedTuple):
 
 
 @kernel
-def attend_cost(meter, width, seen, queries, relative_bits):
+def attend_cost(meter, width, seen, queries, relative):
     """Cost law of ``attend`` for some queries that see ``seen`` positions together.
 
-    For m positions: m W multiplies and m (W - 1) adds for the scores; with relative positions m W of each more; m - 1
+    For m positions: m W multiplies and m (W - 1) adds for the scores; with relative positions m W of each more, and the
+    multiplies by steps of their vectors, if these have any (``relative``: a row of the widths of ``Relative``); m - 1
     compares, m subtractions, m exponentials, m - 1 adds; m W multiplies and (m - 1) W adds for the mixture, and W
     divisions.
     """
     sums = seen * (width - 1)
-    if relative_bits != 0:
-        charge(meter, MULTIPLY, relative_bits, FLOAT_BITS, seen * width)
+    if relative[0] != 0:
+        charge(meter, MULTIPLY, relative[0], FLOAT_BITS, seen * width)
+        charge(meter, MULTIPLY, relative[2], FLOAT_BITS, seen * relative[1])
         sums += seen * width
     charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, 2 * seen * width)
     charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, sums + seen + (seen - queries) + (seen - queries) * width)
@@ -116,7 +119,7 @@ def _score_blocks(queries, cache, relative, view, run, scores):
     (query, far), (block, last, to) = queries, run
     width, span = cache.width, cache.width * LANES
     start = (view.layer * cache.heads + view.head) * cache.capacity * width
-    with_relative, vectors, row = relative.bits[view.layer] != 0, relative.vectors, relative.vectors.shape[3]
+    with_relative, vectors, row = relative.widths[view.layer, 0] != 0, relative.vectors, relative.vectors.shape[3]
     reach = (view.layer * vectors.shape[1] + view.set) * width * row + LANES + relative.farthest - view.own
     while block < last:
         at, away = start + block * span, reach + block * LANES

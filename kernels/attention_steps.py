@@ -12,20 +12,22 @@ from .jit import inlined
 from .matrix import FLOAT_BITS
 from .network import buffer_of, rows_of
 from .rotary import NO_ROTATION, rotate, rotate_cost
+from .width import Width, alone_cost
 
 
 @inlined
 def keep_cost(meter, network, step, vectors):
     """Cost law of the step KEEP: keys and queries of one head turned; the queries biased in two ways, and scaled."""
-    (keys, queries), bits = vectors, network.relative.bias_bits[step.layer]
+    (keys, queries), widths = vectors, network.relative.bias_widths[step.layer]
+    biased = widths[0, 0] != 0
     if network.rotation.pairs != NO_ROTATION:
         rotate_cost(meter, network.rotation, keys + queries)
     numbers = queries * network.options.head_width
-    if bits[0] != 0:
-        charge(meter, ADD, FLOAT_BITS, bits[0], numbers)
-        charge(meter, ADD, FLOAT_BITS, bits[1], numbers)
+    if biased:
+        for n in range(2):
+            alone_cost(meter, ADD, Width(widths[n, 0], widths[n, 1]), numbers)
     if network.options.query_scale != np.float32(1):
-        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, 2 * numbers if bits[0] != 0 else numbers)
+        charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, 2 * numbers if biased else numbers)
 
 
 @inlined
@@ -46,7 +48,7 @@ def keep_step(network, memory, step, chunk, team, tally):
             rotate(network.rotation, t, key)
         keep(cache, (step.layer, head, chunk.kept + t), key, values[t, head * width : (head + 1) * width])
     heads, scale, biases = network.options.heads, network.options.query_scale, network.relative.biases
-    biased = network.relative.bias_bits[step.layer, 0] != 0
+    biased = network.relative.bias_widths[step.layer, 0, 0] != 0
     far = buffer_of(network.buffers, memory.buffers, step.other + 2).data if biased else queries
     first, rows = rows_of(step, chunk)
     own_queries = share(rows * heads, team)
@@ -92,4 +94,4 @@ def attend_step(network, memory, step, chunk, team, tally):
         attend((queries[t, place], far[t, place]), cache, relative, view, scratch, out[t, place])
         seen += listed if listed else own - oldest + 1
         items += 1
-    attend_cost(Meter(tally, step.region), width, seen, items, relative.bits[step.layer])
+    attend_cost(Meter(tally, step.region), width, seen, items, relative.widths[step.layer])

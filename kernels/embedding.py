@@ -106,20 +106,31 @@ def _numbers_cost(network, step, count, tally):
 
 
 @kernel
-def embed_cost(network, step, tokens, tally):
-    """Cost law of the step for some tokens, (n,) int64: in an adaptive embedding it is their bins that count."""
+def _bin_cost(network, step, part, count, tally):
+    """Cost law of rows of one bin, and of their projection."""
+    rows = matrix_at(network.matrices, part.matrix)
+    lookup_cost(Meter(tally, step.region), rows, count * rows.columns)
+    if part.projection != NO_MATRIX:
+        matrix, place = matrix_at(network.matrices, part.projection), Meter(tally, part.projection_region)
+        prepare_cost(place, matrix, count)
+        product_cost(place, matrix, whole_load(matrix), count)
+
+
+@kernel
+def embed_cost(network, step, tokens, count, tally):
+    """Cost law of the step for ``count`` tokens, (n,) int64: in an adaptive embedding it is their bins that count.
+
+    Without ``tokens`` all are of the first one.
+    """
     width, meter = network.options.embedding_width, Meter(tally, step.region)
     if network.embedding_bins.shape[0] == 0:
-        lookup_cost(meter, network.table.matrix, width * tokens.size)
+        lookup_cost(meter, network.table.matrix, width * count)
+    elif tokens.size == 0:
+        _bin_cost(network, step, bin_at(network.embedding_bins, 0), count, tally)
     else:
         for token in tokens:
             part = bin_at(network.embedding_bins, bin_of(network.embedding_bins, token))
-            rows = matrix_at(network.matrices, part.matrix)
-            lookup_cost(meter, rows, rows.columns)
-            if part.projection != NO_MATRIX:
-                matrix, place = matrix_at(network.matrices, part.projection), Meter(tally, part.projection_region)
-                prepare_cost(place, matrix, 1)
-                product_cost(place, matrix, whole_load(matrix), 1)
+            _bin_cost(network, step, part, 1, tally)
     if network.options.learned_positions:
-        lookup_cost(Meter(tally, step.region + 1), network.position_table.matrix, width * tokens.size)
-    _numbers_cost(network, step, width * tokens.size, tally)
+        lookup_cost(Meter(tally, step.region + 1), network.position_table.matrix, width * count)
+    _numbers_cost(network, step, width * count, tally)

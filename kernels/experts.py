@@ -24,6 +24,7 @@ from .matrix import FLOAT_BITS
 EXPERT, ITEM = range(2)
 
 _ZERO = np.float32(0.0)
+_FREE, _TAKEN = np.float32(0.0), np.float32(1.0)
 
 
 class Experts(NamedTuple):
@@ -75,14 +76,14 @@ def choose(logits, experts, chosen, weights, scratch):
     scratch : (N rounded up to 16,) float32
         Overwritten.
     """
+    for e in range(experts.total):
+        scratch[e] = _FREE
     for slot in range(experts.used):
         best = -1
         for e in range(experts.total):
-            is_free = True
-            for earlier in range(slot):
-                is_free &= chosen[earlier, EXPERT] != e
-            if is_free and (best < 0 or logits[e] > logits[best]):
+            if scratch[e] == _FREE and (best < 0 or logits[e] > logits[best]):
                 best = e
+        scratch[best] = _TAKEN
         chosen[slot, EXPERT] = best
     top = logits[chosen[0, EXPERT]]
     summed = experts.used if experts.is_normalised else experts.total

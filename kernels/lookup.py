@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .charge import ADD, CONVERT, MULTIPLY, charge
-from .formats import FLOAT32, INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS, SCALE_BYTES
+from .formats import INT8, ITEM_BYTES, SCALE_BITS, SCALE_BYTES
 from .jit import kernel
 from .lanes import LANES
 from .matrix import DENSE, FLOAT_BITS, Matrix, groups_of
@@ -27,15 +27,16 @@ class Table(NamedTuple):
 def lookup_cost(meter, matrix, columns):
     """Cost law of ``lookup``: the move is free under the rules; what is stored narrow is widened.
 
-    For each number a conversion, where it is not float32; for integers a multiply by the scale, and an add of the
-    offset where there is one. A row of a pruned matrix is filled up with zeros first: numbers like the others.
+    For each number a conversion, where its width is not 32 bits; a multiply by the scale of integers or the step of an
+    even grid, and an add of the offset where there is one. A row of a pruned matrix is filled up with zeros first:
+    numbers like the others.
     """
-    if matrix.code != FLOAT32:
-        charge(meter, CONVERT, OPERAND_BITS[matrix.code], FLOAT_BITS, columns)
-    if matrix.code >= INT8:
-        charge(meter, MULTIPLY, SCALE_BITS, FLOAT_BITS, columns)
-        if matrix.has_offsets:
-            charge(meter, ADD, FLOAT_BITS, SCALE_BITS, columns)
+    if matrix.bits != FLOAT_BITS:
+        charge(meter, CONVERT, matrix.bits, FLOAT_BITS, columns)
+    if matrix.steps != 0:
+        charge(meter, MULTIPLY, matrix.step_bits, FLOAT_BITS, columns)
+    if matrix.has_offsets:
+        charge(meter, ADD, FLOAT_BITS, SCALE_BITS, columns)
 
 
 @kernel

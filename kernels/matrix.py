@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .formats import FLOAT32, ITEM_BYTES, SCALE_BYTES, STORED_BITS, UNIT_BYTES, UNIT_COLUMNS, is_integer
+from .formats import (
+    FLOAT32,
+    ITEM_BYTES,
+    OPERAND_BITS,
+    SCALE_BITS,
+    SCALE_BYTES,
+    STORED_BITS,
+    UNIT_BYTES,
+    UNIT_COLUMNS,
+    is_integer,
+)
 from .jit import inlined, kernel
 from .lanes import LANES
+from .width import NO_STEP
 
 NONE = -1
 FLOAT_BITS = 32
@@ -44,11 +55,20 @@ class Matrix(NamedTuple):
     data_bytes: int  # of the weights, scales, offsets, places and masks, padding not counted
     overflow: int  # what an integer accumulator does that is too narrow for its sums
     sections: int  # of a grouped matrix: S runs of rows, of which number s meets inputs s * columns and on; else 1
+    bits: int  # declared width of a weight where it meets an input: see ``width.py``
+    steps: int  # of a row: numbers that the sums over its groups are multiplied by, scales among them; 0: none
+    step_bits: int
+    bias_bits: int  # declared width of a bias
+    bias_step_bits: int
 
     @property
     def nbytes(self) -> int:
         """Bytes of the weights and what belongs to them, and of the biases, that a product reads."""
         return self.data_bytes + (0 if self.bias_offset == NONE else self.rows * ITEM_BYTES[self.bias_code])
+
+    def biased(self, code: int, offset: int = 0) -> Matrix:
+        """The same with biases of a floating-point format."""
+        return self._replace(bias_offset=offset, bias_code=code, bias_bits=STORED_BITS[code])
 
 
 class Scheme(NamedTuple):
@@ -77,20 +97,22 @@ def place_matrix(shape: tuple[int, int], scheme: Scheme, offset: int = 0) -> Mat
         block_bytes = -(-(scales_at + scales) // _ALIGNMENT) * _ALIGNMENT
     if scheme.pruned != DENSE:
         block_bytes = TABLE_BYTES
+    steps, step_bits = (groups, SCALE_BITS) if is_integer(code) else (0, NO_STEP)
     return Matrix(
         rows, columns, offset, code, block_bytes, group, scales_at, int(scheme.has_offsets), NONE,
         scheme.input_bits, scheme.accumulator_bits, NONE, FLOAT32, 0, scheme.pruned, rows * columns, rows,
-        data_bytes, scheme.overflow, 1,
+        data_bytes, scheme.overflow, 1, OPERAND_BITS[code], steps, step_bits, 0, NO_STEP,
     )  # fmt: skip
 
 
 @inlined
 def matrix_at(table, index):
-    """Row ``index`` of an (n, 20) int64 table as a Matrix."""
+    """Row ``index`` of an (n, 25) int64 table as a Matrix."""
     r = table[index]
     return Matrix(
         r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9],
         r[10], r[11], r[12], r[13], r[14], r[15], r[16], r[17], r[18], r[19],
+        r[20], r[21], r[22], r[23], r[24],
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def step_at(table, index):
 def norm_at(table, index):
     """Row ``index`` of a table of normalisations."""
     r = table[index]
-    return Norm(r[0], r[1], r[2], r[3], r[4], r[5])
+    return Norm(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9])
 
 
 @inlined

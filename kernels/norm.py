@@ -15,11 +15,11 @@ import numpy as np
 
 from .across import sum_across
 from .charge import ADD, DIVIDE, MULTIPLY, TRANSCENDENTAL, UNARY, charge
-from .formats import ITEM_BYTES
 from .jit import kernel
 from .lanes import LANES, broadcast, fma, load, store, whole_lanes
 from .matrix import FLOAT_BITS, NONE
 from .vector import numbers_at
+from .width import Width, alone_cost
 
 ROOT_MEAN_SQUARE, LAYER = range(2)
 _ZERO = np.float32(0.0)
@@ -35,6 +35,10 @@ class Norm(NamedTuple):
     weight_code: int
     bias_offset: int  # NONE: no biases
     bias_code: int
+    weight_bits: int  # declared widths, and those of steps: see ``width.py``
+    weight_step_bits: int
+    bias_bits: int
+    bias_step_bits: int
 
 
 @kernel
@@ -53,9 +57,9 @@ def norm_cost(meter, norm, tokens):
     charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, adds * tokens)
     charge(meter, TRANSCENDENTAL, FLOAT_BITS, UNARY, tokens)
     charge(meter, DIVIDE, FLOAT_BITS, FLOAT_BITS, tokens)
-    charge(meter, MULTIPLY, FLOAT_BITS, 8 * ITEM_BYTES[norm.weight_code], k * tokens)
+    alone_cost(meter, MULTIPLY, Width(norm.weight_bits, norm.weight_step_bits), k * tokens)
     if norm.bias_offset != NONE:
-        charge(meter, ADD, FLOAT_BITS, 8 * ITEM_BYTES[norm.bias_code], k * tokens)
+        alone_cost(meter, ADD, Width(norm.bias_bits, norm.bias_step_bits), k * tokens)
 
 
 @kernel

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .charge import ADD, CONVERT, MULTIPLY, OVERFLOW, UNARY, charge
-from .formats import INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS
+from .formats import INT8
 from .jit import inlined, kernel
 from .lanes import LANES, address, load, store
 from .matrix import DENSE, EXACT, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Load, groups_of
@@ -19,6 +19,7 @@ from .sections import is_spread, prepared_stride, section_of
 from .sparse import sparse_load
 from .tile_shape import NO_ADDRESS, Tile
 from .vector import numbers_at
+from .width import Width, alone_cost
 
 
 class After(NamedTuple):
@@ -73,23 +74,25 @@ def product_cost(meter, matrix, load, tokens):
     neither multiplied nor added. Where the weights have scales, the sums of a row's G groups are G - 1 adds fewer; each
     is converted, if it is one of integers, and multiplied by its scale, and G - 1 adds put them together; offsets are a
     multiply by the sum of the inputs and an add for each group; a sum over integer inputs is multiplied by their scale.
+    The steps of an even grid are scales that the kernel has multiplied in before: charged as scales, of their width.
     """
     sums = load.rows * tokens
     terms, parts = load.terms * tokens, sums * groups_of(matrix)
     firsts = load.filled * groups_of(matrix) * tokens
-    charge(meter, MULTIPLY, OPERAND_BITS[matrix.code], matrix.input_bits, terms)
+    charge(meter, MULTIPLY, matrix.bits, matrix.input_bits, terms)
     charge(meter, ADD, matrix.accumulator_bits, matrix.accumulator_bits, terms - firsts)
+    if matrix.steps != 0:
+        charge(meter, MULTIPLY, matrix.step_bits, FLOAT_BITS, sums * matrix.steps)
     if matrix.code >= INT8:
-        charge(meter, MULTIPLY, SCALE_BITS, FLOAT_BITS, parts)
         charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, parts - sums)
         if matrix.has_offsets:
-            charge(meter, MULTIPLY, SCALE_BITS, FLOAT_BITS, parts)
+            charge(meter, MULTIPLY, matrix.step_bits, FLOAT_BITS, parts)
             charge(meter, ADD, FLOAT_BITS, FLOAT_BITS, parts)
     if matrix.input_bits == INTEGER_BITS:
         charge(meter, CONVERT, matrix.accumulator_bits, FLOAT_BITS, parts)
         charge(meter, MULTIPLY, FLOAT_BITS, FLOAT_BITS, sums)
     if matrix.bias_offset != NONE:
-        charge(meter, ADD, FLOAT_BITS, 8 * ITEM_BYTES[matrix.bias_code], sums)
+        alone_cost(meter, ADD, Width(matrix.bias_bits, matrix.bias_step_bits), sums)
 
 
 @kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .attention import attend_cost
-from .attention_pattern import pattern_at, seen_positions
+from .attention_pattern import pattern_at
 from .attention_steps import keep_cost
 from .charge import Meter
 from .continuous_cache import mix_cost
@@ -36,16 +36,15 @@ from .product_step import action_cost
 from .readout import readout_cost
 from .recurrent_steps import cell_cost
 from .rotary import angles_cost
+from .seen_sums import seen_together
 from .sinusoid import sinusoid_cost
 
 
 @kernel
 def _seen(network, step, tokens, kept):
     """Positions that the queries of a step see together."""
-    seen, pattern = 0, pattern_at(network.patterns, step.layer)
-    for t in range(tokens - 1 if step.last else 0, tokens):
-        seen += seen_positions(pattern, kept + t, network.options.window)
-    return seen
+    pattern, first = pattern_at(network.patterns, step.layer), tokens - 1 if step.last else 0
+    return seen_together(pattern, kept + first, tokens - first, network.options.window)
 
 
 @kernel
@@ -58,12 +57,12 @@ def _multiply_cost(network, step, number, rows, tally):
 
 
 @kernel
-def step_cost(network, step, chunk, kept, tally):
-    """What a step costs for a chunk of tokens, (n,) int64, with ``kept`` positions of the context before them.
+def step_cost(network, step, row, chunk, tally):
+    """What a step costs for a row of the chunks of ``chunks_cost``, whose tokens are ``chunk``, (n,) int64, or any.
 
     Products of experts are apart: ``experts_cost``.
     """
-    tokens = chunk.size
+    tokens, kept = row[0], row[1]
     rows, meter = 1 if step.last else tokens, Meter(tally, step.region)
     if step.kind == PRODUCT:
         _multiply_cost(network, step, step.matrix, rows, tally)
@@ -74,9 +73,9 @@ def step_cost(network, step, chunk, kept, tally):
     elif step.kind == ATTEND:
         heads, width = network.options.heads, network.options.head_width
         seen = _seen(network, step, tokens, kept) * heads
-        attend_cost(meter, width, seen, rows * heads, network.relative.bits[step.layer])
+        attend_cost(meter, width, seen, rows * heads, network.relative.widths[step.layer])
     elif step.kind == EMBED:
-        embed_cost(network, step, chunk, tally)
+        embed_cost(network, step, chunk, tokens, tally)
     elif step.kind == POSITION:
         angles_cost(meter, network.rotation, tokens)
     elif step.kind == SINUSOID:
@@ -93,9 +92,9 @@ def step_cost(network, step, chunk, kept, tally):
 
 @kernel
 def _chunk_cost(network, row, chunk, target, tally):
-    """A row of the chunks of ``chunks_cost``, its tokens, (n,) int64, and the token predicted."""
+    """A row of the chunks of ``chunks_cost``, its tokens, (n,) int64 or none, and the token predicted."""
     for number in range(network.steps.shape[0]):
-        step_cost(network, step_at(network.steps, number), chunk, row[1], tally)
+        step_cost(network, step_at(network.steps, number), row, chunk, tally)
     readout_cost(readout_of(network, 0), target, tally)
     mix_cost(Meter(tally, network.options.continuous_region), network.options.output_width, row[2])
 
@@ -112,7 +111,8 @@ def chunks_cost(network, chunks, tokens, targets, tally):
     chunks : (n, 3) int64
         Tokens of each, positions of the context before it, and pairs in the continuous cache that its prediction sees.
     tokens : (m,) int64
-        Those of all chunks, one behind the other: what an adaptive embedding costs depends on them.
+        Those of all chunks, one behind the other: what an adaptive embedding costs depends on them. Of size 0: all
+        tokens are of the first bin.
     targets : (n,) int64
         The tokens predicted: what an adaptive softmax costs depends on them.
     tally : (regions, kinds, 65, 65) int64

@@ -10,7 +10,7 @@ beside its outputs are. Where it depends on the text which experts a token passe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,9 @@ def activations_of(regions: Sequence[Region], found: Iterable[Moment]) -> Activa
     )
 
 
-def full_activations(checkpoint: Checkpoint, context: Context | None = None) -> Activations:
+def full_activations(
+    checkpoint: Checkpoint, context: Context | None = None, pause: Callable[[], None] = lambda: None
+) -> Activations:
     """What is alive where the context is full, and a continuous cache too; no weight is read.
 
     Parameters
@@ -83,6 +85,8 @@ def full_activations(checkpoint: Checkpoint, context: Context | None = None) -> 
     checkpoint : Checkpoint
     context : Context, optional
         Of a model without a recurrent state; by default the checkpoint's own.
+    pause : function, optional
+        Called at each moment, of which a long context has many: it may raise what ends the count.
 
     Raises
     ------
@@ -90,4 +94,11 @@ def full_activations(checkpoint: Checkpoint, context: Context | None = None) -> 
     """
     architecture = checkpoint.architecture
     context = context or architecture.context(checkpoint.model_config)
-    return activations_of(*architecture.full_moments(checkpoint, context))
+    regions, found = architecture.full_moments(checkpoint, context)
+
+    def at_each() -> Iterator[Moment]:
+        for moment in found:
+            pause()
+            yield moment
+
+    return activations_of(regions, at_each())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .charged_width import charged_crosswise, charged_width
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, ITEM_BYTES, is_integer
@@ -112,9 +113,13 @@ def describe_matrix(checkpoint: Checkpoint, source: MatrixSource) -> Matrix:
     if declared.block:
         counts = checkpoint.kept(source.weight).counts
         matrix = matrix._replace(terms=int(counts.sum()), filled=int((counts > 0).sum()))
+    charged = (charged_crosswise if source.transposed else charged_width)(checkpoint, source.weight)
+    matrix = matrix._replace(bits=charged.width.bits, steps=charged.steps, step_bits=charged.width.step_bits)
     if source.bias is None:
         return matrix
-    return matrix._replace(bias_offset=0, bias_code=checkpoint.formats[source.bias].code)
+    bias = charged_width(checkpoint, source.bias).width
+    matrix = matrix.biased(checkpoint.formats[source.bias].code)
+    return matrix._replace(bias_bits=bias.bits, bias_step_bits=bias.step_bits)
 
 
 def _layout(checkpoint: Checkpoint, sources: Sequence[MatrixSource]) -> tuple[list[Matrix], dict[str, np.ndarray], int]:

@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
-from .histogram import Row, rows_from_json
+from .histogram import Row, rows_from_json, rows_to_json
 from .kernels.network import Network
 from .law_text import degree_of, names_in, value_of
 from .models.laws import laws_of
 from .models.plan import Plan
+from .models.region_laws import Laws
 
 
 def calculation_to_json(plan: Plan, network: Network) -> dict[str, Any]:
     """The field ``calculation`` of a result: units of the run, and the laws of each region."""
-    laws = laws_of(plan, network)
+    return _section(laws_of(plan, network))
+
+
+def _section(laws: Laws) -> dict[str, Any]:
     return {
         "units": [{"symbol": symbol, "meaning": meaning} for symbol, meaning in laws.units.items()],
         "regions": [
@@ -42,6 +46,27 @@ def calculation_to_json(plan: Plan, network: Network) -> dict[str, Any]:
             for region in laws.regions
         ],
     }
+
+
+def macs_of(plan: Plan, network: Network, rows: Iterable[Row]) -> int | None:
+    """Multiply-accumulates of all matrix products in a histogram; None where it does not determine them.
+
+    These are products of weights, and of activations with each other: queries and keys, probabilities and values,
+    queries and vectors of distances, an output and those that a continuous cache keeps. Widths do not matter, and what
+    is multiplied element by element is none.
+    """
+    laws = laws_of(plan, network)
+    document = {"calculation": _section(laws), "histogram": rows_to_json(rows), "regions": []}
+    found, macs = calculate(document, "the histogram"), 0
+    assert found is not None  # of a document with laws
+    known = {symbol: value for symbol, value in found.units.items() if value is not None}
+    for region in laws.regions:
+        symbols = {symbol: value for symbol, (value, _) in region.sizes.items()} | known
+        for term in region.macs:
+            if not names_in(term) <= symbols.keys():
+                return None
+            macs += value_of(term, symbols, region.name)
+    return macs
 
 
 @dataclass(frozen=True)

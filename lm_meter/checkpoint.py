@@ -21,7 +21,9 @@ import numpy as np
 from .compilation import check_kernels
 from .continuous_cache import ContinuousCache
 from .errors import CheckpointError, ConfigError
+from .even_grid import Evenness
 from .format_parser import parse_weight_format
+from .grid import read_evenness
 from .kept import Kept, read_kept
 from .npz import MappedArray, Npz
 from .strict_json import parse_json
@@ -86,6 +88,7 @@ class Checkpoint:
         self._shapes = {name: tuple(n for n in shape if n is not None) for name, shape in weights.items()}
         self.formats: dict[str, WeightFormat] = {}
         self._kept: dict[str, Kept] = {}
+        self._evenness: dict[str, Evenness] = {}
         self._verified: set[str] = set()
         self.parts: dict[str, dict[str, Stored]] = {}
         arrays: dict[str, Stored] = {}
@@ -124,6 +127,12 @@ class Checkpoint:
         if name not in self._kept:
             self._kept[name] = read_kept(self, name)
         return self._kept[name]
+
+    def evenness(self, name: str) -> Evenness:
+        """What the values of an array's declared grid are; CheckpointError where they are more than it has."""
+        if name not in self._evenness:
+            self._evenness[name] = read_evenness(self, name)
+        return self._evenness[name]
 
     def values(self, name: str) -> int:
         """How many weights of an array the file holds: those that were pruned are not there."""

@@ -3,27 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .bfloat16 import from_bfloat16
 from .errors import CheckpointError
+from .even_grid import Evenness, evenness
+from .kernels.formats import BFLOAT16
 from .weight_format import WHOLE
 
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+
 _SLAB = 4 << 20  # weights that are sorted together
+_FEW = 1 << 18  # weights whose steps are looked for together
+# Half a unit in the last place of 1: float32, float16, bfloat16.
+_ROUNDINGS = (2.0**-24, 2.0**-11, 2.0**-8)
 
 
-def check_grid(checkpoint: Checkpoint, name: str) -> None:
-    """Refuse an array with more values in a group than its grid has; CheckpointError names the array and the row."""
+def read_evenness(checkpoint: Checkpoint, name: str) -> Evenness:
+    """What the values of a declared grid are; CheckpointError where a group has more of them than the grid."""
     declared = checkpoint.formats[name]
-    allowed = 1 << int(declared.grid or 0)
+    bits = int(declared.grid or 0)
     for row, group, found in levels(checkpoint, name):
-        if found > allowed:
+        if found > 1 << bits:
             where = f"{checkpoint.path}: array {name}"
             place = "in the whole array" if declared.group == WHOLE else f"in row {row}, group {group}"
             raise CheckpointError(
-                f"{where}: {found} different values {place}; its grid of {declared.grid} bits has at most {allowed}"
+                f"{where}: {found} different values {place}; its grid of {declared.grid} bits has at most {1 << bits}"
             )
+    kind = Evenness.WHOLE
+    for patterns in _groups(checkpoint, name):
+        kind = max(kind, evenness(_numbers(patterns, declared.code), bits, _ROUNDINGS[declared.code]))
+        if kind == Evenness.TABLE:
+            break
+    return kind
+
+
+def _numbers(patterns: np.ndarray, code: int) -> np.ndarray:
+    """The numbers that bit patterns of a floating-point format stand for: float64."""
+    if code == BFLOAT16:
+        return from_bfloat16(patterns).astype(np.float64)
+    return patterns.view(f"<f{patterns.itemsize}").astype(np.float64)
+
+
+def _groups(checkpoint: Checkpoint, name: str) -> Iterator[np.ndarray]:
+    """Bit patterns of the weights, a row for each group of the grid: (groups, n), some groups at a time."""
+    declared = checkpoint.formats[name]
+    weights = checkpoint.weight_bits(checkpoint.verified(name))
+    if declared.group == WHOLE:
+        *_, values = [np.zeros(0, weights.dtype), *_different(weights)]
+        if values.size:
+            yield values[None]
+    elif declared.block:
+        kept = checkpoint.kept(name)
+        filled = np.flatnonzero(kept.counts)
+        step = max(1, _FEW // max(1, int(kept.counts.max(initial=0))))
+        for first in range(0, filled.size, step):
+            rows = filled[first : first + step]
+            # Shorter rows go on with their last weight.
+            within = np.minimum(np.arange(kept.counts[rows].max()), kept.counts[rows, None] - 1)
+            yield weights[kept.starts[rows, None] + within]
+    else:
+        groups = weights.reshape(-1, int(declared.group or weights.shape[-1]))
+        step = max(1, _FEW // groups.shape[1])
+        for first in range(0, len(groups), step):
+            yield groups[first : first + step]
+
+
+def _different(weights: np.ndarray) -> Iterator[np.ndarray]:
+    """The different bit patterns of an array so far, zeros of either sign being one, after each run of them."""
+    flat, found = weights.reshape(-1), np.zeros(0, weights.dtype)
+    for first in range(0, flat.size, _SLAB):
+        found = np.union1d(found, _one_zero(flat[first : first + _SLAB]))
+        yield found
 
 
 def levels(checkpoint: Checkpoint, name: str) -> Iterator[tuple[int, int, int]]:
@@ -34,9 +88,7 @@ def levels(checkpoint: Checkpoint, name: str) -> Iterator[tuple[int, int, int]]:
     declared = checkpoint.formats[name]
     weights = checkpoint.weight_bits(checkpoint.verified(name))
     if declared.group == WHOLE:
-        flat, found = weights.reshape(-1), np.zeros(0, weights.dtype)
-        for first in range(0, flat.size, _SLAB):
-            found = np.union1d(found, _one_zero(flat[first : first + _SLAB]))
+        for found in _different(weights):
             yield 0, 0, found.size
         return
     if declared.block:

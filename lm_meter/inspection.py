@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .activations import full_activations
+from .calculation import macs_of
 from .checkpoint import Checkpoint
 from .defaults import sample_text
 from .errors import ConfigError, TextError
@@ -14,7 +15,7 @@ from .levels import levels_used
 from .predicted_sections import tokenizer_section
 from .printable import page
 from .profiles import PROFILES, Profile
-from .report import activation_lines, columns, number, operations_table, pairs
+from .report import activation_lines, columns, number, operations_table, pairs, product_lines
 from .score import price
 from .storage import is_narrow, priced_parameters, priced_tables, tensors_of, tensors_to_json, total_bits
 from .tokenizer_rows import tokenizer_rows
@@ -119,7 +120,7 @@ def count_operations(
     with deferred_interrupt() as interruption:
         regions, tally = checkpoint.architecture.step_tally(checkpoint, context)
         _, once_tally = checkpoint.architecture.once_tally(checkpoint, context)
-        activations = full_activations(checkpoint, context)
+        activations = full_activations(checkpoint, context, interruption.obey)
     interruption.obey()
     rows = rows_of(tally, regions)
     narrow = is_narrow(tensors_of(checkpoint))
@@ -138,6 +139,7 @@ def count_operations(
             "unit": profile.unit,
             "total": float(priced.total),
             "matrix_vector": float(priced.matrix_vector),
+            "macs": macs_of(*checkpoint.architecture.described(checkpoint, context), rows),
             "by_kind": as_float(priced.by_kind),
             "by_region": as_float(priced.by_region),
         },
@@ -155,7 +157,7 @@ def count_table(counted: dict[str, Any]) -> str:
     lines = [f"{counted['path']}", f"operations per piece ({operations['profile']}: {operations['unit']})"]
     lines += [f"  assumed: {assumption}" for assumption in counted["assumed"]]
     lines += operations_table(operations, counted["by_region_and_kind"])
-    lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
+    lines += product_lines(operations)
     if counted["operations_once"]["total"]:
         once = number(counted["operations_once"]["total"])
         lines.append(f"  once, when a run begins, and not in the above: {once} operations")

@@ -68,7 +68,8 @@ _EXACT_INTEGER_BITS = 25
 def _final_operation(kind: str, bits_a: int, bits_b: int, narrow: bool) -> Fraction:
     """A 32-bit operation is 1.
 
-    A multiply by a weight of one bit (+1 or -1) only flips the sign bit of a float: 1/32. A conversion of a value that
+    A multiply by a weight of one bit only flips the sign bit of a float: 1/32. One bit is recorded of +1 and -1 alone
+    (``charged_width.py``); steps that they are multiplied by are multiplies of their own. A conversion of a value that
     float32 holds exactly is free if its target holds it exactly too, which is what widening is: of a float, or of an
     integer of at most 25 bits. The one conversion that keeps a width of 32 bits is that of a longer sum of integers to
     float32, which rounds it. Without anything below

@@ -96,6 +96,14 @@ def _operations_lines(
     return columns(rows)
 
 
+def product_lines(operations: dict[str, Any]) -> list[str]:
+    """What of the operations are products with weight matrices, and all that other counters call MACs."""
+    lines = [f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}"]
+    if operations["macs"] is not None:
+        lines.append(f"  multiply-accumulates of all matrix products (MACs): {number(operations['macs'])}")
+    return lines
+
+
 def region_by_kind(document: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Priced operations per token of each region and kind, from the histogram."""
     profile = PROFILES[document["operations_per_token"]["profile"]]
@@ -136,7 +144,7 @@ def result_table(result: Result) -> str:
     token = "word token" if text["word_tokens"] else "piece"
     lines += ["", f"operations per {token} ({operations['profile']}: {operations['unit']})"]
     lines += operations_table(operations, region_by_kind(d))
-    lines.append(f"  matrix-vector products with their biases: {number(operations['matrix_vector'])}")
+    lines += product_lines(operations)
     lines.append(f"  per piece: {number(operations['per_piece'])}")
     lines += [
         f"  {row['region']}: {row['accumulator']}-bit accumulators overflowed {counted(row['count'], 'time')}"

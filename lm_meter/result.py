@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from .calculation import calculation_to_json
+from .calculation import calculation_to_json, macs_of
 from .checkpoint import Checkpoint
 from .context import Context
 from .documents import document_json, save_document
 from .environment import describe, peak_resident_bytes
 from .errors import ConfigError
 from .hash_chain import TOKENS_PER_LINK
-from .histogram import rows_from_json, rows_to_json
+from .histogram import Row, rows_from_json, rows_to_json
 from .measurement import Measurement
 from .predicted_sections import predicted_sections
 from .profiles import Profile, profile_named
@@ -99,14 +99,17 @@ class Result(Mapping[str, Any]):
 def build_result(checkpoint: Checkpoint, measured: Measurement, profile: Profile) -> Result:
     """Put a document together from what a pass measured."""
     known = checkpoint_sections(checkpoint, measured.online.context, measured.regions)
+    predicted = predicted_sections(measured)
+    macs = mean_macs(checkpoint, measured.online.context, predicted["text"], measured.rows)
     speed, stream = measured.speed, measured.speed.stream_bytes_per_second
     document = {
         "schema": SCHEMA,
         "partial": measured.partial,
         "checkpoint": known["checkpoint"],
         "entry": None,
-        **predicted_sections(measured),
+        **predicted,
         "histogram": rows_to_json(measured.rows),
+        "operations_per_token": {"macs": macs},
         "overflows": [asdict(overflow) for overflow in measured.overflows],
         "regions": known["regions"],
         "calculation": known["calculation"],
@@ -153,6 +156,14 @@ def checkpoint_sections(checkpoint: Checkpoint, context: Context | None, regions
     }
 
 
+def mean_macs(
+    checkpoint: Checkpoint, context: Context | None, text: Mapping[str, Any], rows: Sequence[Row]
+) -> float | None:
+    """Multiply-accumulates per word token of a run over a ``text`` section; None where they are not determined."""
+    macs = macs_of(*checkpoint.architecture.described(checkpoint, context), rows)
+    return None if macs is None else float(Fraction(macs, text["word_tokens"] or text["scored"]))
+
+
 def finished_result(document: dict[str, Any], log_probs: np.ndarray, profile: Profile) -> Result:
     """A document with what follows from it: the chain of hashes, and the prices."""
     chain = document_chain(document)
@@ -175,6 +186,9 @@ def price_result(result: Result, profile: Profile) -> Result:
     words, scored = document["text"]["word_tokens"], document["text"]["scored"]
     per = words or scored
 
+    counted = document.get("operations_per_token")
+    macs = counted.get("macs") if isinstance(counted, dict) else None  # a count, whatever the price list
+
     def mean(value: Fraction) -> float:
         return float(value / per)
 
@@ -183,6 +197,7 @@ def price_result(result: Result, profile: Profile) -> Result:
         "unit": profile.unit,
         "total": mean(priced.total),
         "matrix_vector": mean(priced.matrix_vector),
+        "macs": macs,
         "by_kind": {kind: mean(value) for kind, value in priced.by_kind.items()},
         "by_region": {region: mean(value) for region, value in priced.by_region.items()},
         "per_piece": float(priced.total / scored),

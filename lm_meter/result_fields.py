@@ -61,6 +61,7 @@ _FIELDS: dict[str, Any] = {
         "unit": str,
         "total": float,
         "matrix_vector": float,
+        "macs": (float, None),
         "by_kind": {str: float},
         "by_region": {str: float},
         "per_piece": float,
@@ -122,6 +123,8 @@ def check_document(document: dict[str, Any], path: Path) -> None:
     if isinstance(document.get("text"), dict):
         for key in (*_LATER_OF_TEXT, "tokens_sha256"):
             document["text"].setdefault(key, None)
+    if isinstance(document.get("operations_per_token"), dict):  # of versions that did not count them
+        document["operations_per_token"].setdefault("macs", None)
     fields = _FIELDS if document.get("entry") is None else unmetered_fields(_FIELDS)
     _check_fields(document, fields, "", path)
     for name, (without, later) in LATER.items():

@@ -73,7 +73,7 @@ def _obstacle(text: Mapping[str, Any]) -> str | None:
 
 def unmetered_sections(document: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     """What a price list says of a foreign entry: nothing but the gate, and the score that its claims would give."""
-    views = ("total", "matrix_vector", "by_kind", "by_region", "per_piece")
+    views = ("total", "matrix_vector", "macs", "by_kind", "by_region", "per_piece")
     section = score_section(document, profile, None)
     return {
         "operations_per_token": {"profile": profile.name, "unit": profile.unit, **dict.fromkeys(views)},

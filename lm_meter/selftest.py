@@ -18,7 +18,7 @@ from .interrupt import deferred_interrupt
 from .kernels import step_costs
 from .kernels.charge import Meter, new_tally
 from .kernels.formats import FLOAT16, FLOAT32
-from .kernels.matrix import NONE, Scheme, place_matrix, whole_load
+from .kernels.matrix import Scheme, place_matrix, whole_load
 from .kernels.product import product_cost
 from .models.plan import PLAIN_OPTIONS, network_of
 from .models.recurrent_config import RecurrentConfig, recurrent_arrays
@@ -53,9 +53,10 @@ def _baseline(bias: bool) -> tuple[list[Region], np.ndarray]:
     config = RecurrentConfig("lstm", Vocabulary(_V, _E, _E, True, bias), (_H,), _E, bias, bias, words)
     arrays = {name: expected.shape for name, expected in recurrent_arrays(config, "baseline").items()}
     plan = plan_recurrent(config, dict.fromkeys(arrays, WeightFormat("float32")))
+    matrices = [place_matrix(arrays[source.weight], Scheme()) for source in plan.matrices]
     matrices = [
-        place_matrix(arrays[source.weight], Scheme())._replace(bias_offset=NONE if source.bias is None else 0)
-        for source in plan.matrices
+        matrix if source.bias is None else matrix.biased(FLOAT32)
+        for matrix, source in zip(matrices, plan.matrices, strict=True)
     ]
     tally = new_tally(len(plan.regions))
     network = network_of(plan, matrices, [], 1, PLAIN_OPTIONS._replace(embedding_width=_E))
@@ -83,7 +84,8 @@ def _baseline_checks(june: Profile) -> Iterator[Check]:
 def _layer(rows: int, columns: int, code: int, bias: bool) -> tuple[int, int]:
     """Multiplies and adds of one fully connected layer, from the cost law."""
     tally = new_tally(1)
-    matrix = place_matrix((rows, columns), Scheme(code))._replace(bias_offset=0 if bias else NONE, bias_code=code)
+    matrix = place_matrix((rows, columns), Scheme(code))
+    matrix = matrix.biased(code) if bias else matrix
     product_cost(Meter(tally, 0), matrix, whole_load(matrix), 1)
     return int(tally[0, 0].sum()), int(tally[0, 1].sum())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .activations import activations_of
 from .calculation import calculate
+from .histogram import rows_from_json
 from .measurement import Predicted
 from .models.chunk_kinds import chunk_kinds
 from .models.moments import moments
@@ -15,7 +16,7 @@ from .predicted_sections import predicted_sections, text_section, tokenizer_sect
 from .preparation import Prepared
 from .profiles import profile_named
 from .record_table import Records
-from .result import Result, checkpoint_sections, price_result
+from .result import Result, checkpoint_sections, mean_macs, price_result
 
 
 def figures_without_run(result: Result, prepared: Prepared, records: Records | None) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
         losses = Predicted(*tokens, options, document["run"]["sittings"], records.log_prob, partial)
         sections = predicted_sections(losses)
     names = {region.name for region in plan.regions}
+    rows = rows_from_json(document["histogram"])
+    macs = mean_macs(prepared.checkpoint, prepared.context, sections["text"], rows)
     again = {
         **document,
         "partial": partial,
@@ -44,6 +47,7 @@ def figures_without_run(result: Result, prepared: Prepared, records: Records | N
         "histogram": [row for row in document["histogram"] if row["region"] in names],
         **checkpoint_sections(prepared.checkpoint, prepared.context, plan.regions),
         **sections,
+        "operations_per_token": {"macs": macs},
         "activations": activations_of(plan.regions, moments(plan, network, chunks)).to_json(),
         "run": {**document["run"], "seed": RECHECK_SEED},
         "online": {

@@ -9,7 +9,6 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
-from .grid import check_grid
 from .kernels.formats import CODEBOOK4, CODEBOOK_ENTRIES, STORED_BITS, is_integer
 from .kernels.packing import exponent_mask
 
@@ -36,7 +35,7 @@ def check_values(checkpoint: Checkpoint, name: str) -> None:
 def check_declared_grid(checkpoint: Checkpoint, name: str) -> None:
     """Refuse more different values than a declared grid has; an array without one is as it should be."""
     if checkpoint.formats[name].grid is not None:
-        check_grid(checkpoint, name)
+        checkpoint.evenness(name)
 
 
 def _check_integers(checkpoint: Checkpoint, name: str) -> None:

@@ -54,12 +54,8 @@ class PackedMatrix:
             self._pack_integers(packed, size)
         else:
             self._pack_floats(packed)
-        self.matrix = self.matrix._replace(
-            book_offset=size,
-            bias_offset=start if bias else NONE,
-            bias_code=formats.NAMES.index(bias_format),
-            multiply=multiply_address(loop_of(self.matrix)),
-        )
+        self.matrix = self.matrix.biased(formats.NAMES.index(bias_format), start if bias else NONE)
+        self.matrix = self.matrix._replace(book_offset=size, multiply=multiply_address(loop_of(self.matrix)))
         if not bias:
             self.bias = None
 

@@ -8,6 +8,7 @@ of the two widths.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from contextlib import contextmanager
@@ -136,16 +137,45 @@ def sections(x, rows, columns):
     return [x[row // (rows // count) * columns :][:columns] for row in range(rows)]
 
 
+class Steps:
+    """A vector of whole numbers with steps of another width.
+
+    ``steps``: for each number the group that it is in, and the step of that.
+    """
+
+    def __init__(self, numbers, bits, steps, step_bits):
+        self.numbers, self.bits, self.steps, self.step_bits = numbers, bits, steps, step_bits
+
+    def __getitem__(self, place):
+        return Steps(self.numbers[place], self.bits, self.steps[place], self.step_bits)
+
+    def runs(self, ledger):
+        """Numbers of a group, and its step."""
+        for (_, step), run in itertools.groupby(zip(self.numbers, self.steps, strict=True), lambda pair: pair[1]):
+            yield [ledger.number(n, self.bits) for n, _ in run], ledger.number(step, self.step_bits)
+
+
+def alone(ledger, vector, bits):
+    """The numbers of a vector, each made of its step first if it has one."""
+    if not isinstance(vector, Steps):
+        return [ledger.number(value, bits) for value in vector]
+    made = []
+    for numbers, step in vector.runs(ledger):
+        for number in numbers:
+            made.append(Counted((step * Counted(number.value, ACTIVATION, ledger)).value, vector.bits, ledger))
+    return made
+
+
 def product(ledger, weights, bits, x, bias=None, bias_bits=None):
     """Matrix-vector product: each row a dot product, then its bias."""
-    out = []
+    out, biases = [], None if bias is None else alone(ledger, bias, bias_bits)
     own = sections(x, len(weights), len(weights[0]))
     for row, (weight_row, x) in enumerate(zip(weights, own, strict=True)):
         # A weight is the first input of its multiply, the activation the second.
         terms = [ledger.number(w, bits) * value for w, value in kept(weight_row, x)]
         value = total(Counted(term.value, ACTIVATION, ledger) for term in terms) if terms else ledger.number(0, 32)
-        if bias is not None:
-            value = value + ledger.number(bias[row], bias_bits)
+        if biases is not None:
+            value = value + biases[row]
         out.append(Counted(value.value, ACTIVATION, ledger))
     return out
 
@@ -185,8 +215,9 @@ def accumulated(ledger, terms, accumulator):
 class Integers:
     """A matrix of whole numbers with a scale, and perhaps an offset, for each group of columns of a row."""
 
-    def __init__(self, numbers, bits, scales, offsets=None):
+    def __init__(self, numbers, bits, scales, offsets=None, scale_bits=16, shared=False):
         self.numbers, self.bits, self.scales, self.offsets = numbers, bits, scales, offsets
+        self.scale_bits, self.shared = scale_bits, shared  # shared: one scale for all rows
         self.group = len(numbers[0]) // len(scales[0])
 
     def product(self, ledger, x, input_bits, accumulator=(ACTIVATION, None)):
@@ -214,7 +245,7 @@ class Integers:
                 dot = accumulated(ledger, terms, accumulator)
                 if step is not None:
                     dot = dot.converted(ACTIVATION)
-                scaled = ledger.number(self.scales[row][g], 16) * Counted(dot.value, ACTIVATION, ledger)
+                scaled = ledger.number(self.scales[row][g], self.scale_bits) * Counted(dot.value, ACTIVATION, ledger)
                 value = scaled if value is None else value + scaled
                 if self.offsets:
                     value = value + ledger.number(self.offsets[row][g], 16) * sums[first + g]
@@ -225,8 +256,9 @@ class Integers:
         """One row as float32 numbers."""
         numbers = []
         for j, number in enumerate(self.numbers[row]):
-            whole = ledger.number(number or 0, self.bits).converted(ACTIVATION)
-            value = ledger.number(self.scales[row][j // self.group], 16) * whole
+            whole = ledger.number(number or 0, self.bits)
+            whole = whole if self.bits == ACTIVATION else whole.converted(ACTIVATION)
+            value = ledger.number(self.scales[row][j // self.group], self.scale_bits) * whole
             if self.offsets:
                 value = value + ledger.number(self.offsets[row][j // self.group], 16)
             numbers.append(value)

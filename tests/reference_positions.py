@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from reference import alone
 
 
 def sinusoids(ledger, position, width, positions):
@@ -27,7 +28,7 @@ def sinusoids(ledger, position, width, positions):
 
 def biased(ledger, query, bias, bits):
     """A query and a bias."""
-    return [value + ledger.number(b, bits) for value, b in zip(query, bias, strict=True)]
+    return [value + b for value, b in zip(query, alone(ledger, bias, bits), strict=True)]
 
 
 def pattern_sees(pattern, position, other, window):

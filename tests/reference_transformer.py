@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from reference import ACTIVATION, Counted, Ledger, largest, lookup, total
+from reference import ACTIVATION, Counted, Ledger, Steps, alone, largest, total
 from reference_positions import biased, pattern_sees, sinusoids
 from reference_vocabulary import Ends
 
@@ -26,9 +26,9 @@ def normalised(ledger, x, config, weight, bias, bits):
         x = [value - mean for value in x]
     square = total(value * value for value in x) * share + ledger.number(config["epsilon"], ACTIVATION)
     scale = ledger.number(1, ACTIVATION) / root(square)
-    out = [(value * scale) * ledger.number(w, bits[0]) for value, w in zip(x, weight, strict=True)]
+    out = [(value * scale) * w for value, w in zip(x, alone(ledger, weight, bits[0]), strict=True)]
     if bias is not None:
-        out = [value + ledger.number(b, bits[1]) for value, b in zip(out, bias, strict=True)]
+        out = biased(ledger, out, bias, bits[1])
     return [Counted(value.value, ACTIVATION, ledger) for value in out]
 
 
@@ -109,7 +109,7 @@ class Transformer:
                 x = [value * self._number(scale) for value in x]
         if self.config["positions"]["kind"] == "learned":
             with self.ledger.in_region("positions"):
-                row = lookup(self.ledger, self.arrays["positions"][self.position], self.bits["positions"])
+                row = self.ends.row("positions", self.position)
                 x = [a + b for a, b in zip(x, row, strict=True)]
         if self.config["positions"]["kind"] == "sinusoidal":
             with self.ledger.in_region("positions"):
@@ -169,9 +169,21 @@ class Transformer:
         if name not in self.arrays:
             return None
         row = self.arrays[name][distance]
-        if self.config["positions"].get("per_head"):
-            row = row[place]
-        return [self.ledger.number(r, self.bits[name]) for r in row]
+        if not self.config["positions"].get("per_head"):
+            place = slice(width)
+        if isinstance(row, Steps):
+            return row[place]
+        return [self.ledger.number(r, self.bits[name]) for r in row[place]]
+
+    def _stepped(self, vector, far):
+        """Products of a query and a vector of distances, of numbers that share a step their sum times that."""
+        found, first = [], 0
+        for numbers, step in vector.runs(self.ledger):
+            own = zip(numbers, far[first:], strict=False)
+            dot = total(Counted((r * q).value, ACTIVATION, self.ledger) for r, q in own)
+            found.append(Counted((step * dot).value, ACTIVATION, self.ledger))
+            first += len(numbers)
+        return found
 
     def _attended(self, query, far, layer, head):
         """Attention of one head over what is kept and seen."""
@@ -181,7 +193,9 @@ class Transformer:
         for j in seen:
             terms = [q * k for q, k in zip(query, self.kept[layer][j][0][place], strict=True)]
             vector = self._distance(layer, head, self.position - j)
-            if vector:
+            if isinstance(vector, Steps):
+                terms += self._stepped(vector, far)
+            elif vector:
                 terms += [Counted((r * q).value, ACTIVATION, self.ledger) for q, r in zip(far, vector, strict=True)]
             scores.append(total(terms))
         top = largest(scores)

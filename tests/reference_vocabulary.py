@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import itertools
 
-from reference import ACTIVATION, SUM, Integers, largest, log_normaliser, log_softmax, lookup, product, total
+from reference import ACTIVATION, SUM, Integers, alone, largest, log_normaliser, log_softmax, lookup, product, total
+
+
+def _transposed(matrix):
+    """A matrix the other way round; scales that stand inside its sums then are multiplied into the weights before."""
+    if not isinstance(matrix, Integers):
+        return [list(row) for row in zip(*matrix, strict=True)]
+    numbers = [list(row) for row in zip(*matrix.numbers, strict=True)]
+    if matrix.shared:
+        return Integers(numbers, matrix.bits, matrix.scales[:1] * len(numbers), scale_bits=matrix.scale_bits)
+    return [[n * matrix.scales[r][c // matrix.group] for r, n in enumerate(row)] for c, row in enumerate(numbers)]
 
 
 class Ends:
@@ -33,9 +43,10 @@ class Ends:
         values = matrix.product(self.ledger, x, *self.inputs[weight])
         if biases is None:
             return values
-        return [v + self.ledger.number(b, self.bits[bias]) for v, b in zip(values, biases, strict=True)]
+        return [v + b for v, b in zip(values, alone(self.ledger, biases, self.bits[bias]), strict=True)]
 
-    def _row(self, name, row):
+    def row(self, name, row):
+        """A row of a table."""
         table = self.arrays[name]
         if isinstance(table, Integers):
             return table.row(self.ledger, row)
@@ -50,12 +61,12 @@ class Ends:
         """The vector of a token."""
         if not self.adaptive.get("embedding"):
             with self.ledger.in_region("embedding"):
-                return self._row("embedding", token)
+                return self.row("embedding", token)
         number, first = next(
             (n, first) for n, (first, size) in enumerate(self._bins("embedding")) if first <= token < first + size
         )
         with self.ledger.in_region("embedding"):
-            row = self._row(f"embedding.{number}", token - first)
+            row = self.row(f"embedding.{number}", token - first)
         name = f"embedding.{number}.projection"
         if name not in self.arrays:
             return row
@@ -68,8 +79,7 @@ class Ends:
         if name not in self.arrays:
             return x
         with self.ledger.in_region(f"softmax.{number}.projection"):
-            matrix = self.arrays[name]
-            return self.multiplied(name, None, x, [list(row) for row in zip(*matrix, strict=True)] if tied else None)
+            return self.multiplied(name, None, x, _transposed(self.arrays[name]) if tied else None)
 
     def follow(self, token, output):
         """A token enters that the last output has waited for; behind it there is a new one."""

@@ -9,6 +9,7 @@ from lm_meter.context import Context
 from lm_meter.histogram import rows_of
 from lm_meter.kernels.attention_pattern import list_places, seen_positions
 from lm_meter.kernels.jit import compiled
+from lm_meter.kernels.seen_sums import seen_together
 from lm_meter.models.attention_pattern import DENSE, parse_patterns
 from lm_meter.models.fields import Fields
 
@@ -48,6 +49,21 @@ def test_listed_and_counted_positions_are_those_that_the_pattern_sees(pattern, w
             assert actual == counted == len(reference)
             assert places[:actual].tolist() == [j if j < pinned else j - shift for j in reference]
             assert (places[actual:] == -1).all()
+
+
+@compiled
+def _together(pattern, first, count, window):
+    return seen_together(pattern, first, count, window)
+
+
+@pytest.mark.parametrize("window", [0, 1, 3, 5, 16, 100])
+@pytest.mark.parametrize("pattern", [None, *PATTERNS], ids=str)
+def test_positions_that_queries_see_together_are_the_sum(pattern, window):
+    seen = [sum(pattern_sees(pattern, q, j, window) for j in range(q + 1)) for q in range(130)]
+    fields = (_parsed(pattern) if pattern else DENSE).fields
+    for first in (0, 1, 4, 17, 60):
+        for count in range(1, 70):
+            assert _together(fields, first, count, window) == sum(seen[first : first + count]), (first, count)
 
 
 def test_a_list_has_a_pattern_for_each_layer():

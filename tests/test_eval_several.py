@@ -141,6 +141,7 @@ def test_csv_has_the_figures_of_the_documents(folder, run):
             "profile": "micronet-2019-06",
             "operations": repr(d["operations_per_token"]["total"]),
             "operations_matrix_vector": repr(d["operations_per_token"]["matrix_vector"]),
+            "macs": repr(d["operations_per_token"]["macs"]),
             "operations_per_piece": repr(d["operations_per_token"]["per_piece"]),
             "parameters": repr(d["storage"]["parameters"]),
             "storage_bits": str(d["storage"]["bits"]),

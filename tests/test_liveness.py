@@ -156,6 +156,9 @@ def test_positions_that_are_alive_are_read(name, context, tmp_path):
         AttentionPattern("strided", local=2, stride=5),
         AttentionPattern("strided", local=0, stride=3),
         AttentionPattern("fixed", stride=4, extra=2),
+        AttentionPattern("fixed", stride=11, extra=3),
+        AttentionPattern("fixed", stride=5, extra=5),
+        AttentionPattern("strided", local=40, stride=1),
         AttentionPattern("local_global", local=2, extra=5),
         AttentionPattern("local_global", local=0, extra=1),
     ],
@@ -169,11 +172,14 @@ def test_positions_that_are_alive_are_those_that_are_seen(pattern, window):
         return {j for j in there if any(q >= j and pattern_sees(entry, q, j, window) for q in queries)}
 
     chunks = [(first, 1, end) for first in (0, 1, 7, 29) for end in (ENDLESS, 29, first)]
-    chunks += [(0, tokens, end) for tokens in (2, 9) for end in (ENDLESS, 20, tokens - 1)]
-    for first, tokens, end in chunks:
+    chunks += [(0, tokens, end) for tokens in (2, 9, 12) for end in (ENDLESS, 20, tokens - 1)]
+    chunks += [(first, tokens, end) for first in (3, 14) for tokens in (5, 13) for end in (40, first + tokens - 1)]
+    columns = tuple(zip(*chunks, strict=True))
+    together = [held_positions(pattern.fields, window, columns, only_last) for only_last in (False, True)]
+    for number, (first, tokens, end) in enumerate(chunks):
         last = first + tokens - 1
         later = set(range(last + 1, min(end, last + window + 50) + 1))
-        for only_last in (False, True):
+        for only_last in (False, True) if first == 0 or tokens == 1 else (False,):  # several enter an empty context
             own, earlier, all_there = (
                 {last} if only_last else set(range(first, last + 1)),
                 range(first),
@@ -185,5 +191,5 @@ def test_positions_that_are_alive_are_those_that_are_seen(pattern, window):
             most = max(len(asked({query}, all_there)) for query in own)
             expected = (came, arriving, attending, stays, arriving & (came | stays), attending & (came | stays))
 
-            actual = held_positions(pattern.fields, window, (first, tokens, end), only_last)
+            actual = tuple(int(column[number]) for column in together[only_last])
             assert actual == (*map(len, expected), most), (first, tokens, end, only_last)

@@ -47,7 +47,7 @@ FIELDS = {
     "checkpoint": "path sha256 architecture",
     "text": "name sha256 word_tokens pieces scored",
     "perplexity": "word piece bits_per_byte",
-    "operations_per_token": "total matrix_vector by_kind by_region",
+    "operations_per_token": "total matrix_vector macs by_kind by_region",
     "storage": "parameters bits tensors",
     "score": "profile storage_ratio operations_ratio total meets_gate gate_margin gate_verdict",
     "speed": "tokens_per_second seconds compile_seconds weight_bytes_per_token stream_bytes_per_second"

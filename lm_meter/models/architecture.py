@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,13 @@ class Architecture(ABC):
     def described(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[Plan, Network]:
         """The plan and its network as cost laws and sizes want them: no weight is read."""
 
-    def full_moments(self, checkpoint: Checkpoint, context: Context | None = None) -> tuple[list[Region], list[Moment]]:
+    def full_moments(
+        self, checkpoint: Checkpoint, context: Context | None = None
+    ) -> tuple[list[Region], Iterator[Moment]]:
         """What is alive at each moment where the context is full, and a continuous cache too; no weight is read."""
         plan, network = self.described(checkpoint, context)
         chunks = full_chunk_kinds(network, context, checkpoint.model_config.ends.continuous.size)
-        return plan.regions, list(moments(plan, network, chunks))
+        return plan.regions, moments(plan, network, chunks)
 
     def assumed(self, config: Any, context: Context | None) -> list[str]:
         """What ``step_tally`` assumes of a text, in words."""

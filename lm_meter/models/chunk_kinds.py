@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +13,10 @@ from ..context import CACHE, RECOMPUTE, Context
 from ..kernels.attention_pattern import DENSE, FIXED, LOCAL_GLOBAL
 from ..kernels.network import Network
 from ..spool import in_parts
+from .distinct_rows import distinct_rows
 from .held_positions import ENDLESS
 
-_AT_ONCE = 1 << 12  # chunks that are looked at together: memory does not grow with the text
+_AT_ONCE = 1 << 12  # chunks that are looked at together: memory does not grow with the text or the context
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,18 @@ class ChunkKinds:
     waits: bool
     embedding_bins: frozenset[int]
     softmax_bins: frozenset[int]
+
+    def parts(self) -> Iterator[ChunkKinds]:
+        """Some of them at a time."""
+        for first in range(0, self.tokens.size, _AT_ONCE):
+            here = slice(first, first + _AT_ONCE)
+            yield dataclasses.replace(
+                self,
+                tokens=self.tokens[here],
+                positions=self.positions[here],
+                ends=self.ends[here],
+                pairs=self.pairs[here],
+            )
 
 
 def bins_of(table: np.ndarray, tokens: np.ndarray) -> frozenset[int]:
@@ -146,7 +161,15 @@ def _repeating(network: Network, context: Context | None, rows: np.ndarray) -> n
     """Each kind once; of a sliding cache the positions of its first period."""
     if context is not None and context.policy == CACHE:
         rows[1] = _repeated(network, rows[1])
-    return np.unique(rows, axis=1)
+    return distinct_rows(rows.T)[0].T
+
+
+def _most(rows: np.ndarray) -> int:
+    """The row with most tokens, of those that with the last position, and of those that with most pairs."""
+    found = np.arange(rows.shape[1])
+    for column in (rows[0], rows[1], rows[3]):
+        found = found[column[found] == column[found].max()]
+    return int(found[0])
 
 
 def _largest(rows: np.ndarray) -> np.ndarray:
@@ -159,7 +182,7 @@ def _largest(rows: np.ndarray) -> np.ndarray:
     forgets = rows[0] + rows[1] - 1 == rows[2]
     for left in (rows[:, forgets], rows[:, ~forgets]):
         while left.shape[1]:
-            top = left[:, np.lexsort((left[3], left[1], left[0]))[-1]]
+            top = left[:, _most(left)]
             found.append(top)
             left = left[:, (left[[0, 1, 3]] > top[[0, 1, 3], None]).any(axis=0)]
     return np.stack(found, axis=1)

@@ -1,22 +1,27 @@
 """Positions of a context that are alive in the key/value cache: those that a query of this chunk or a later one sees.
 
 A sparse pattern lets go of positions that a window still spans: of blocks that ended, or of those that no stride meets.
+They are counted and never listed, for many chunks at once, so that a long context costs no more than a short one.
+
+Written S(q) for what a query at q sees, and H(p) for the positions up to p that some query after p sees. What is held
+after a chunk and lies before it was held before it too; and H(p - 1) with p itself is what the query at p sees together
+with H(p).
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.attention_pattern import DENSE, FIXED, STRIDED, Pattern
+from ..kernels.attention_pattern import FIXED, LOCAL_GLOBAL, STRIDED, Pattern
 
 ENDLESS = 1 << 62  # of a context that is never forgotten
+_ALL = 1 << 62  # positions before a query: however many there are
 
 
 class Held(NamedTuple):
-    """Positions alive in a layer's cache, and how many of them live from token to token: int, or int64 arrays."""
+    """Positions alive in a layer's cache, and how many of them live from token to token: int64, one for each chunk."""
 
     before: Any  # the chunk's keys are there
     arriving: Any  # when they come
@@ -27,62 +32,77 @@ class Held(NamedTuple):
     seen: Any  # by the query that sees most
 
 
-def is_seen(pattern: Pattern, positions: np.ndarray, query: int, window: int) -> np.ndarray:
-    """Which positions, (n,) int64, a query sees: (n,) bool, from the words of ``kernels/attention_pattern.py``."""
-    away = query - positions
-    near, at = (away >= 0) & (away <= window), positions % max(1, pattern.stride)
-    if pattern.kind == DENSE:
-        return near
-    if pattern.kind == STRIDED:
-        return near & ((away <= pattern.local) | (away % pattern.stride == 0))
+def _summaries(pattern: Pattern, position: Any) -> Any:
+    """Positions before some that are among the last ``extra`` of their blocks."""
+    within = position % pattern.stride - (pattern.stride - pattern.extra)
+    return position // pattern.stride * pattern.extra + np.maximum(0, within)
+
+
+def _seen_from(pattern: Pattern, window: int, query: Any, lowest: Any) -> Any:
+    """How many positions of those from ``lowest`` on a query sees; the pattern is not STRIDED."""
+    oldest, start = np.maximum(0, query - window), np.maximum(0, query - window)
     if pattern.kind == FIXED:
-        is_summary = at >= pattern.stride - pattern.extra
-        return near & ((positions // pattern.stride == query // pattern.stride) | is_summary)
-    return (near & (away <= pattern.local)) | ((away >= 0) & (positions < pattern.extra))
+        start = np.maximum(oldest, query // pattern.stride * pattern.stride)
+    elif pattern.kind == LOCAL_GLOBAL:
+        start = np.maximum(oldest, query - pattern.local)
+    far: Any = 0
+    if pattern.kind == FIXED:
+        first = np.minimum(start, np.maximum(oldest, lowest))
+        far = _summaries(pattern, start) - _summaries(pattern, first)
+    elif pattern.kind == LOCAL_GLOBAL:
+        far = np.maximum(0, np.minimum(pattern.extra, start) - lowest)
+    return far + np.maximum(0, query - np.maximum(start, lowest) + 1)
 
 
-def is_held(pattern: Pattern, positions: np.ndarray, span: tuple[int, int], window: int) -> np.ndarray:
-    """Which positions, (n,) int64, some query in a span sees, behind its first and up to its last: (n,) bool."""
-    last, end = span
-    if last >= end:
-        return np.zeros(positions.shape, bool)
-    held = is_seen(pattern, positions, last + 1, window) & (positions <= last)
-    if pattern.kind == STRIDED:  # else: what a query sees of the past the one before it sees too
-        away = -(-(last + 1 - positions) // pattern.stride) * pattern.stride
-        held |= (positions <= last) & (away <= window) & (positions + away <= end)
-    return held
+def _seen(pattern: Pattern, window: int, query: Any) -> Any:
+    """How many positions a query sees."""
+    if pattern.kind != STRIDED:
+        return _seen_from(pattern, window, query, 0)
+    reach = np.minimum(query, window)
+    near = np.minimum(reach, pattern.local)
+    return near + 1 + reach // pattern.stride - near // pattern.stride
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _seen_by(pattern: Pattern, query: int, window: int) -> int:
-    return int(is_seen(pattern, np.arange(query + 1), query, window).sum())
+def _held(pattern: Pattern, window: int, last: Any, end: Any, newest: Any = _ALL) -> Any:
+    """How many of the ``newest`` positions up to ``last`` some query sees that comes after it, up to ``end``."""
+    most = np.minimum(newest, last + 1)
+    if pattern.kind != STRIDED:  # what a query sees of the past the one before it sees too
+        count = _seen_from(pattern, window, last + 1, last + 1 - most) - 1
+        return np.where(last < end, count, 0)
+    # A position at distance a of the next query is seen by that, or by one that is a multiple of the stride away.
+    stride, spare = pattern.stride, np.maximum(0, np.minimum(end - last - 1, pattern.stride - 1))
+    near = np.minimum(most, min(pattern.local, window))
+
+    def met(distance: Any) -> Any:
+        return distance // stride * (spare + 1) + np.maximum(0, distance % stride - (stride - spare) + 1)
+
+    far = np.maximum(near, np.minimum(most, window // stride * stride))
+    return np.where(last < end, near + met(far) - met(near), 0)
 
 
-def held_positions(pattern: Pattern, window: int, chunk: tuple[int, int, int], only_last: bool) -> Held:
-    """What is alive in a layer.
+def held_positions(pattern: Pattern, window: int, chunks: tuple[Any, Any, Any], only_last: bool) -> Held:
+    """What is alive in a layer, for some chunks.
 
     Parameters
     ----------
     pattern : Pattern
     window : int
         Past tokens that a query sees besides its own.
-    chunk : (int, int, int)
-        Position of its first token, tokens, and the last position before the context is forgotten.
+    chunks : three (n,) int64
+        Position of each chunk's first token, its tokens, and the last position before the context is forgotten.
     only_last : bool
         Whether the last token's query alone is asked.
     """
-    first, tokens, end = chunk
+    first, tokens, end = (np.asarray(column, np.int64) for column in chunks)
     last = first + tokens - 1
-    oldest = 0 if pattern.kind not in (DENSE, STRIDED, FIXED) else max(0, first - window - 1)
-    positions = np.arange(oldest, last + 1)
-    is_own = positions >= first
-    came = ~is_own & is_held(pattern, positions, (first - 1, end), window)
-    stays = is_held(pattern, positions, (last, end), window)
-    if only_last or tokens == 1:
-        seen, most = is_seen(pattern, positions, last, window), _seen_by(pattern, last, window)
-    else:  # each query sees its own position; and what came before was kept for one of them, or for a later one
-        seen = is_own | (came & ~stays)
-        most = max(_seen_by(pattern, query, window) for query in range(first, last + 1))
-    attending, kept = seen | stays, came | stays
-    counts = (came, came | is_own, attending, stays, kept, attending & kept)
-    return Held._make([int(which.sum()) for which in counts] + [most])
+    before, behind = (_held(pattern, window, at, end) for at in (first - 1, last))
+    kept = before + _held(pattern, window, last, end, tokens)
+    most = _seen(pattern, window, last)
+    attending, kept_attending = before + tokens, kept
+    if only_last:  # what only the queries before the last one would see is not there any more
+        attending = _held(pattern, window, last - 1, end) + 1
+        kept_attending = kept - (before - attending + 1 + _held(pattern, window, last - 1, end, tokens - 1))
+    elif pattern.kind == FIXED:  # a query sees most at the end of its block
+        block_end = (last + 1) // pattern.stride * pattern.stride - 1
+        most = np.maximum(most, np.where(block_end >= first, _seen(pattern, window, block_end), 0))
+    return Held(before, before + tokens, attending, behind, kept, kept_attending, most)

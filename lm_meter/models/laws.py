@@ -35,7 +35,7 @@ from ..kernels.network import (
 from ..kernels.norm import Norm
 from ..kernels.qrnn_cell import WITH_OUTPUT_GATE
 from ..kernels.rotary import NO_ROTATION
-from .matrix_laws import action_laws, lookup_laws, norm_laws, product_laws
+from .matrix_laws import action_laws, alone_laws, lookup_laws, norm_laws, product_laws
 from .plan import Plan
 from .readout_laws import readout_laws
 from .region_laws import PREDICTIONS, TOKENS, Laws, RegionLaws
@@ -155,23 +155,27 @@ class _Reader:
             region.computes("q and k turned by the angles of their positions")
             region.charge(MULTIPLY, f"4*{turned}")
             region.charge(ADD, f"2*{turned}")
-        bits = [int(n) for n in network.relative.bias_bits[step.layer]]
-        if bits[0]:
+        biases = [(int(bits), int(step)) for bits, step in network.relative.bias_widths[step.layer]]
+        biased = biases[0][0] != 0
+        if biased:
             region.computes("q + u for contents, q + v for distances")
-            for each in bits:
-                region.charge(ADD, f"{unit}*{h}*{w}", FLOAT_BITS, each)
+            for width in biases:
+                alone_laws(region, ADD, f"{unit}*{h}*{w}", width)
         if self.options.query_scale != 1:
             region.computes("q scaled")
-            region.charge(MULTIPLY, f"{'2*' if bits[0] else ''}{unit}*{h}*{w}")
+            region.charge(MULTIPLY, f"{'2*' if biased else ''}{unit}*{h}*{w}")
 
     def _attend(self, region: RegionLaws, step: Step, unit: str) -> None:
         (h, w), seen = self._heads(region), self._seen(step, unit)
-        relative = int(self.network.relative.bits[step.layer])
+        relative, steps, step_bits = (int(n) for n in self.network.relative.widths[step.layer])
         region.computes(f"a = softmax(q k{' + q r of their distance' if relative else ''}); y = sum of a v")
         if relative:
-            region.charge(MULTIPLY, f"{seen}*{h}*{w}", relative, FLOAT_BITS)
+            region.multiply_matrix(f"{seen}*{h}*{w}", relative, FLOAT_BITS)
+            if steps:
+                s = region.size("s", steps, "runs of a head's numbers that share a step")
+                region.charge(MULTIPLY, f"{seen}*{h}*{s}", step_bits, FLOAT_BITS)
             region.charge(ADD, f"{seen}*{h}*{w}")
-        region.charge(MULTIPLY, f"2*{seen}*{h}*{w}")
+        region.multiply_matrix(f"2*{seen}*{h}*{w}")
         region.charge(ADD, f"{seen}*{h}*(w - 1) + {seen}*{h} + ({seen} - {unit})*{h} + ({seen} - {unit})*{h}*{w}")
         region.charge(COMPARE, f"({seen} - {unit})*{h}")
         region.charge_one(TRANSCENDENTAL, f"{seen}*{h}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ..arena import MatrixSource
 from ..kernels.activation import FUNCTIONS, GELU, GELU_TANH, IDENTITY, RELU, SILU
 from ..kernels.charge import ADD, BITWISE, COMPARE, CONVERT, DIVIDE, MULTIPLY, TRANSCENDENTAL
-from ..kernels.formats import FLOAT32, INT8, ITEM_BYTES, OPERAND_BITS, SCALE_BITS
+from ..kernels.formats import INT8, SCALE_BITS
 from ..kernels.matrix import DENSE, FLOAT_BITS, HALF_BITS, INTEGER_BITS, NONE, Matrix
 from ..kernels.network import ACTIVATE, ADD_TO, GATE
 from ..kernels.norm import LAYER, Norm
+from ..kernels.width import NO_STEP
 from .region_laws import RegionLaws
 
 # Multiplies and adds of an activation function, which has one transcendental beside them.
@@ -35,20 +36,24 @@ def product_laws(region: RegionLaws, matrix: Matrix, source: MatrixSource, unit:
         terms = region.size(f"t{suffix}", matrix.terms, "weights that are kept")
         firsts = region.size(f"f{suffix}", matrix.filled, "rows that keep any")
         firsts += grouped.removeprefix(rows)
-    region.charge(MULTIPLY, f"{unit}*{terms}", OPERAND_BITS[matrix.code], matrix.input_bits)
+    region.multiply_matrix(f"{unit}*{terms}", matrix.bits, matrix.input_bits)
     region.charge(ADD, f"{unit}*({terms} - {firsts})", matrix.accumulator_bits, matrix.accumulator_bits)
+    if matrix.steps:
+        stepped = grouped
+        if matrix.steps != groups:
+            stepped = f"{rows}*{region.size(f's{suffix}', matrix.steps, 'groups of columns that share a step')}"
+        region.charge(MULTIPLY, f"{unit}*{stepped}", matrix.step_bits, FLOAT_BITS)
     if matrix.code >= INT8:
-        region.charge(MULTIPLY, f"{unit}*{grouped}", SCALE_BITS, FLOAT_BITS)
         if groups > 1:
             region.charge(ADD, f"{unit}*({grouped} - {rows})")
         if matrix.has_offsets:
-            region.charge(MULTIPLY, f"{unit}*{grouped}", SCALE_BITS, FLOAT_BITS)
+            region.charge(MULTIPLY, f"{unit}*{grouped}", matrix.step_bits, FLOAT_BITS)
             region.charge(ADD, f"{unit}*{grouped}")
     if matrix.input_bits == INTEGER_BITS:
         region.charge(CONVERT, f"{unit}*{grouped}", matrix.accumulator_bits, FLOAT_BITS)
         region.charge(MULTIPLY, f"{unit}*{rows}")
     if matrix.bias_offset != NONE:
-        region.charge(ADD, f"{unit}*{rows}", FLOAT_BITS, 8 * ITEM_BYTES[matrix.bias_code])
+        alone_laws(region, ADD, f"{unit}*{rows}", (matrix.bias_bits, matrix.bias_step_bits))
     _prepare_laws(region, matrix, unit, suffix)
     return "W x" + (" + b" if matrix.bias_offset != NONE else "")
 
@@ -111,12 +116,12 @@ def lookup_laws(region: RegionLaws, matrix: Matrix, unit: str, suffix: str = "")
     """A row of a table for each of ``unit``: what is stored narrow is widened, integers are scaled."""
     width = region.size(f"w{suffix}", matrix.columns, "numbers of a row")
     region.computes("x = row of the table")
-    if matrix.code != FLOAT32:
-        region.charge(CONVERT, f"{unit}*{width}", OPERAND_BITS[matrix.code], FLOAT_BITS)
-    if matrix.code >= INT8:
-        region.charge(MULTIPLY, f"{unit}*{width}", SCALE_BITS, FLOAT_BITS)
-        if matrix.has_offsets:
-            region.charge(ADD, f"{unit}*{width}", FLOAT_BITS, SCALE_BITS)
+    if matrix.bits != FLOAT_BITS:
+        region.charge(CONVERT, f"{unit}*{width}", matrix.bits, FLOAT_BITS)
+    if matrix.steps:
+        region.charge(MULTIPLY, f"{unit}*{width}", matrix.step_bits, FLOAT_BITS)
+    if matrix.has_offsets:
+        region.charge(ADD, f"{unit}*{width}", FLOAT_BITS, SCALE_BITS)
 
 
 def norm_laws(region: RegionLaws, norm: Norm, unit: str) -> None:
@@ -133,6 +138,14 @@ def norm_laws(region: RegionLaws, norm: Norm, unit: str) -> None:
         region.charge(ADD, f"{unit}*{n}")
     region.charge_one(TRANSCENDENTAL, unit)
     region.charge(DIVIDE, unit)
-    region.charge(MULTIPLY, f"{unit}*{n}", FLOAT_BITS, 8 * ITEM_BYTES[norm.weight_code])
+    alone_laws(region, MULTIPLY, f"{unit}*{n}", (norm.weight_bits, norm.weight_step_bits))
     if bias:
-        region.charge(ADD, f"{unit}*{n}", FLOAT_BITS, 8 * ITEM_BYTES[norm.bias_code])
+        alone_laws(region, ADD, f"{unit}*{n}", (norm.bias_bits, norm.bias_step_bits))
+
+
+def alone_laws(region: RegionLaws, kind: int, numbers: str, width: tuple[int, int]) -> None:
+    """Some weights added or multiplied by one by one, each made of its step first; ``width``: a ``Width``."""
+    bits, step_bits = width
+    region.charge(kind, numbers, FLOAT_BITS, bits)
+    if step_bits != NO_STEP:
+        region.charge(MULTIPLY, numbers, step_bits, FLOAT_BITS)

@@ -49,9 +49,8 @@ class _Cache:
         """Positions that are alive in a layer, each (n,) int64."""
         pattern, chunks = self.pattern(layer), self._chunks
         if (pattern, only_last) not in self._found:
-            kinds = np.stack([chunks.positions, chunks.tokens, chunks.ends], axis=1).tolist()
-            rows = [held_positions(pattern, self._network.options.window, tuple(k), only_last) for k in kinds]
-            self._found[pattern, only_last] = Held._make(np.array(rows, np.int64).T)
+            columns, window = (chunks.positions, chunks.tokens, chunks.ends), int(self._network.options.window)
+            self._found[pattern, only_last] = held_positions(pattern, window, columns, only_last)
         return self._found[pattern, only_last]
 
     def begin(self, step: Step) -> None:
@@ -82,10 +81,17 @@ class _Cache:
 
 
 def moments(plan: Plan, network: Network, chunks: ChunkKinds) -> Iterator[Moment]:
-    """All moments of a run of some chunks; sizes are (2, n), a column for each kind of chunk."""
+    """All moments of a run of some chunks; sizes are (2, n), a column for each of some kinds of chunks."""
     if plan.once:
         yield from _once(plan, network)
-    sizes, found = Sizes(plan, network, chunks), liveness(plan.steps, network.options.embedding_width, True)
+    found = liveness(plan.steps, network.options.embedding_width, True)
+    for part in chunks.parts():
+        yield from _of_chunks(Sizes(plan, network, part), found)
+
+
+def _of_chunks(sizes: Sizes, found: Liveness) -> Iterator[Moment]:
+    """The moments of some of the chunks."""
+    plan, network, chunks = sizes.plan, sizes.network, sizes.chunks
     cache, vectors, pairs, waiting = _Cache(sizes), sizes.nothing, sizes.nothing, sizes.nothing
     if plan.once:
         vectors = vectors + (network.options.window + 1) * _of_distance(network)

@@ -19,6 +19,7 @@ from ..kernels.norm import Norm
 from ..kernels.rotary import NO_ROTATION, Rotation
 from ..kernels.sinusoid import INTERLEAVED, Sinusoid
 from ..kernels.tile_shape import TILE_TOKENS
+from ..kernels.width import Width
 from ..regions import Region, weights_region
 from ..weight_format import WeightFormat
 from .runtime import padded, zeros
@@ -127,8 +128,8 @@ class Planner:
 
 def no_relative(layers: int) -> Relative:
     """No vectors of distances."""
-    none = np.zeros(layers, np.int64)
-    return Relative(zeros(0, 1, 0, 0), 0, none, zeros(0, 2, 0), np.zeros((layers, 2), np.int64))
+    none, biases = np.zeros((layers, 3), np.int64), np.zeros((layers, 2, len(Width._fields)), np.int64)
+    return Relative(zeros(0, 1, 0, 0), 0, none, zeros(0, 2, 0), biases)
 
 
 def _bins(bins: list[Bin]) -> np.ndarray:

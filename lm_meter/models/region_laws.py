@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..kernels.charge import KINDS, UNARY
+from ..kernels.charge import KINDS, MULTIPLY, UNARY
 from ..kernels.matrix import FLOAT_BITS
 
 # Units of a run.
@@ -19,13 +19,15 @@ MEANINGS = {
 class RegionLaws:
     """A region: what it computes, and how many operations of each kind and widths that takes.
 
-    ``sizes``: value and meaning of each symbol; ``terms``: the parts of the law of (kind, bits_a, bits_b).
+    ``sizes``: value and meaning of each symbol; ``terms``: the parts of the law of (kind, bits_a, bits_b); ``macs``:
+    those of them that are multiply-accumulates of a matrix product.
     """
 
     name: str
     formulas: list[str] = field(default_factory=list)
     sizes: dict[str, tuple[int, str]] = field(default_factory=dict)
     terms: dict[tuple[str, int, int], list[str]] = field(default_factory=dict)
+    macs: list[str] = field(default_factory=list)
 
     def computes(self, formula: str) -> None:
         """Add a formula, if it is a new one."""
@@ -40,6 +42,11 @@ class RegionLaws:
     def charge(self, kind: int, law: str, bits_a: int = FLOAT_BITS, bits_b: int = FLOAT_BITS) -> None:
         """Add operations of a kind on two inputs of these widths."""
         self.terms.setdefault((KINDS[kind], int(bits_a), int(bits_b)), []).append(law)
+
+    def multiply_matrix(self, law: str, bits_a: int = FLOAT_BITS, bits_b: int = FLOAT_BITS) -> None:
+        """Add the multiplies of a matrix product."""
+        self.charge(MULTIPLY, law, bits_a, bits_b)
+        self.macs.append(law)
 
     def charge_one(self, kind: int, law: str, bits: int = FLOAT_BITS) -> None:
         """Add operations of a kind with one input."""

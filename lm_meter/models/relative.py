@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..charged_width import charged_width
 from ..checkpoint import Checkpoint
 from ..errors import CheckpointError
 from ..kernels.attention import Relative
 from ..kernels.formats import is_integer
 from ..kernels.lanes import LANES
 from ..kernels.matrix import FLOAT_BITS
+from ..kernels.width import NO_STEP
 from ..quantization.arrays import read_weights
 from ..weight_values import check_values
 from .plan import no_relative
@@ -48,8 +50,22 @@ def _learned(checkpoint: Checkpoint, config: TransformerConfig, with_values: boo
         check_values(checkpoint, name)
         by_head = read_weights(checkpoint, name).values[::-1].reshape(farthest + 1, sets, config.head_width)
         vectors[layer, :, :, LANES : LANES + farthest + 1] = by_head.transpose(1, 2, 0)
-    bits = [checkpoint.formats[name].bits for name in names]
-    return no_relative(config.layers)._replace(vectors=vectors, farthest=farthest, bits=np.array(bits, np.int64))
+    widths = np.array([_widths(checkpoint, name, config.head_width) for name in names], np.int64)
+    return no_relative(config.layers)._replace(vectors=vectors, farthest=farthest, widths=widths)
+
+
+def _widths(checkpoint: Checkpoint, name: str, head_width: int) -> tuple[int, int, int]:
+    """How an array of vectors is charged: bits, the steps that a head's sum is multiplied by, and their bits."""
+    charged, columns = charged_width(checkpoint, name), checkpoint.shape(name)[1]
+    if charged.steps == 0:
+        return charged.width.bits, 0, NO_STEP
+    group = columns // charged.steps
+    if charged.shared or group % head_width == 0:
+        return charged.width.bits, 1, charged.width.step_bits
+    if head_width % group == 0:
+        return charged.width.bits, head_width // group, charged.width.step_bits
+    # Groups that end inside a head: a weight with its step in it is what meets the query.
+    return checkpoint.formats[name].stored_bits, 0, NO_STEP
 
 
 def _of_sinusoids(checkpoint: Checkpoint, config: TransformerConfig, window: int, with_values: bool) -> Relative:
@@ -63,7 +79,7 @@ def _of_sinusoids(checkpoint: Checkpoint, config: TransformerConfig, window: int
     return Relative(
         vectors=_memory(layers if with_values else 0, heads, width, window),
         farthest=window,
-        bits=np.full(layers, FLOAT_BITS, np.int64),
+        widths=np.tile(np.array([FLOAT_BITS, 0, NO_STEP]), (layers, 1)),
         biases=biases,
-        bias_bits=np.array([[checkpoint.formats[name].bits for name in pair] for pair in names], np.int64),
+        bias_widths=np.array([[charged_width(checkpoint, name).width for name in pair] for pair in names], np.int64),
     )

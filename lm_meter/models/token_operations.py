@@ -7,6 +7,8 @@ and is added to that.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..arena import describe_matrix
@@ -18,10 +20,11 @@ from ..kernels.network import Network
 from ..kernels.step_costs import count_chunks, experts_cost
 from ..spool import PART, Spool, forget
 from .chunk_kinds import chunk_positions
+from .distinct_rows import distinct_rows
 from .mixture import routed_alike
 from .plan import Plan
 
-_TABLE = 4  # numbers of a table for each value that is looked up in it
+_FIRST_BIN = np.zeros(0, np.int64)  # in place of the tokens of chunks that have none but such
 
 
 class _Counter:
@@ -49,7 +52,6 @@ class _Laws:
         self._counter = _Counter(len(plan.regions))
         self._context, self._size = context, checkpoint.model_config.ends.continuous.size
         self._embedding = self.embedding() if len(network.embedding_bins) else np.zeros(0, np.int64)
-        self._products: dict[int, int] = {}
 
     def chunks(self, chunks: np.ndarray, tokens: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Operations of some chunks and a prediction behind each, as ``chunks_cost`` takes them: (n,) int64."""
@@ -61,8 +63,7 @@ class _Laws:
         """The same for chunks of tokens of the first bin, no two of them alike in the result's making."""
         rows = np.concatenate([chunks, targets[:, None]], axis=1)
         found, which = distinct_rows(rows)
-        tokens = np.zeros(int(found[:, 0].sum()), np.int64)
-        return self.chunks(found[:, :3], tokens, np.ascontiguousarray(found[:, 3]))[which]
+        return self.chunks(found[:, :3], _FIRST_BIN, np.ascontiguousarray(found[:, 3]))[which]
 
     def firsts(self, bins: np.ndarray) -> np.ndarray:
         """The first token of each bin."""
@@ -76,22 +77,24 @@ class _Laws:
         return found - found[0]
 
     def experts(self, tokens: np.ndarray) -> np.ndarray:
-        """Products of experts in chunks of so many tokens, (n,) int64."""
+        """Products of experts in chunks of so many tokens, (n,) int64: each token more costs as much as the second."""
         if not self.plan.experts.total:
             return np.zeros_like(tokens)
-        sizes, which = np.unique(tokens, return_inverse=True)
-        return np.array([self._products_of(size) for size in sizes.tolist()], np.int64)[which]
+        one, two = self._products
+        return one + (tokens - 1) * (two - one)
 
-    def _products_of(self, size: int) -> int:
-        """The same of one chunk, found once."""
-        if size not in self._products:
-            matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
+    @functools.cached_property
+    def _products(self) -> list[int]:
+        """The same of a chunk of one token, and of one of two."""
+        matrices = [describe_matrix(self.checkpoint, source) for source in self.plan.matrices]
+        found = []
+        for size in (1, 2):
             # Of the last layer only the last token is needed.
             passing = [size] * (self.network.options.layers - 1) + [1]
             routed = routed_alike(str(self.checkpoint.path), self.plan.steps, matrices, self.plan.experts, passing)
             experts_cost(self.network, routed, self._counter.tally)
-            self._products[size] = self._counter.taken()
-        return self._products[size]
+            found.append(self._counter.taken())
+        return found
 
     def once(self) -> int:
         """What is done when a run begins."""
@@ -121,34 +124,6 @@ class _Laws:
             before = np.concatenate([[0], np.cumsum(self._embedding[bins])])
             found += before[number + 1 - low] - before[number + 1 - counts - low]
         return found
-
-
-def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows of (n, k) int64, none negative, and the number among these of each row.
-
-    A row is made one number, column by column: sorting whole rows takes many times as long.
-    """
-    which = np.zeros(len(rows), np.int64)
-    for column in rows.T:
-        values = int(column.max(initial=0)) + 1
-        if (int(which.max(initial=0)) + 1) * values > _TABLE * len(rows):  # too many for a table
-            column, which = _numbered(column), _numbered(which)
-            values = int(column.max(initial=0)) + 1
-        which = which * values + column
-    which = _numbered(which)
-    firsts = np.zeros(int(which.max(initial=-1)) + 1, np.int64)
-    firsts[which[::-1]] = np.arange(len(rows))[::-1]  # the last one written stays: the first of its kind
-    return rows[firsts], which
-
-
-def _numbered(values: np.ndarray) -> np.ndarray:
-    """The number of each value, none negative, among the distinct ones in their order."""
-    most = int(values.max(initial=0))
-    if most > _TABLE * values.size:  # too far apart for a table
-        return np.unique(values, return_inverse=True)[1]
-    is_there = np.zeros(most + 1, np.int64)
-    is_there[values] = 1
-    return (np.cumsum(is_there) - 1)[values]
 
 
 def token_operations(

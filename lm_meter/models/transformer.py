@@ -131,7 +131,7 @@ class TransformerArchitecture(Architecture):
         config: TransformerConfig = checkpoint.model_config
         plan, network = self.described(checkpoint, context)
         tally = new_tally(len(plan.regions))
-        tokens, targets = text or (np.zeros(chunks[:, 0].sum(), np.int64), np.zeros(len(chunks), np.int64))
+        tokens, targets = text or (np.zeros(0, np.int64), np.zeros(len(chunks), np.int64))
         chunks_cost(network, chunks, tokens, targets, tally)
         if config.mixture:
             if routed is None:
@@ -155,10 +155,7 @@ class TransformerArchitecture(Architecture):
         context = context or self.context(config)
         plan = plan_transformer(config, checkpoint.formats)
         matrices = [describe_matrix(checkpoint, source) for source in plan.matrices]
-        norms = [
-            norm_of(config, (0, checkpoint.formats[w].code), (0, checkpoint.formats[b].code) if b else None)
-            for w, b in plan.norms
-        ]
+        norms = [norm_of(checkpoint, names) for names in plan.norms]
         network = transformer_network(config, plan, (matrices, norms), context, 1)
         if not plan.embedding_bins:
             network = network._replace(table=described_table(checkpoint, "embedding"))
@@ -180,7 +177,7 @@ class TransformerRuntime(NetworkRuntime):
         share = min(1.0, mixture.used * context.longest_chunk / mixture.count) if mixture else 1.0
         super().__init__(checkpoint, team, plan, share)
         self.context, self._seen, self._history = context, 0, np.zeros(0, np.int64)
-        norms = [norm_of(config, self._places[w], self._places[b] if b else None) for w, b in plan.norms]
+        norms = [norm_of(checkpoint, names, self._places) for names in plan.norms]
         self._set_network(transformer_network(config, plan, (self._matrices, norms), context, team.threads), checkpoint)
         relative = relative_of(checkpoint, self._network.options.window, True)
         self._network = self._network._replace(relative=relative)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 
 import numpy as np
 
+from ..charged_width import charged_width
+from ..checkpoint import Checkpoint
 from ..context import Context
 from ..kernels import sinusoid
 from ..kernels.distances import TOGETHER
@@ -15,15 +18,21 @@ from ..kernels.norm import LAYER, ROOT_MEAN_SQUARE, Norm
 from ..kernels.rotary import ADJACENT, HALVES, NO_ROTATION, Rotation
 from ..kernels.sinusoid import INTERLEAVED, Sinusoid
 from ..kernels.tile_shape import TILE_TOKENS
+from ..kernels.width import NO_WIDTH
 from .plan import PLAIN_OPTIONS, Plan, network_of
 from .runtime import padded, zeros
 from .transformer_config import TransformerConfig
 
 
-def norm_of(config: TransformerConfig, weight: tuple[int, int], bias: tuple[int, int] | None) -> Norm:
-    """A normalisation from offset and format of its weights and biases."""
+def norm_of(
+    checkpoint: Checkpoint, names: tuple[str, str | None], places: Mapping[str, tuple[int, int]] | None = None
+) -> Norm:
+    """A normalisation, from the names of its weights and biases; ``places``: offset and format of each, or nowhere."""
+    config: TransformerConfig = checkpoint.model_config
     kind = LAYER if config.norm == "layer" else ROOT_MEAN_SQUARE
-    return Norm(kind, config.width, *weight, *(bias or (NONE, 0)))
+    lie = [(NONE, 0) if name is None else places[name] if places else (0, 0) for name in names]
+    widths = [NO_WIDTH if name is None else charged_width(checkpoint, name).width for name in names]
+    return Norm(kind, config.width, *lie[0], *lie[1], *widths[0], *widths[1])
 
 
 def _frequencies(base: float, count: int, steps: int) -> np.ndarray:

@@ -62,7 +62,12 @@ def _totals(facts: Facts) -> Table:
     operations = facts.document["operations_per_token"]
     rows = [
         ("total", number(operations["total"])),
-        ("of these matrix-vector products with their biases", number(operations["matrix_vector"])),
+        ("of these products of weight matrices and vectors, with biases", number(operations["matrix_vector"])),
+        *(
+            [("multiply-accumulates of all matrix products (MACs), a count", number(operations["macs"]))]
+            if operations["macs"] is not None
+            else []
+        ),
         *((f"of these {kind}", number(value)) for kind, value in operations["by_kind"].items()),
         ("total per piece", number(operations["per_piece"])),
     ]
