@@ -177,6 +177,22 @@ def test_a_tokenizer_json_that_drops_words_or_line_ends_is_refused(parts, left_o
     assert f"leaves out all or a part of {left_out}; expected tokens that cover every word" in str(caught.value)
 
 
+def test_an_unknown_word_does_not_hide_that_a_line_end_is_dropped():
+    made = tokenizer_json(word_level("the", "cat"), pre_tokenizer=SPLIT)
+    with pytest.raises(TextError, match=r"line 1: the tokenizer leaves out all or a part of '\\nzebra'"):
+        made.encode(text("the cat\nzebra"), "unk")
+
+
+def test_blanks_after_several_tokens_of_one_character():
+    """Bytes of a character are tokens of their own, and the first of them has the blanks that no token says."""
+    vocabulary = {token: n for n, token in enumerate(["?", "a", *(f"<0x{byte:02X}>" for byte in "é".encode())])}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [], "byte_fallback": True, "unk_token": "?"}
+    encoded = tokenizer_json(model, pre_tokenizer=SPLIT).encode(text("aé "))
+    assert encoded.tokens.tolist() == [1, 2, 3]
+    assert encoded.sizes.tolist() == [1, 3, 0]
+    assert (encoded.unscored.tolist(), encoded.lost.sum()) == ([0, 1, 0], 0)
+
+
 def test_small_letters_for_capitals_are_lost():
     made = tokenizer_json(word_level("the", "cat"), pre_tokenizer=SPLIT, normalizer={"type": "Lowercase"})
     encoded = made.encode(text("THE cAt"))

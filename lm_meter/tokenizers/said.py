@@ -142,15 +142,15 @@ def held_against(
         if start + left in fronts and not span.startswith(b" ", left):
             spoken = spoken.removeprefix(b" ")
         here = span[left:end]
-        if None in placed.said[first:stop] and spoken != here.strip(_BLANKS):
-            lost[first], replaced[first] = len(here.decode("utf-8", "replace")), 1
-        elif spoken != here and span[left:begin].strip(_BLANKS):
+        if spoken != here and span[left:begin].strip(_BLANKS):
             unscored[first] = begin - left  # which is refused
+        elif None in placed.said[first:stop] and spoken != here.strip(_BLANKS):
+            lost[first], replaced[first] = len(here.decode("utf-8", "replace")), 1
         else:
             before = span[left - 1 : left] if left else around[0]
             unscored[first], lost[first] = shortfall(here, spoken, before, span[end : end + 1] or around[1])
         ends[first:stop] = left = end
-    if size:
-        unscored[-1] += len(span) - left
-        ends[ends == left] = len(span)
+        if stop == size:
+            unscored[first] += len(span) - left
+            ends[first:] = len(span)
     return Tokens(placed.tokens, start + ends, unscored, lost, replaced)
