@@ -59,7 +59,8 @@ def evenness(values: np.ndarray, bits: int, rounding: float) -> Evenness:
 
 
 def _is_near(values: np.ndarray, step: np.ndarray, off: float) -> np.ndarray:
-    multiples = values / step
+    with np.errstate(invalid="ignore"):  # infinite values are refused where weights are read to be run
+        multiples = values / step
     return np.abs(multiples - np.rint(multiples)) <= off
 
 
