@@ -12,6 +12,13 @@ CONVENTIONS = (
     "belongs to that multiply, which is recorded at 16 by 32 bits; where an embedding row is widened without a "
     "multiply, conversions are charged.",
     "Padding enters neither loss nor state nor counts.",
+    "A weight of any array (matrix, row, bias, norm, vector of distances) is charged at the declared width of the "
+    "number that meets the input: int8 at 8 bits, int4 at 4, `codebook4` at the 8 of its entries, which its 4-bit "
+    "indices only pick.",
+    "A grid of b bits is charged at b where its values are whole numbers of b bits times a step for each group (of one "
+    "bit: \u00b11), and the step as a scale is: a multiply of the stored width for each group's sum, or for each "
+    "number that stands alone (a row, a bias, a norm).",
+    "A grid of any other values is a table, like a code book: its entries are numbers of the stored width.",
     "Operations are per *word token* (a word, or the end of a line), because the text is what has to be predicted: a "
     "sub-word model pays for every piece of a word.",
 )

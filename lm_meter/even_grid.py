@@ -33,13 +33,13 @@ def evenness(values: np.ndarray, bits: int, rounding: float) -> Evenness:
     Parameters
     ----------
     values : (groups, n) float64
-        Finite.
     bits : int
         Of the grid.
     rounding : float
         Half a unit in the last place of 1 in the format that the values are stored in.
     """
-    if bits > MOST_BITS:
+    # What is not finite is refused where weights are read to be run.
+    if bits > MOST_BITS or not np.isfinite(values).all():
         return Evenness.TABLE
     if (values == np.rint(values)).all() and _are_of(values, bits).all():
         return Evenness.WHOLE

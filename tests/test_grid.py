@@ -156,7 +156,8 @@ def test_evenness_of_whole_numbers_and_of_one_that_is_not(bits, rounding):
 
 def test_wide_grids_are_tables():
     assert evenness(np.arange(12.0)[None], 13, 2.0**-24) == Evenness.TABLE
-    assert evenness(np.array([[1.0, np.nan, np.inf]]), 3, 2.0**-24) == Evenness.TABLE
+    for value in (np.nan, np.inf, -np.inf):
+        assert evenness(np.array([[1.0, value]]), 3, 2.0**-24) == Evenness.TABLE
 
 
 def test_a_pruned_grid_is_that_of_the_kept_weights(tmp_path):

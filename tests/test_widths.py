@@ -77,3 +77,24 @@ def test_of_a_recurrent_model(name, seed, tmp_path):
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
     assert np.array_equal(tally, law)
     _assert_counted(opened, None, tally, regions, reference)
+
+
+def test_of_vectors_of_distances_whose_groups_end_inside_a_head(tmp_path):
+    """Heads of 5 numbers, groups of 4: no step is common to what is summed, so weights count the width of both."""
+    name, found = "layers.0.attention.relative", {}
+    for group in (4, 10):
+        config, arrays = transformer_parts("per head", WORDS)
+        rng = np.random.default_rng(1)
+        steps = rng.uniform(0.01, 0.02, (arrays[name].shape[0], 20 // group)).repeat(group, axis=1)
+        arrays[name] = (rng.integers(-8, 8, arrays[name].shape) * steps).astype(np.float32)
+        config["formats"][name] = {"format": "float32", "grid": 4, "group": group}
+        opened = _opened((config, arrays), tmp_path)
+        regions, tally = opened.architecture.step_tally(opened, Context("cache", 5))
+        found[group] = {
+            (r.bits_a, r.bits_b): r.count
+            for r in rows_of(tally, regions)
+            if r.region == "layers.0.attention" and r.kind == "multiply"
+        }
+    # The query at position 4 sees 2, the end of the block before, 3 and 4: each of 4 heads of 5 numbers; 20 are scaled.
+    assert found[4] == {(32, 32): 3 * 4 * 3 * 5 + 20}
+    assert found[10] == {(4, 32): 3 * 4 * 5, (32, 32): 3 * 4 * 2 * 5 + 3 * 4 + 20}
