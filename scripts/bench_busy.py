@@ -24,7 +24,9 @@ from lm_meter.defaults import default_checkpoint, sample_text
 from lm_meter.text import Text, read_text
 from lm_meter.threads import usable_cpus
 
-_BUSY = [sys.executable, "-c", "while True: pass"]
+# It ends with its parent, whatever ends that.
+_SOURCE = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(10**6): pass"
+_BUSY = [sys.executable, "-c", _SOURCE]
 _NUMBERS = {"1 thread": 1, "2 threads": 2, "default": None}
 
 
