@@ -60,8 +60,9 @@ def stored_ratio(score: Mapping[str, Any]) -> float | None:
 
 
 def never_passes(document: Mapping[str, Any]) -> bool:
-    """Whether a result passes no validation: its gate is not judged, or it predicts next to nothing of the text."""
-    return document["score"]["gate_verdict"] in (LOST, IN_TOKENS) or are_too_few(document["text"])
+    """Whether a result passes no validation, of whatever text it is: it lost some of it, or its tokens hold it."""
+    text = document["text"]
+    return _obstacle(text) is not None or bool(text["replaced_by_unk"]) or are_too_few(text)
 
 
 def _obstacle(text: Mapping[str, Any]) -> str | None:

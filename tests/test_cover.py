@@ -5,15 +5,24 @@ import json
 import random
 import re
 import struct
+import unicodedata
 
 import numpy as np
 import pytest
 from llama2c_files import llama2c_tokenizer
+from tiny import sentencepiece_model
 
 from lm_meter import CheckpointError, TextError, read_text
 from lm_meter.text import text_from_bytes
-from lm_meter.tokenizers import HuggingFaceTokenizer, Llama2cTokenizer, Specials, WordTokenizer
+from lm_meter.tokenizers import (
+    HuggingFaceTokenizer,
+    Llama2cTokenizer,
+    PieceTokenizer,
+    Specials,
+    WordTokenizer,
+)
 from lm_meter.tokenizers.cover import Cover, Tokens
+from lm_meter.tokenizers.pieces import normalizer_bytes
 from lm_meter.tokenizers.said import Shortfall, shortfall
 
 
@@ -250,22 +259,143 @@ def metaspace(scheme="first"):
 
 
 @pytest.mark.parametrize(
-    ("content", "scheme", "unscored"),
+    ("content", "scheme", "unscored", "lost"),
     [
-        ("ab a", "first", 0),
-        (" ab a", "first", 1),  # has the tokens of "ab a"
-        ("  ab a", "first", 0),
-        (" ab a", "never", 0),
-        ("<s> a", "first", 0),
-        ("<s> a", "always", 1),  # has the tokens of "<s>a"
-        ("<s>a<s> a<s>  a", "always", 1),
+        ("ab a", "first", 0, 0),
+        (" ab a", "first", 1, 0),  # has the tokens of "ab a"
+        ("  ab a", "first", 0, 0),
+        (" ab a", "never", 0, 0),
+        ("<s> a", "first", 0, 0),
+        ("<s> a", "always", 1, 1),  # has the tokens of "<s>a", which is one word
+        ("<s>a<s> a<s>  a", "always", 1, 1),
     ],
 )
-def test_a_blank_that_is_put_in_front_where_the_text_has_none(content, scheme, unscored):
+def test_a_blank_that_is_put_in_front_where_the_text_has_none(content, scheme, unscored, lost):
     encoded = metaspace(scheme).encode(text(content))
     assert encoded.sizes.sum() == len(content)
     assert encoded.unscored.sum() == unscored
-    assert encoded.lost.sum() == 0
+    assert encoded.lost.sum() == lost
+
+
+def test_a_blank_that_is_always_put_in_front_makes_no_two_texts_one():
+    """As Llama 2 has it: Prepend, then Replace; after an added token "<s> a" has two blanks and "<s>a" one."""
+    vocabulary = {token: n for n, token in enumerate(["\u2581", *"abc"])}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": []}
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    steps = [{"type": "Prepend", "prepend": "\u2581"}, replace]
+    made = tokenizer_json(model, [{"content": "<s>"}], normalizer={"type": "Sequence", "normalizers": steps})
+    for content in ("a <s> b", "a <s>b", " a", "a"):
+        encoded = made.encode(text(content))
+        assert (encoded.lost.sum(), encoded.unscored.sum(), encoded.sizes.sum()) == (0, 0, len(content))
+
+
+@pytest.mark.parametrize("content", [" a b", "  a", "a <s> b"])
+def test_a_missing_blank_is_counted_once(content):
+    """Where a tokenizer that drops blanks puts one in front, too."""
+    split = {"type": "Sequence", "pretokenizers": [SPLIT, {**METASPACE, "prepend_scheme": "always"}]}
+    vocabulary = {token: n for n, token in enumerate(["\u2581", *"ab<s>"])}
+    made = tokenizer_json({"type": "BPE", "vocab": vocabulary, "merges": []}, [{"content": "<s>"}], pre_tokenizer=split)
+    encoded = made.encode(text(content))
+    assert encoded.sizes.sum() == len(content)
+    assert encoded.unscored.sum() <= content.count(" ")
+
+
+def test_a_text_of_which_nothing_is_said():
+    strip = {"type": "Strip", "strip_left": True, "strip_right": True}
+    made = tokenizer_json(word_level("a"), normalizer=strip)
+    assert made.encode(text("  ")).tokens.size == 0
+    with pytest.raises(TextError, match="the tokenizer leaves out all or a part of"):
+        made.encode(text(" \n \n"))
+
+
+# two texts, the same tokens
+
+
+def test_a_word_that_is_the_end_of_a_line_is_lost():
+    """With "the" for an end, every "the" would help to predict the ends, and the other way round."""
+    made = words(["the", "cat"])
+    made.specials = Specials(2, 2, 1)
+    encoded = made.encode(text("the cat\n"))
+    assert encoded.tokens.tolist() == [2, 3, 2]
+    assert encoded.lost.tolist() == [3, 0, 0]
+
+
+def test_a_piece_that_is_the_end_of_a_line_is_lost():
+    pieces = PieceTokenizer(sentencepiece_model(), "m.npz")
+    the = pieces.number("\u2581the")
+    pieces.specials = Specials(the, the, None)
+    encoded = pieces.encode(text("the cat\nthe\n"))
+    assert (encoded.tokens == the).sum() == 4
+    assert encoded.lost.sum() == 2
+
+
+def test_a_line_that_ends_in_a_carriage_return_alone_is_lost():
+    made = words(["the", "cat"], "unicode")
+    one, other = made.encode(text("the\rcat\n")), made.encode(text("the\ncat\n"))
+    assert one.tokens.tolist() == other.tokens.tolist()
+    assert (one.lost.sum(), other.lost.sum()) == (1, 0)
+
+
+def test_bytes_that_are_no_characters_are_not_all_the_same():
+    """Of a llama2.c tokenizer whose pieces for the bytes 0x80 to 0xBF have one name."""
+    names = [b"<0x%02X>" % byte if not 0x80 <= byte <= 0xBF else b"\x80" for byte in range(256)]
+    pieces = [(0.0, name) for name in (b"<unk>", b"<s>", b"</s>", *names, b" ", b"\x80\x80")]
+    made = Llama2cTokenizer(llama2c_tokenizer(pieces), "m.npz")
+    one, other = made.encode(text("\u6771\n")), made.encode(text("\u6765\n"))
+    assert one.tokens.tolist() == other.tokens.tolist()
+    assert one.lost.sum() > 0
+
+
+@pytest.mark.parametrize("content", ["cafe\u0301 a", "e\u0301a \u00e9", "a\u0301", "\u1112\u1161\u11ab a"])
+def test_letters_that_are_composed_are_lost_and_not_left_out(content):
+    """NFC writes two characters as one, whose place the library gives as that of the first."""
+    letters = "".join(sorted(set(unicodedata.normalize("NFC", content))))
+    model = {"type": "BPE", "vocab": {letter: n for n, letter in enumerate(letters)}, "merges": []}
+    encoded = tokenizer_json(model, normalizer={"type": "NFC"}).encode(text(content))
+    assert encoded.sizes.sum() == len(content.encode())
+    assert encoded.unscored.sum() == 0
+    assert encoded.lost.sum() > 0
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\u00a0", "\u2009"])
+def test_a_blank_of_unicode_that_becomes_another_is_lost(blank):
+    model = {"type": "BPE", "vocab": {letter: n for n, letter in enumerate("ab ")}, "merges": []}
+    encoded = tokenizer_json(model, normalizer={"type": "NFKC"}).encode(text(f"a{blank}b"))
+    assert (encoded.lost.sum(), encoded.unscored.sum()) == (1, 0)
+
+
+def test_an_added_token_that_the_model_makes_too_is_what_the_model_makes():
+    """Gemma's two blanks: a token of the model's that is found in a text as U+2581 U+2581, too."""
+    vocabulary = {token: n for n, token in enumerate(["\u2581", "a", "b", "\u2581\u2581"])}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": ["\u2581 \u2581"]}
+    steps = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    made = tokenizer_json(model, [{"content": "\u2581\u2581", "id": 3}], normalizer=steps)
+    blanks, signs = made.encode(text("a  b")), made.encode(text("a\u2581\u2581b"))
+    assert blanks.tokens.tolist() == signs.tokens.tolist() == [1, 3, 2]
+    assert (blanks.lost.sum(), blanks.unscored.sum()) == (0, 0)
+    assert signs.lost.sum() > 0
+
+
+def test_a_line_end_that_an_added_token_swallows_is_left_out():
+    made = tokenizer_json(word_level("cat"), [{"content": "the", "rstrip": True}], pre_tokenizer=SPLIT)
+    with pytest.raises(TextError, match="the tokenizer leaves out all or a part of"):
+        made.encode(text("the\ncat"))
+
+
+def test_rules_of_a_model_are_counted_after_a_field_that_nobody_reads():
+    """A group, which the library passes over, hid the normaliser."""
+    model = sentencepiece_model(normalization="nfkc")
+    group = b"\xc3\x0c\xc4\x0c"  # begin and end of a group, field 200
+    plain, hidden = PieceTokenizer(model, "m.npz"), PieceTokenizer(group + model, "m.npz")
+    assert hidden.tables() == plain.tables()
+    assert plain.tables().rules_bits > 1_000_000
+
+
+def test_a_model_that_does_not_end_with_a_field():
+    with pytest.raises(CheckpointError) as caught:
+        normalizer_bytes(sentencepiece_model() + b"\x06", "m.npz")
+    assert " is not a SentencePiece model (byte " in str(caught.value)
+    assert str(caught.value).endswith(" begins no field)")
 
 
 def test_leading_blanks_of_a_tokenizer_of_transformers_5(shared_cases):

@@ -11,7 +11,7 @@ from .encoding import Encoded, Replacer, Specials
 from .guarded import EncodedText, GuardedTokenizer
 from .huggingface_cuts import may_be_cut, parts
 from .huggingface_said import TokenJson
-from .said import Placed, held_against, spelled
+from .said import Placed, held_against
 from .tables import Tables
 
 _PART = 1 << 16  # characters, or more, that are encoded together where a text may be cut
@@ -80,35 +80,30 @@ class HuggingFaceTokenizer:
         """Tokens of a part of a text, which begins at byte ``start``."""
         found = self._model.encode(part)
         numbers = found.ids.tolist()
-        known = [self._said[number] for number in numbers]
-        places = None if self._unknown in numbers else spelled(part.encode(), known, is_front=start == 0)
-        fronts = self._fronts(part, found) if start == 0 else {}
-        if places is not None:
-            made = Tokens(found.ids, start + places)
-        else:
-            said = [None if number == self._unknown else one for number, one in zip(numbers, known, strict=True)]
-            # Offsets count characters.
-            bytes_of = start + byte_places(part)
-            begins, ends = bytes_of[found.begins], np.maximum.accumulate(bytes_of[found.ends])
-            placed = Placed(found.ids, begins, ends, said, start, start + len(part.encode()))
-            name = None if self._unknown is None else self._said[self._unknown]
-            made = held_against(text.raw, placed, fronts, name)
-        return _with_doubtful(made, [at for at, is_doubtful in fronts.items() if is_doubtful])
+        said = [None if number == self._unknown else self._said[number] for number in numbers]
+        # Offsets count characters.
+        bytes_of = start + byte_places(part)
+        begins, ends = bytes_of[found.begins], np.maximum.accumulate(bytes_of[found.ends])
+        placed = Placed(found.ids, begins, ends, said, start, int(bytes_of[-1]))
+        name = None if self._unknown is None else self._said[self._unknown]
+        return held_against(text.raw, placed, self._fronts(part, found) if start == 0 else {}, name)
 
     def _fronts(self, part: str, found: EncodedText) -> dict[int, bool]:
         """Bytes at which the tokenizer may put a blank in front: the first, and those after added tokens.
 
         And whether the text has one blank there, with and without which it would have the same tokens.
         """
-        added = np.flatnonzero(np.isin(found.ids, list(self._json.added)))
-        starts = [(0, 0), *zip(found.begins[added].tolist(), found.ends[added].tolist(), strict=True)]
+        starts = [(0, 0)]
+        if self._json.puts_blanks:
+            added = np.flatnonzero(np.isin(found.ids, list(self._json.added)))
+            starts += zip(found.begins[added].tolist(), found.ends[added].tolist(), strict=True)
         places, fronts = byte_places(part), {}
         for first, at in starts:
             is_doubtful = False
             if part.startswith(" ", at):
                 before, after = part[first:at], part[at + 1 : at + _PROBED]
                 one, other = (self._model.encode(f"{before}{blank}{after}").ids for blank in (" ", ""))
-                is_doubtful = np.array_equal(one, other)
+                is_doubtful = bool(one.size) and np.array_equal(one, other)
             fronts[int(places[at])] = is_doubtful
         return fronts
 
@@ -129,12 +124,3 @@ class HuggingFaceTokenizer:
             span = text.raw[first : int(found.ends[at])].tobytes().decode("utf-8", "replace")
             line = 1 + int(np.count_nonzero(text.raw[:first] == 0x0A)) + (len(span) - len(span.lstrip("\n")))
             replace(span.strip(), line, "word")
-
-
-def _with_doubtful(found: Tokens, places: list[int]) -> Tokens:
-    """The same, where blanks at these bytes are not scored."""
-    if not places:
-        return found
-    unscored = np.array(np.broadcast_to(found.unscored, found.tokens.size))
-    np.add.at(unscored, np.searchsorted(found.ends, places, side="right"), 1)
-    return Tokens(found.tokens, found.ends, unscored, found.lost, found.replaced)

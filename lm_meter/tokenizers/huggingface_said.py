@@ -36,6 +36,16 @@ class TokenJson:
         self._steps = [*_parts(self._document.get("normalizer")), *_parts(self._document.get("pre_tokenizer"))]
         self.added = {entry["id"]: entry["content"] for entry in self._document.get("added_tokens") or ()}
 
+    @property
+    def puts_blanks(self) -> bool:
+        """Whether a blank is put in front of a text, and of what follows an added token."""
+        return any(
+            step["type"] == "Prepend"
+            or (step["type"] == "Metaspace" and step.get("prepend_scheme", "always") != "never")
+            or (step["type"] == "ByteLevel" and step.get("add_prefix_space"))
+            for step in self._steps
+        )
+
     def chance(self) -> str | None:
         """The setting by which the tokens of a text depend on chance, None where there is none."""
         for name in ("dropout", "nbest_size", "alpha"):
@@ -52,11 +62,14 @@ class TokenJson:
 
     def said(self, numbers: Mapping[str, int]) -> list[bytes]:
         """What each token says: nothing where a number has no token."""
+        # A token that is added and in the model's vocabulary too is what the model makes of it, which texts have.
+        entries = self._model.get("vocab") or ()
+        vocabulary = set(entries if isinstance(entries, dict) else (entry[0] for entry in entries))
         found = [b""] * (1 + max(numbers.values(), default=-1))
         is_of_bytes = any(step["type"] == "ByteLevel" for step in self._steps)
         blanks = [sign for step in self._steps if (sign := _blank_sign(step))]
         for token, number in numbers.items():
-            if number in self.added:
+            if number in self.added and token not in vocabulary:
                 found[number] = token.encode("utf-8", "surrogatepass")
             elif is_of_bytes and all(letter in _LETTERS for letter in token):
                 found[number] = bytes(_LETTERS[letter] for letter in token)

@@ -88,7 +88,7 @@ class Llama2cTokenizer:
             said = [self._said[number] for number in numbers[part].tolist()]
             begins = np.append(ends[first - 1] if first else 0, ends[part][:-1])
             placed = Placed(numbers[part], begins, ends[part], said, int(begins[0]), int(ends[part][-1]))
-            cover.add(held_against(text.raw, placed))
+            cover.add(held_against(text.raw, placed, {0: False}))
         return cover.encoded()
 
     def tables(self) -> Tables:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import TextError
+from ..errors import CheckpointError, TextError
 from ..text import Text, as_text
 from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials, unique
@@ -19,7 +19,8 @@ from .tables import SCORE_BITS, Tables, table_bits
 _BLANK = "\u2581"  # how SentencePiece writes a blank
 _TYPE_BITS = 8  # normal, unknown, control, user-defined, unused or byte
 _NORMALIZER = 3  # field of a model: its normalizer_spec
-_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5  # how a field of a protocol buffer is written
+_VARINT, _BYTES, _GROUP = 0, 2, (3, 4)  # how a field of a protocol buffer is written
+_FIXED = {1: 8, 5: 4}  # and in how many bytes
 
 
 class PieceTokenizer:
@@ -45,7 +46,7 @@ class PieceTokenizer:
             else surface.replace(_BLANK, " ").encode()
             for piece, surface in enumerate(surfaces)
         ]  # fmt: skip
-        self._rules_bytes = normalizer_bytes(raw)
+        self._rules_bytes = normalizer_bytes(raw, path)
 
     def number(self, token: str) -> int | None:
         """Number of a piece, None where the model has no such piece."""
@@ -83,6 +84,10 @@ class PieceTokenizer:
             firsts.append(count)
             count += line.shape[1] + (size is not None)
         tokens, sizes, unsaid, lost, replaced = np.concatenate(parts, axis=1)
+        is_end = np.zeros(tokens.size, bool)
+        is_end[[first - 1 for first in firsts[1:]]] = part.is_end.any()
+        is_end[-1:] = bool(part.is_end[-1:].any())
+        lost += (tokens == self.specials.end_of_line) & ~is_end  # a line end says the same
         joined_ends = np.cumsum(sizes)
         ends, unscored = part.placed(joined_ends)
         words = part.words_in(joined_ends, np.array(firsts, np.int64))
@@ -142,19 +147,23 @@ class PieceTokenizer:
         return columns
 
 
-def normalizer_bytes(model: bytes) -> int:
-    """Bytes of the normalizer of a SentencePiece model, which is a protocol buffer that has been read already."""
-    at = found = 0
+def normalizer_bytes(model: bytes, path: str) -> int:
+    """Bytes of the normalizer of a SentencePiece model, a protocol buffer; CheckpointError where it cannot be read."""
+    at = field = found = 0
     while at < len(model):
+        field = at
         key, at = _varint(model, at)
-        if key & 7 == _BYTES:
+        kind = key & 7
+        if kind == _BYTES:
             size, at = _varint(model, at)
             found += size * (key >> 3 == _NORMALIZER)
             at += size
-        elif key & 7 == _VARINT:
+        elif kind == _VARINT:
             _, at = _varint(model, at)
-        else:
-            at += {_FIXED_64: 8, _FIXED_32: 4}.get(key & 7, len(model))
+        elif kind not in _GROUP:
+            at += _FIXED.get(kind, len(model) + 1)
+    if at != len(model):
+        raise CheckpointError(f"{path}: tokenizer.model is not a SentencePiece model (byte {field} begins no field)")
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from .cover import Tokens
 
 _BLANKS = b" \t\r\f\v"
+BLANK_SIGN = "\u2581"
 _EACH_BLANK = tuple(bytes([blank]) for blank in _BLANKS)
 
 
@@ -45,8 +47,10 @@ def shortfall(span: bytes, said: bytes, before: bytes = b"", after: bytes = b"")
     if span == said:
         return NOTHING
     core, spoken = span.strip(_BLANKS), said.strip(_BLANKS)
-    if core and not spoken:
+    if core and not spoken and not (said and _is_another_blank(core)):
         return Shortfall(len(span), 0)  # which is refused: more than blanks is missing
+    if b"\n" in core and core.replace(b"\n", b"").strip(_BLANKS) == spoken:
+        return Shortfall(len(span), 0)  # and so is a line end that nothing says
     missing = max(0, len(span) - len(core) - (len(said) - len(spoken)))
     if core == spoken and missing == 0:
         return Shortfall(0, 1)  # another blank, or one more than there is
@@ -68,9 +72,15 @@ def _is_of_a_word(byte: bytes) -> bool:
     return byte not in (b"", b"\n", *_EACH_BLANK)
 
 
+def _is_another_blank(core: bytes) -> bool:
+    """Whether these are blanks, but none of ASCII's: Unicode's, or the sign that stands for one in tokens."""
+    characters = core.decode("utf-8", "replace")
+    return all((c.isspace() and c != "\n") or c == BLANK_SIGN for c in characters)
+
+
 def _other_characters(span: bytes, said: bytes) -> int:
     """Characters of a span that differ from what is said, place by place; all where it says more or fewer."""
-    one, other = (part.decode("utf-8", "replace") for part in (span, said))
+    one, other = (part.decode("utf-8", "surrogateescape") for part in (span, said))
     if len(one) != len(other):
         return len(one)
     return sum(a != b for a, b in zip(one, other, strict=True))
@@ -110,9 +120,7 @@ class Placed(NamedTuple):
     stop: int
 
 
-def held_against(
-    raw: np.ndarray, placed: Placed, fronts: Collection[int] = (0,), unknown: bytes | None = None
-) -> Tokens:
+def held_against(raw: np.ndarray, placed: Placed, fronts: Mapping[int, bool], unknown: bytes | None = None) -> Tokens:
     """Tokens beside the bytes of the text that they stand for.
 
     Parameters
@@ -120,28 +128,30 @@ def held_against(
     raw : (bytes,) uint8
         The text.
     placed : Placed
-    fronts : integers
-        Bytes of the text at which the tokenizer may put a blank in front.
+    fronts : mapping of int to bool
+        Bytes of the text at which the tokenizer may put a blank in front, and whether the text has one there without
+        which it would have the same tokens.
     unknown : bytes, optional
         How the unknown token is written: a text may have that word itself.
     """
     start, span = placed.start, raw[placed.start : placed.stop].tobytes()
     said = [one if one is not None else unknown or b"" for one in placed.said]
-    spelled_ends = spelled(span, said, start in fronts)
-    if spelled_ends is not None:
-        return Tokens(placed.tokens, start + spelled_ends)
+    if not any(fronts.values()):
+        spelled_ends = spelled(span, said, start in fronts)
+        if spelled_ends is not None:
+            return Tokens(placed.tokens, start + spelled_ends)
     size = placed.ends.size
-    begins, ends = placed.begins - start, placed.ends - start
+    ends = placed.ends - start
     unscored, lost, replaced = (np.zeros(size, np.int64) for _ in range(3))
     around = raw[max(0, start - 1) : start].tobytes(), raw[placed.stop : placed.stop + 1].tobytes()
-    firsts = np.flatnonzero(begins >= np.append(0, ends[:-1])[:size])
     left = 0
-    for first, stop in itertools.pairwise([0, *firsts[firsts > 0].tolist(), size] if size else []):
-        begin, end = max(left, int(begins[first])), int(ends[stop - 1])
-        spoken = b"".join(said[first:stop])
-        if start + left in fronts and not span.startswith(b" ", left):
+    for first, stop, begin, end in _groups(placed, span, said):
+        spoken, here = b"".join(said[first:stop]), span[left:end]
+        front = fronts.get(start + left)
+        if front is not None and (spoken == b" " + here or not here.startswith(b" ")):
             spoken = spoken.removeprefix(b" ")
-        here = span[left:end]
+        elif front and here.startswith(b" "):
+            spoken = spoken.removeprefix(b" ")  # it would be said without the text's own
         if spoken != here and span[left:begin].strip(_BLANKS):
             unscored[first] = begin - left  # which is refused
         elif None in placed.said[first:stop] and spoken != here.strip(_BLANKS):
@@ -154,3 +164,26 @@ def held_against(
             unscored[first] += len(span) - left
             ends[first:] = len(span)
     return Tokens(placed.tokens, start + ends, unscored, lost, replaced)
+
+
+def _groups(placed: Placed, span: bytes, said: Sequence[bytes]) -> list[tuple[int, int, int, int]]:
+    """Tokens that stand for their bytes together: the first, the one after the last, their first byte, the one after.
+
+    A letter that is composed of two characters has the place of the first; where the token says both, it has both.
+    """
+    begins, ends = placed.begins - placed.start, placed.ends - placed.start
+    firsts = np.flatnonzero(begins >= np.append(0, ends[:-1])[: ends.size])
+    edges = [0, *firsts[firsts > 0].tolist(), ends.size] if ends.size else []
+    groups = [(first, stop, int(begins[first]), int(ends[stop - 1])) for first, stop in itertools.pairwise(edges)]
+    for at, (first, stop, begin, end) in enumerate(groups):
+        following = groups[at + 1][2] if at + 1 < len(groups) else len(span)
+        if span[end:following].strip(_BLANKS + b"\n"):
+            both, spoken = (_composed(part) for part in (span[begin:following], b"".join(said[first:stop])))
+            if both == spoken:
+                groups[at] = first, stop, begin, following
+    return groups
+
+
+def _composed(part: bytes) -> str:
+    """Text in the one form of all that are compatible (NFKC), without blanks at its ends."""
+    return unicodedata.normalize("NFKC", part.decode("utf-8", "replace")).strip(" ")

@@ -12,6 +12,7 @@ from .encoding import Encoded, Replacer, Specials, unique
 from .joined import ASCII, parts_of
 from .tables import Tables, table_bits
 
+_RETURN = 0x0D
 # The words of WikiText-103's training text, <unk> and <eos> among them: how many there are, and the SHA-256 of them,
 # sorted by their bytes, with a line feed between two.
 WIKITEXT_103_WORDS = 267_735
@@ -65,13 +66,15 @@ class WordTokenizer:
             words = part.words()
             tokens = np.fromiter((self._numbers.get(word, -1) for word in words), np.int64, len(words))
             tokens[part.is_end] = end
-            unknown = np.flatnonzero(tokens < 0)
-            lost = np.zeros(tokens.size, np.int64)
-            for at in unknown.tolist():
+            is_unknown = tokens < 0
+            # A word that is the end of a line, or an end that is another one's, says two texts.
+            lost = (part.is_end & (part.raw[np.minimum(part.begins, part.raw.size - 1)] == _RETURN)).astype(np.int64)
+            for at in np.flatnonzero(is_unknown | (~part.is_end & (tokens == end))).tolist():
                 word = words[at].decode()
-                tokens[at] = replace(word, line + int(part.is_end[:at].sum()), "word")
+                if is_unknown[at]:
+                    tokens[at] = replace(word, line + int(part.is_end[:at].sum()), "word")
                 lost[at] = len(word)
             ends, unscored = part.placed(np.cumsum(part.sizes))
-            found.add(Tokens(tokens, ends, unscored, lost, lost > 0, part.other_blanks()))
+            found.add(Tokens(tokens, ends, unscored, lost, is_unknown, part.other_blanks()))
             line += int(part.is_end.sum())
         return found.encoded()
