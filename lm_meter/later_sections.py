@@ -1,4 +1,4 @@
-"""Sections of a result document that results of earlier versions do not have.
+"""Sections and fields of a result document that results of earlier versions do not have.
 
 Fields are written as in ``result_fields.py``: a type, (type, None) where it may be null, the fields of an object, or
 the one kind of entry of a list.
@@ -6,10 +6,20 @@ the one kind of entry of a list.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from .entry_fields import ENTRY
+from .errors import ConfigError
 
+# Of the text; all null in results of versions that did not have them.
+LATER_OF_TEXT = (
+    "unscored_bytes",
+    "lost_characters",
+    "longest_token",
+    "bytes_in_long_tokens",
+    "word_tokens_replaced",
+)
 # Of integer accumulators.
 _OVERFLOWS = [{"region": str, "accumulator": int, "count": int}]
 _UNCERTAINTY = {
@@ -77,3 +87,13 @@ LATER: dict[str, tuple[Any, Any]] = {
     "entry": (None, (ENTRY, None)),
     "records": (None, ({"file": str, "sha256": str}, None)),
 }
+
+
+def check_later_of_text(text: dict[str, Any], path: Path) -> None:
+    """Fields that came together are null together: one alone would be a figure that is hidden."""
+    null = [key for key in LATER_OF_TEXT if text[key] is None]
+    if 0 < len(null) < len(LATER_OF_TEXT):
+        raise ConfigError(
+            f"{path}: text.{null[0]} is None, but not each of {', '.join(LATER_OF_TEXT)}; write it again with eval "
+            "--output"
+        )

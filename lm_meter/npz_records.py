@@ -177,7 +177,9 @@ class _Members:
             if np.lib.format.read_magic(head) != (1, 0):
                 raise ValueError("another version of .npy")
             shape, _, found = np.lib.format.read_array_header_1_0(head, max_header_size=_MAX_HEADER)
-            if found not in (np.dtype(dtype or f"<U{found.itemsize // 4}"), narrow and np.dtype(narrow)):
+            expected = dtype or f"<U{found.itemsize // 4}"
+            # None is no type to compare with: NumPy takes it for float64.
+            if found not in [np.dtype(each) for each in (expected, narrow) if each is not None]:
                 raise ValueError(f"type {found}")
             if len(shape) != dimensions or min(shape, default=0) < 0 or found.itemsize == 0:
                 raise ValueError(f"shape {shape}")

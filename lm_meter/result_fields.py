@@ -15,7 +15,7 @@ from .entry_fields import limited_of_entry, unmetered_fields
 from .errors import ConfigError
 from .hash_chain import TOKENS_PER_LINK
 from .kernels.charge import KINDS, MAX_BITS
-from .later_sections import LATER
+from .later_sections import LATER, LATER_OF_TEXT, check_later_of_text
 from .models.vocabulary import ALL, NEEDED
 from .profiles import PROFILES
 from .regions import ROLES
@@ -26,14 +26,6 @@ from .text_blocks import BLOCKS
 from .threads import MAX_THREADS
 from .uncertainty import METHOD
 
-# Of the text; null in results of versions that did not have them.
-_LATER_OF_TEXT = (
-    "unscored_bytes",
-    "lost_characters",
-    "longest_token",
-    "bytes_in_long_tokens",
-    "word_tokens_replaced",
-)
 # For each field: a type, (type, None) where it may be null, the fields of an object ({str: ...}: of any names), or the
 # one kind of entry of a list. No number is negative.
 _FIELDS: dict[str, Any] = {
@@ -49,7 +41,7 @@ _FIELDS: dict[str, Any] = {
         "first_token": str,
         "replaced_by_unk": int,
         "whole": bool,
-        **dict.fromkeys(_LATER_OF_TEXT, (int, None)),
+        **dict.fromkeys(LATER_OF_TEXT, (int, None)),
         "tokens_sha256": (str, None),
     },
     "nll_nats": float,
@@ -121,7 +113,7 @@ def check_document(document: dict[str, Any], path: Path) -> None:
         for key in ("context", "own_context", "softmax_bins", "continuous_cache"):
             online.setdefault(key, None)
     if isinstance(document.get("text"), dict):
-        for key in (*_LATER_OF_TEXT, "tokens_sha256"):
+        for key in (*LATER_OF_TEXT, "tokens_sha256"):
             document["text"].setdefault(key, None)
     if isinstance(document.get("operations_per_token"), dict):  # of versions that did not count them
         document["operations_per_token"].setdefault("macs", None)
@@ -131,7 +123,7 @@ def check_document(document: dict[str, Any], path: Path) -> None:
         if document.get(name) is None:
             document[name] = copy.copy(without)
         _check_fields(document[name], later, f"{name}.", path)
-    # In older results the model's tokens are counted alone.
+    check_later_of_text(document["text"], path)
     if document["records"] is not None:  # in older results the second file has no hash
         _check_fields(document["records"].get("words_sha256"), (str, None), "records.words_sha256.", path)
     for number, link in enumerate((document["chain"] or {"links": []})["links"]):
@@ -175,6 +167,7 @@ def _limited(document: dict[str, Any]) -> Iterator[tuple[str, Any, Sequence[Any]
     for number, region in enumerate(document["regions"]):
         yield f"regions.{number}.role", region["role"], ROLES
     yield "operations_per_token.profile", document["operations_per_token"]["profile"], tuple(PROFILES)
+    yield "text.scored", document["text"]["scored"], range(1, _MAX_COUNT)
     yield "text.first_token", document["text"]["first_token"], FIRST_TOKEN
     yield "online.softmax_bins", document["online"]["softmax_bins"], (None, ALL, NEEDED)
     if document["uncertainty"] is not None:

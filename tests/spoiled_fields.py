@@ -3,7 +3,7 @@
 import copy
 
 # NaN too, which Python's JSON writes though no JSON has it.
-SPOILS = (None, {}, [], "x", -1, 2**70, 1e300, float("nan"), True, ["x"], {"x": 1})
+SPOILS = (None, {}, [], "x", -1, 0, 2**70, 1e300, float("nan"), True, ["x"], {"x": 1})
 
 
 def places(value, path=()):

@@ -10,6 +10,7 @@ import time
 
 import numba
 import pytest
+from hang import HANG
 from tiny import tiny_parts
 
 import lm_meter
@@ -86,7 +87,7 @@ def ran(tmp_path, *command, **environment):
         env={**os.environ, "LM_METER_CACHE": str(tmp_path / "cache"), **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANG,
     )
     return done.returncode, re.sub(r"compiling kernels: \d.*\n", "", done.stderr)
 

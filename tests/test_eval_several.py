@@ -150,6 +150,11 @@ def test_csv_has_the_figures_of_the_documents(folder, run):
             "score": repr(d["score"]["total"]),
             "meets_gate": "",
             "gate_verdict": "",
+            "bytes": str(d["text"]["bytes"]),
+            "unscored_bytes": str(d["text"]["unscored_bytes"]),
+            "lost_characters": str(d["text"]["lost_characters"]),
+            "word_tokens_replaced": str(d["text"]["word_tokens_replaced"]),
+            "tokenizer_bits": str(d["tokenizer"]["bits"]),
             "qualifiers": "",
         }
         interval = d["uncertainty"]

@@ -185,13 +185,14 @@ def folder(tmp_path):
     return tmp_path / "model"
 
 
+@pytest.mark.parametrize("kind", ["huggingface", None])  # None: by its content
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_a_pipe_in_a_folder_of_a_model(name, folder, tmp_path):
+def test_a_pipe_in_a_folder_of_a_model(name, kind, folder, tmp_path):
     (folder / name).unlink()
     os.mkfifo(folder / name)
     message = rf"{re.escape(name)}: cannot be read \(it is a named pipe; a regular file can be read\)"
     with pytest.raises(CheckpointError, match=message):
-        convert(folder, tmp_path / "m.npz", "huggingface")
+        convert(folder, tmp_path / "m.npz", kind)
 
 
 def test_a_tokenizer_that_never_ends(folder, tmp_path):

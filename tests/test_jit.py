@@ -216,6 +216,6 @@ def test_a_signal_during_a_compilation_is_obeyed_after_it(number, is_kept, copie
         env={**os.environ, "LM_METER_CACHE": str(cache)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("interrupted 42 True\n", "", 0)

@@ -54,7 +54,7 @@ print(lm_meter.__file__, lm_meter.kernels.charge.__file__, default_checkpoint())
 def found_from(folder, expected):
     """Where a process finds the package, its kernels and its checkpoints that looks into this folder first."""
     command = [sys.executable, "-c", _FROM_A_FOLDER, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, cwd=folder)
     assert (done.stderr, done.stdout.split()) == ("", [str(folder / path) for path in expected])
 
 

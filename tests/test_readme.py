@@ -135,7 +135,8 @@ def test_page_says_which_tokenizers_of_gguf_files_are_read():
     """Those with byte-level pairs alone: most Llama files have a SentencePiece model."""
     words = " ".join(README.split())
     assert (
-        "GGUF files of the Llama family whose tokenizer is a byte-level one (`tokenizer.ggml.model` is `gpt2`" in words
+        "Of GGUF files those are read whose tokenizer is a byte-level one (`tokenizer.ggml.model` is `gpt2`); "
+        "those with a SentencePiece model (`llama`) are refused." in words
     )
 
 

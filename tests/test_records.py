@@ -272,6 +272,7 @@ def _replace(path, name, raw, compression=zipfile.ZIP_STORED):
         ("rank", None, "array rank is missing"),
         ("surprise", _npy(np.zeros(3)), "has a surplus member 'surprise'"),
         ("rank", _npy(np.zeros(3)), r"array rank cannot be read \(type float64\)"),
+        ("article", _npy(np.zeros(3)), r"array article cannot be read \(type float64\)"),
         ("rank", _npy(np.array([1, 2, 3], object)), r"array rank cannot be read \(type object\)"),
         ("rank", _npy(np.zeros((3, 1), np.int64)), r"array rank cannot be read \(shape \(3, 1\)\)"),
         ("rank", _npy(np.zeros(3, np.int64))[:-8], r"cannot be read \(16 bytes for shape \(3,\)\)"),

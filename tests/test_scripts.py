@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hang import HANG
 from tiny import TEXT, tiny_checkpoint
 
 import lm_meter
@@ -38,7 +39,7 @@ def ran(name, *arguments, folder=None, without=(), status=0):
         (folder / "sitecustomize.py").write_text(_WITHOUT.format(set(without)))
         environment["PYTHONPATH"] = str(folder)
     command = [sys.executable, str(SCRIPTS[name]), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, cwd=folder, env=environment)
     assert done.returncode in ((0, 1) if status is None else (status,)), done.stderr
     return done.stdout, done.stderr
 

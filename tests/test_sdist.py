@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hang import HANG
 
 ROOT = Path(__file__).resolve().parents[1]
 _FOLDERS = ("lm_meter", "kernels", "checkpoints", "tests", "scripts", ".ci")
@@ -27,7 +28,7 @@ def unpacked(tmp_path_factory):
         if path.suffix in (".md", ".toml", ".in") or path.name == "LICENSE":
             shutil.copy(path, source / path.name)
     command = [sys.executable, "-c", _BUILD, str(folder)]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stderr
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
@@ -44,8 +45,8 @@ def test_every_file_of_the_project_is_in_it(unpacked):
 
 def test_a_test_runs_from_it(unpacked):
     command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/test_score.py"]
-    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout
     with_helpers = [*command[:-1], "--collect-only", "tests/test_report_front.py"]
-    done = subprocess.run(with_helpers, cwd=unpacked, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(with_helpers, cwd=unpacked, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout

@@ -16,8 +16,10 @@ from tiny import TEXT, tiny_checkpoint
 
 import lm_meter
 from lm_meter import ConfigError, ForeignEntry, LmMeterError, RunOptions, cli, evaluation, load_result
+from lm_meter.entry import read_entry
 from lm_meter.pass_files import PassFiles
 from lm_meter.saved_state import SavedState, read_state, save_state
+from lm_meter.validation import validate
 
 SAMPLE = 25
 ONE_THREAD = RunOptions(threads=1)
@@ -40,9 +42,9 @@ def folder(tmp_path_factory):
             result.save(folder / f"{suffix}.bare.json")
         entry = ForeignEntry(program(folder), vocabulary(folder))
         lm_meter.evaluate_entry(entry, text=folder / "book.txt").save(folder / "foreign.json")
-    found = json.loads((folder / "npz.json").read_text())
-    validation = {"schema": "lm-meter/validation/1", "entry": "x", "passes": True, "claims": [], "gate": None}
-    (folder / "validation.json").write_text(json.dumps({**validation, "result": found}))
+    claims = 'text = "book.txt"\ncheckpoint = "model.npz"\n[claims]\nparameters = 300\nregions = { "lstm.0" = 41 }\n'
+    (folder / "validated.toml").write_text(claims, encoding="utf-8")
+    (folder / "validation.json").write_text(json.dumps(validate(read_entry(folder / "validated.toml"))))
     return folder
 
 
@@ -129,6 +131,12 @@ def test_operations_that_are_none(value, fraction, folder, refused):
         ),
         (("score",), None, "score is None; write it again with eval --output"),
         (("storage", "parameters"), -1, "storage.parameters is -1; write it again with eval --output"),
+        (
+            ("text", "bytes_in_long_tokens"),
+            None,
+            "text.bytes_in_long_tokens is None, but not each of unscored_bytes, lost_characters, longest_token, "
+            "bytes_in_long_tokens, word_tokens_replaced; write it again with eval --output",
+        ),
     ],
 )
 def test_prices_have_their_fields(place, value, message, folder):

@@ -27,7 +27,7 @@ from lm_meter.pass_files import PassFiles
 from lm_meter.run_options import RunOptions
 from lm_meter.saved_state import read_state
 from lm_meter.spool import KEPT_BYTES, PART, Spool, forget, in_parts, spooled, spooled_zeros
-from lm_meter.tokenizers import words
+from lm_meter.tokenizers import cover
 
 MANY = KEPT_BYTES // 8 + 1
 SMAPS = Path("/proc/self/smaps")
@@ -187,8 +187,8 @@ def test_a_pass_from_files_gives_the_bits_of_one_from_memory(model, options, tmp
     monkeypatch.setattr(online, "_CALL_SECONDS", 0)  # so that calls do not depend on the machine
     memory, reference, state = _run(tmp_path, options)
     monkeypatch.setattr(spool_module, "KEPT_BYTES", 0)
-    for module in (spool_module, words, token_operations):
-        monkeypatch.setattr(module, "PART", 7)
+    for module, name in ((spool_module, "PART"), (token_operations, "PART"), (cover, "_PART")):
+        monkeypatch.setattr(module, name, 7)
     monkeypatch.setattr(text_module, "_SLAB", 16)
     files, actual, other_state = _run(tmp_path, options)
 

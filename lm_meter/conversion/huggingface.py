@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ _DEFAULTS = {
 
 def is_huggingface(path: Path) -> bool:
     """Whether a folder has a configuration and weights."""
-    return (path / "config.json").is_file() and has_weights(path)
+    return lexists(path / "config.json") and has_weights(path)
 
 
 class _Source:

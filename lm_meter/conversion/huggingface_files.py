@@ -7,6 +7,7 @@ tensors that it is said to hold. Other safetensors files in the folder are of an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder has the weights of a model, whole or in parts."""
-    return (folder / WHOLE).is_file() or (folder / INDEX).is_file()
+    """Whether a folder has the weights of a model, whole or in parts; what cannot be read says so when it is read."""
+    return lexists(folder / WHOLE) or lexists(folder / INDEX)
 
 
 def other_weights(folder: Path) -> str:
@@ -44,13 +45,13 @@ def read_tensors(folder: Path) -> dict[str, Mapping[str, Any]]:
     CheckpointError
         Where there are no weights, a file is damaged or missing, or the index and its files do not agree.
     """
-    if (folder / WHOLE).is_file():
+    if lexists(folder / WHOLE):
         return read_safetensors(folder / WHOLE)
-    if not (folder / INDEX).is_file():
+    if not lexists(folder / INDEX):
         raise CheckpointError(f"{folder}: {other_weights(folder)}")
     places = _index(folder / INDEX)
     files = sorted(set(places.values()))
-    missing = [name for name in files if not (folder / name).is_file()]
+    missing = [name for name in files if not (folder / name).exists()]
     if missing:
         raise CheckpointError(
             f"{folder / INDEX}: names {missing[0]!r:.80}, which is not there ({len(missing)} of {len(files)} files are "

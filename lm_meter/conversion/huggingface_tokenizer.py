@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ class ReadTokenizer:
 def read_tokenizer(folder: Path, given: Path | None, rows: int) -> ReadTokenizer:
     """Read a tokenizer, from ``given`` if that is not in the folder, for a softmax of so many ``rows``."""
     file = given or folder / _FILE
-    if given is None and not file.is_file():
+    if given is None and not lexists(file):
         raise CheckpointError(
             f"{folder}: has no {_FILE}; write one with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) "
             "of the transformers library, or name one with --tokenizer"
         )
     raw = read_regular(file, MOST_BYTES)
     settings_file = folder / "tokenizer_config.json"
-    settings = read_json_object(settings_file) if settings_file.is_file() else {}
+    settings = read_json_object(settings_file) if lexists(settings_file) else {}
     start, reason = start_token(_document(raw, file), settings, str(file))
     read = HuggingFaceTokenizer(raw, str(file))
     if start is not None and read.number(start) is None:

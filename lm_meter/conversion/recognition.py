@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import lexists
 from pathlib import Path
 
 from ..errors import LmMeterError
@@ -35,7 +36,7 @@ def looks_like(path: Path) -> str:
 
 
 def _of_folder(path: Path) -> str:
-    if (path / "config.json").is_file():
+    if lexists(path / "config.json"):
         return other_weights(path)
     if has_weights(path):
         return "it has weights, but no config.json; expected both"

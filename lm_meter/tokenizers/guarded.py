@@ -82,6 +82,7 @@ class GuardedTokenizer:
     Raises
     ------
     CheckpointError, ConfigError
+        CheckpointError also where a token has a number that is not below their number.
     """
 
     def __init__(self, raw: bytes, path: str) -> None:
@@ -92,6 +93,11 @@ class GuardedTokenizer:
         found, _ = self._child.ask("described", b"", self._opening)
         self.tokens: list[str | None] = found["tokens"]
         self.numbers: dict[str, int] = found["numbers"]
+        size, largest = len(self.tokens), max(self.numbers.values(), default=0)
+        if largest >= size:  # a model has no row for it
+            raise CheckpointError(
+                f"{what} numbers a token {largest}; expected numbers below {size}, which is how many tokens it has"
+            )
         with contextlib.suppress(TextError):
             self.decode(self.encode(_PROBE).ids)
 
