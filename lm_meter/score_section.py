@@ -59,10 +59,14 @@ def stored_ratio(score: Mapping[str, Any]) -> float | None:
     return None if score["storage_ratio"] is None else score["storage_ratio"] + (score.get("tokenizer_ratio") or 0.0)
 
 
-def never_passes(document: Mapping[str, Any]) -> bool:
-    """Whether a result passes no validation, of whatever text it is: it lost some of it, or its tokens hold it."""
+def why_it_never_passes(document: Mapping[str, Any]) -> str | None:
+    """Why a result passes no validation, of whatever text it is and whatever it claims; None where it may."""
     text = document["text"]
-    return _obstacle(text) is not None or bool(text["replaced_by_unk"]) or are_too_few(text)
+    if are_too_few(text):
+        return "its predictions are fewer than a hundredth of its word tokens"
+    if text["replaced_by_unk"]:
+        return "words were replaced"
+    return {LOST: "characters were lost", IN_TOKENS: "its tokens hold the text", None: None}[_obstacle(text)]
 
 
 def _obstacle(text: Mapping[str, Any]) -> str | None:

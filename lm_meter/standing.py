@@ -8,7 +8,7 @@ from typing import Any
 
 from .printable import counted
 from .qualifiers import Qualifier, qualifiers_of
-from .score_section import never_passes
+from .score_section import why_it_never_passes
 from .verdicts import MAX_TOLERANCE, Validation
 
 PASSES, FAILS, NOT_VALIDATED = "passes", "fails validation", "not validated"
@@ -55,7 +55,7 @@ def standings(
             reasons.append("not validated")
         status = NOT_VALIDATED
         if validation is not None:
-            fails_gate = document["score"]["meets_gate"] is False or never_passes(document)
+            fails_gate = document["score"]["meets_gate"] is False or why_it_never_passes(document) is not None
             fails = validation.failed(max_tolerance) or fails_gate
             status = FAILS if fails else PASSES
         found.append(Standing(status, next(iter(reasons), None), qualifiers))

@@ -18,7 +18,7 @@ from .progress import Progress
 from .qualifiers import qualifiers_of, sentences
 from .report import columns, number
 from .result import VALIDATION_SCHEMA, Result
-from .score_section import never_passes
+from .score_section import why_it_never_passes
 from .storage import tensors_of
 from .text import Text, read_text
 from .verdicts import MAX_TOLERANCE, check_max_tolerance, verdicts
@@ -67,7 +67,7 @@ def validate(
         "schema": VALIDATION_SCHEMA,
         "entry": str(entry.path),
         "max_tolerance": max_tolerance,
-        "passes": all_pass and gate["meets"] is not False and not never_passes(result.document),
+        "passes": all_pass and gate["meets"] is not False and why_it_never_passes(result.document) is None,
         **{name: [asdict(verdict) for verdict in part] for name, part in found.items()},
         "gate": gate,
         "result": result.document,
@@ -122,6 +122,8 @@ def validation_table(found: dict[str, Any]) -> str:
         gate = found["gate"]["verdict"]
     measured = _shown(found["gate"]["perplexity"], 5)
     lines += ["", f"gate, word perplexity of 35 or less, measured {measured}: {gate}"]
+    if reason := why_it_never_passes(found["result"]):
+        lines.append(f"no claim passes, as {reason}")
     lines += ["PASS" if found["passes"] else "FAIL"]
     return page(lines)
 

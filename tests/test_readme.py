@@ -70,7 +70,8 @@ def test_inline_command_and_every_command_of_the_table_run(folder, capsys):
         "N": "1e6",
         "P": "micronet-2019-final",
     }
-    entry = 'checkpoint = "model.npz"\ntext = "book.txt"\n[run]\noov = "unk"\n'
+    Path("known.txt").write_text("the cat sat on mat .\n", encoding="utf-8")  # all of them are the model's words
+    entry = 'checkpoint = "model.npz"\ntext = "known.txt"\n'
     parameters = priced_parameters(tensors_of(lm_meter.Checkpoint("model.npz")), PROFILES["micronet-2019-06"])
     entry += f"[claims]\nparameters = {float(parameters)!r}\n"
     Path("entry.toml").write_text(entry, encoding="utf-8")

@@ -13,6 +13,7 @@ from lm_meter.profiles import PROFILES
 from lm_meter.ranking import rank
 from lm_meter.report import result_table
 from lm_meter.result import Result, price_result
+from lm_meter.score_section import why_it_never_passes
 from lm_meter.text_in_tokens import are_too_few, hold_text
 from lm_meter.tokenizers import CharacterTokenizer, Llama2cTokenizer, WordTokenizer
 
@@ -139,6 +140,22 @@ def test_a_vocabulary_of_a_foreign_entry_that_holds_the_text(made, tmp_path):
     assert foreign["text"]["longest_token"] == max(map(len, TEXT.splitlines(keepends=True)))
     assert on_the_test_set(foreign)["score"]["gate_verdict"] == "not judged: tokens hold the text"
     assert "tokens hold the text: 5.75 word tokens a prediction" in result_table(foreign)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"replaced_by_unk": 1}, "words were replaced"),
+        ({"lost_characters": 1}, "characters were lost"),
+        ({"bytes_in_long_tokens": 61}, "its tokens hold the text"),
+        ({"scored": 1}, "its predictions are fewer than a hundredth of its word tokens"),
+    ],
+)
+def test_what_never_passes_whatever_the_text(changes, reason):
+    """Also of a part of the test set, or with its first token skipped, where the gate is not asked."""
+    document = {"text": {**of(), "replaced_by_unk": 0, "lost_characters": 0, "whole": False, **changes}}
+    assert why_it_never_passes(document) == reason
 
 
 # what is stored

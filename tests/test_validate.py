@@ -178,12 +178,14 @@ def test_the_widest_tolerance_of_help_is_that_of_the_library():
 
 
 def test_a_validation_says_what_has_to_be_known_of_its_result(folder, capsys):
-    """Before the verdicts: an entry may choose that unknown words are replaced."""
+    """Before the verdicts: an entry may choose that unknown words are replaced. Then it passes nothing."""
     (folder / "text").write_text(TEXT + " zebra\n", encoding="utf-8")
     parameters = _measured(folder, oov="unk")["storage"]["parameters"]
     path = _entry(folder, FILES + f'[run]\noov = "unk"\n[claims]\nparameters = {parameters!r}\n')
-    assert cli.main(["validate", str(path), "--quiet"]) == 0
-    assert "\n1 word replaced: of 25 word tokens 1 are not in the vocabulary" in capsys.readouterr().out
+    assert cli.main(["validate", str(path), "--quiet"]) == 1
+    printed = capsys.readouterr().out
+    assert "\n1 word replaced: of 25 word tokens 1 are not in the vocabulary" in printed
+    assert printed.endswith("\nno claim passes, as words were replaced\nFAIL\n")
 
 
 # files that an entry names
