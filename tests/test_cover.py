@@ -394,7 +394,7 @@ def test_rules_of_a_model_are_counted_after_a_field_that_nobody_reads():
 def test_a_model_that_does_not_end_with_a_field():
     with pytest.raises(CheckpointError) as caught:
         normalizer_bytes(sentencepiece_model() + b"\x06", "m.npz")
-    assert " is not a SentencePiece model (byte " in str(caught.value)
+    assert "m.npz: tokenizer.model is not a SentencePiece model (byte " in str(caught.value)
     assert str(caught.value).endswith(" begins no field)")
 
 
