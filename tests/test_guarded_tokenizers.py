@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from entry_programs import is_gone
 from tiny import sentencepiece_model
 
 from lm_meter import CheckpointError, ConfigError, TextError
@@ -261,3 +263,27 @@ def test_limits_are_more_than_published_models_take():
     assert opening.memory >= 2 * (220 << 20)
     assert running.memory >= 2 * (180 << 20)
     assert min(opening.seconds, running.seconds) >= 10
+
+
+_BUSY = """
+import os, sys, threading
+sys.path.insert(0, sys.argv[1])
+import worker
+threading.Thread(target=worker._end_with, args=(os.getppid(),), daemon=True).start()
+print(os.getpid(), flush=True)
+while True:
+    pass
+"""
+
+
+def test_a_busy_process_ends_after_its_parent_does():
+    """By SIGKILL, too: then nothing tells the process that nobody waits for its answer."""
+    folder = str(Path(guarded.__file__).parent)
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_BUSY!r}, {folder!r}])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        busy = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        # Its end of the pipe is closed when it ends, and only then.
+        assert parent.stdout.read() == b""
+    assert is_gone(busy)
