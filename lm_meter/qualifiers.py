@@ -80,6 +80,15 @@ def _partial(document: Mapping[str, Any]) -> Qualifier | None:
     return Qualifier("partial", "the pass was interrupted; the figures cover the tokens up to there", excludes=True)
 
 
+def _older(document: Mapping[str, Any]) -> Qualifier | None:
+    if document["text"]["lost_characters"] is not None and document["tokenizer"] is not None:
+        return None
+    sentence = (
+        "an earlier version wrote it, which did not know what of a text its tokens say, nor what a tokenizer stores"
+    )
+    return Qualifier("older result", sentence, excludes=True)
+
+
 def _unmetered(document: Mapping[str, Any]) -> Qualifier | None:
     if document["entry"] is None:
         return None
@@ -177,6 +186,7 @@ def _other_bits(document: Mapping[str, Any]) -> Qualifier | None:
 # In the order in which they are shown.
 _OF_DOCUMENTS: tuple[Callable[[Mapping[str, Any]], Qualifier | None], ...] = (
     _partial,
+    _older,
     _unmetered,
     _other_bits,
     _words_replaced,

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from .corpora import WIKITEXT_103
-from .profiles import Profile, Task
+from .profiles import DEFAULT_PROFILE, PROFILES, Profile, Task
 from .score import score
 from .text_in_tokens import are_too_few, hold_text
 
@@ -37,9 +37,8 @@ def score_section(document: Mapping[str, Any], profile: Profile, figures: Figure
     so. ``figures``: None where they were not measured.
     """
     section: dict[str, Any] = {"profile": profile.name, "task": TASK, **dict.fromkeys(_RATIOS), "claimed": None}
-    if TASK not in profile.tasks:
-        return section | dict.fromkeys(("meets_gate", "gate_margin", "gate_verdict"))
-    task = profile.tasks[TASK]
+    # The gate is a matter of text and perplexity: it is asked under a price list without a score, too.
+    task = profile.tasks.get(TASK) or PROFILES[DEFAULT_PROFILE].tasks[TASK]
     word, text = document["perplexity"]["word"], document["text"]
     is_test_set = text["sha256"] == WIKITEXT_103.splits["test"].sha256 and text["whole"]
     as_it_is = text["first_token"] == "score" and text["replaced_by_unk"] == 0
@@ -47,7 +46,7 @@ def score_section(document: Mapping[str, Any], profile: Profile, figures: Figure
     obstacle = _obstacle(text) if applies else None
     judged = applies and obstacle is None
     return section | {
-        **(_ratios(task, figures) if figures else {}),
+        **(_ratios(task, figures) if figures and TASK in profile.tasks else {}),
         "meets_gate": (word is not None and word <= task.max_perplexity) if judged else None,
         **_margin(document, task.max_perplexity if judged else None),
         **({"gate_verdict": obstacle} if obstacle else {}),

@@ -213,6 +213,14 @@ def test_pricing_again_equals_a_run_under_that_profile(profile, folder, result, 
     assert list(again.document) == list(run.document)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_gate_is_asked_under_every_price_list(profile, document):
+    """An entry chooses its price list: it must not choose the gate away."""
+    document["perplexity"]["word"] = 255.9
+    document["text"].update(sha256=TEST_SHA256, whole=True, replaced_by_unk=0)
+    assert price_result(Result(document), PROFILES[profile])["score"]["meets_gate"] is False
+
+
 @pytest.mark.parametrize("profile", ["flops", "macs", "bops"])
 def test_a_general_view_has_no_score(profile, result):
     score = price_result(result, PROFILES[profile])["score"]

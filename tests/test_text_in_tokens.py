@@ -207,3 +207,4 @@ def test_a_result_that_is_too_old_to_have_tables(made):
     assert result["score"]["tokenizer_ratio"] is None
     assert result["score"]["total"] == result["score"]["total_without_tokenizer"]
     assert "tokenizer   not known" in result_table(result)
+    assert rank([("old", result)], JUNE)["results"][0]["unranked"] == "older result"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..checkpoint import Checkpoint
-from ..errors import MeterError, TextError
+from ..errors import CheckpointError, MeterError, TextError
 from ..models.runtime import Runtime
 from ..text import Text
 from ..tokenizers import CharacterTokenizer, Tokenizer, WordTokenizer, load_tokenizer
@@ -51,7 +51,7 @@ def tried(checkpoint: Checkpoint, runtime: Runtime, text: Text) -> Trial:
     tokenizer = load_tokenizer(checkpoint)
     try:
         tokens, replaced, not_run = _tokens(tokenizer, text)
-    except TextError as error:
+    except (CheckpointError, TextError) as error:  # the former: the tokenizer takes too much for this text
         return Trial(0, None, text.name, str(error))
     if tokenizer.specials.start is not None:
         tokens, replaced = np.insert(tokens, 0, tokenizer.specials.start), np.insert(replaced, 0, 0)
