@@ -12,6 +12,7 @@ from typing import Any
 from .ending import end_at_once
 
 _noted = [int(signal.SIGINT)]
+_times = [0]
 
 
 class Interruption:
@@ -63,6 +64,11 @@ def exit_status() -> int:
     return 128 + _noted[-1]
 
 
+def times_noted() -> int:
+    """How often Ctrl-C or SIGTERM has come until now, also where a pass was complete all the same."""
+    return _times[0]
+
+
 def forget_signals() -> None:
     """A new command begins."""
     del _noted[1:]
@@ -70,6 +76,7 @@ def forget_signals() -> None:
 
 def _note(number: int) -> None:
     _noted[1:] = [number]
+    _times[0] += 1
 
 
 @contextmanager

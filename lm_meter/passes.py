@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ConfigError, LmMeterError
-from .interrupt import deferred_interrupt
+from .interrupt import deferred_interrupt, times_noted
 from .output_files import check_writable, refuse_input
 from .printable import printable
 from .progress import Progress
@@ -95,11 +95,12 @@ def make_passes(plans: Sequence[Plan], progress: Callable[[int], Progress] | Non
 
 def _make(plan: Plan, progress: Callable[[int], Progress] | None, made: Made) -> bool:
     """Make a pass; True if Ctrl-C or SIGTERM came meanwhile."""
-    ended = False
+    ended, before = False, times_noted()
     try:
         result = plan.run(progress)
         made.results.append(result)
-        ended = result["partial"]
+        # A pass is complete where the signal came after its last prediction; the next one is not begun all the same.
+        ended = result["partial"] or times_noted() > before
         with deferred_interrupt() as interruption:
             try:
                 if plan.output:

@@ -376,6 +376,20 @@ def test_ctrl_c_ends_all_and_shows_what_is_done(folder, run, monkeypatch):
     assert err == "lm-meter: interrupted; 1 of 4 runs were not made\n"
 
 
+def test_ctrl_c_after_the_last_prediction_of_a_run_begins_no_other(folder, run, monkeypatch):
+    """While its result is put together; that is complete, and the others are not made."""
+    honest = EVALUATION.build_result
+
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return honest(*arguments)
+
+    monkeypatch.setattr(EVALUATION, "build_result", pressed)
+    status, out, err = run(*ALL, "--format", "csv", "--quiet")
+    assert (status, out.count("\r\n")) == (130, 2)
+    assert err == "lm-meter: interrupted; 3 of 4 runs were not made\n"
+
+
 def test_ctrl_c_before_the_first_prediction_of_a_later_run(folder, run, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
