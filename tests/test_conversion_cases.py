@@ -13,15 +13,6 @@ pytest.importorskip("safetensors")
 pytest.importorskip("gguf")
 
 
-@pytest.fixture(scope="module")
-def cases(shared_data):
-    """The folder of cases."""
-    folder = shared_data.parent / "cases"
-    if not folder.is_dir():
-        pytest.skip(f"needs cases, which are not in {folder}")
-    return folder
-
-
 @pytest.mark.parametrize(
     ("source", "pieces", "nats"),
     [
@@ -33,9 +24,9 @@ def cases(shared_data):
         ("gguf-cutting/default.gguf", 242, 1775.877),
     ],
 )
-def test_without_the_first_token(source, pieces, nats, cases, tmp_path):
-    convert(cases / source, tmp_path / "m.npz")
-    text = cases / source.split("/")[0] / "text.txt"
+def test_without_the_first_token(source, pieces, nats, shared_cases, tmp_path):
+    convert(shared_cases / source, tmp_path / "m.npz")
+    text = shared_cases / source.split("/")[0] / "text.txt"
     result = evaluate(tmp_path / "m.npz", text=text, options=RunOptions(first_token="skip"))
     # Given to three digits; float32 sums of 200 losses of 7 nats, each off by some 2**-20.
     assert -result.log_probs.sum() == pytest.approx(nats, abs=0.001)
@@ -43,17 +34,17 @@ def test_without_the_first_token(source, pieces, nats, cases, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["llama3", "no-config", "says-false"])
-def test_with_the_first_token(source, cases, tmp_path):
-    done = convert(cases / "hf-start-token" / source, tmp_path / "m.npz")
+def test_with_the_first_token(source, shared_cases, tmp_path):
+    done = convert(shared_cases / "hf-start-token" / source, tmp_path / "m.npz")
     assert done.start == "<|begin_of_text|>"
-    result = evaluate(tmp_path / "m.npz", text=cases / "hf-start-token" / "text.txt")
+    result = evaluate(tmp_path / "m.npz", text=shared_cases / "hf-start-token" / "text.txt")
     assert -result.log_probs.sum() == pytest.approx(1440.907533, abs=1e-4)
     assert result.log_probs.size == 200
 
 
-def test_what_transformers_5_writes_is_converted(cases, tmp_path):
+def test_what_transformers_5_writes_is_converted(shared_cases, tmp_path):
     """Its tokenizer drops a leading blank where it decodes; the tool's own sample text begins with one."""
-    folder = cases / "hf-leading-blanks"
+    folder = shared_cases / "hf-leading-blanks"
     done = convert(folder / "transformers5", tmp_path / "m.npz")
     assert (done.source, done.start) == ("huggingface", "<s>")
     assert (tmp_path / "m.npz").exists()

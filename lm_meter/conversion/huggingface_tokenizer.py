@@ -14,7 +14,7 @@ from ..strict_json import parse_json
 from ..tokenizers import HuggingFaceTokenizer
 from ..tokenizers.guarded import MOST_BYTES
 from .huggingface_start import start_token
-from .json_object import read_json_object
+from .json_object import as_object, read_json_object
 
 _FILE = "tokenizer.json"
 
@@ -60,9 +60,6 @@ def _rows(tokens: int, rows: int) -> str:
 
 def _document(raw: bytes, file: Path) -> Mapping[str, Any]:
     try:
-        found = parse_json(raw)
+        return as_object(parse_json(raw), file)
     except ValueError as error:
         raise CheckpointError(f"{file}: is not JSON ({error}); expected a tokenizer.json") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{file}: holds a {type(found).__name__}; expected one JSON object")
-    return found

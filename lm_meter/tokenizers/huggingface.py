@@ -61,7 +61,7 @@ class HuggingFaceTokenizer:
         unknown = self._unknown if self.specials.unknown is None else self.specials.unknown
         replace, cover, begun = Replacer(text, unknown, oov), Cover(text), 0
         content = text.content
-        is_cut = len(content) > _PART and may_be_cut(self._model.settings())
+        is_cut = len(content) > _PART and may_be_cut(self._json.document)
         for part in parts(content, _PART) if is_cut else [content] if content else []:
             found = self._part(text, part, begun)
             self._check_rows(text, found.tokens)
@@ -112,8 +112,8 @@ class HuggingFaceTokenizer:
 
     @staticmethod
     def _say_unknown(text: Text, found: Tokens, replace: Replacer, start: int) -> None:
-        """Refuse unknown tokens where they are an error; the tokenizer has put them in already."""
-        for at in np.flatnonzero(found.replaced).tolist():
+        """Refuse the first unknown token where one is an error; the tokenizer has put them in already."""
+        for at in np.flatnonzero(found.replaced)[:1].tolist():
             first = int(found.ends[at - 1]) if at else start
             span = text.raw[first : int(found.ends[at])].tobytes().decode("utf-8", "replace")
             line = 1 + int(np.count_nonzero(text.raw[:first] == 0x0A)) + (len(span) - len(span.lstrip("\n")))

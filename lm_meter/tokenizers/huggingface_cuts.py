@@ -8,8 +8,7 @@ truncation, padding, chance, and added tokens that hold such a place or take bla
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # What splits texts of Llama 3: like that of GPT-2, which ``ByteLevel`` has built in, but for line ends and digits.
@@ -20,9 +19,8 @@ _LLAMA_3 = (
 _ABSENT = ("normalizer", "truncation", "padding")
 
 
-def may_be_cut(tokenizer: str) -> bool:
-    """Whether a ``tokenizer.json`` is of those of which it is known."""
-    found: dict[str, Any] = json.loads(tokenizer)
+def may_be_cut(found: Mapping[str, Any]) -> bool:
+    """Whether a ``tokenizer.json``, an object, is of those of which it is known."""
     model, decoder = found["model"], found["decoder"]
     return (
         all(found.get(name) is None for name in _ABSENT)

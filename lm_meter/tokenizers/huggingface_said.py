@@ -28,13 +28,13 @@ _LETTERS = _byte_letters()
 
 
 class TokenJson:
-    """A ``tokenizer.json`` as an object; see ``said``, ``unknown`` and ``tables``."""
+    """A ``tokenizer.json``, which is ``document`` as an object; see ``said``, ``unknown`` and ``tables``."""
 
     def __init__(self, text: str) -> None:
-        self._document: dict[str, Any] = json.loads(text)
-        self._model: dict[str, Any] = self._document["model"]
-        self._steps = [*_parts(self._document.get("normalizer")), *_parts(self._document.get("pre_tokenizer"))]
-        self.added = {entry["id"]: entry["content"] for entry in self._document.get("added_tokens") or ()}
+        self.document: dict[str, Any] = json.loads(text)
+        self._model: dict[str, Any] = self.document["model"]
+        self._steps = [*_parts(self.document.get("normalizer")), *_parts(self.document.get("pre_tokenizer"))]
+        self.added = {entry["id"]: entry["content"] for entry in self.document.get("added_tokens") or ()}
 
     @property
     def puts_blanks(self) -> bool:
@@ -94,7 +94,7 @@ class TokenJson:
     def tables(self, said: list[bytes]) -> Tables:
         """What is stored: tokens as they are said, merges, scores, and what normalises and cuts a text, as JSON."""
         rest = {key: value for key, value in self._model.items() if key not in ("vocab", "merges")}
-        rules = {name: self._document.get(name) for name in ("normalizer", "pre_tokenizer")} | {"model": rest}
+        rules = {name: self.document.get(name) for name in ("normalizer", "pre_tokenizer")} | {"model": rest}
         is_scored = isinstance(self._model.get("vocab"), list)
         return Tables(
             vocabulary_bits=table_bits(said) + 8 * _FLAG_BYTES * len(self.added),

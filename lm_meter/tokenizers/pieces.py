@@ -13,10 +13,9 @@ from .cover import Cover, Tokens, byte_places
 from .encoding import Encoded, Replacer, Specials, unique
 from .guarded import GuardedPieces
 from .joined import JoinedPart, parts_of
-from .said import shortfall
+from .said import BLANK_SIGN, shortfall
 from .tables import SCORE_BITS, Tables, table_bits
 
-_BLANK = "\u2581"  # how SentencePiece writes a blank
 _TYPE_BITS = 8  # normal, unknown, control, user-defined, unused or byte
 _NORMALIZER = 3  # field of a model: its normalizer_spec
 _VARINT, _BYTES, _GROUP = 0, 2, (3, 4)  # how a field of a protocol buffer is written
@@ -43,7 +42,7 @@ class PieceTokenizer:
         self._said = [
             b"" if piece in nothing
             else bytes([int(surface[3:5], 16)]) if piece in single
-            else surface.replace(_BLANK, " ").encode()
+            else surface.replace(BLANK_SIGN, " ").encode()
             for piece, surface in enumerate(surfaces)
         ]  # fmt: skip
         self._rules_bytes = normalizer_bytes(raw, path)
@@ -79,15 +78,12 @@ class PieceTokenizer:
         """The tokens of a part of a text from the columns of its lines' pieces."""
         parts, firsts, count = [np.zeros((5, 0), np.int64)], [], 0
         for line, size in itertools.zip_longest(lines, part.sizes[part.is_end].tolist()):
+            line[3] += line[0] == self.specials.end_of_line  # the line's end says the same
             # The end of the last line has no bytes where it is not in the file; a line that was cut has none.
             parts += [line] if size is None else [line, np.array([[self.specials.end_of_line, size, 0, 0, 0]]).T]
             firsts.append(count)
             count += line.shape[1] + (size is not None)
         tokens, sizes, unsaid, lost, replaced = np.concatenate(parts, axis=1)
-        is_end = np.zeros(tokens.size, bool)
-        is_end[[first - 1 for first in firsts[1:]]] = part.is_end.any()
-        is_end[-1:] = bool(part.is_end[-1:].any())
-        lost += (tokens == self.specials.end_of_line) & ~is_end  # a line end says the same
         joined_ends = np.cumsum(sizes)
         ends, unscored = part.placed(joined_ends)
         words = part.words_in(joined_ends, np.array(firsts, np.int64))
@@ -112,11 +108,11 @@ class PieceTokenizer:
         """The same of a line that the model changes, or of which it does not know some characters."""
         text = line.decode()
         normal, places = self._model.normalised(text)
-        normal = normal.replace(_BLANK, " ")
+        normal = normal.replace(BLANK_SIGN, " ")
         unknown, [written] = self._model.unknown, self._model.written([text])
         # As text, an unknown piece is what stands in the line, not the name of the unknown piece.
         said = [
-            one.replace(_BLANK, " ").encode() if piece == unknown else self._said[piece]
+            one.replace(BLANK_SIGN, " ").encode() if piece == unknown else self._said[piece]
             for piece, one in zip(pieces, written, strict=True)
         ]
         if not said or b"".join(said) != normal.encode() or len(places) != len(normal) + 1:

@@ -12,7 +12,7 @@ import numpy as np
 from .cover import Tokens
 
 _BLANKS = b" \t\r\f\v"
-BLANK_SIGN = "\u2581"
+BLANK_SIGN = "\u2581"  # how SentencePiece, and who writes as it does, writes a blank
 _EACH_BLANK = tuple(bytes([blank]) for blank in _BLANKS)
 
 

@@ -66,13 +66,13 @@ class WordTokenizer:
             words = part.words()
             tokens = np.fromiter((self._numbers.get(word, -1) for word in words), np.int64, len(words))
             tokens[part.is_end] = end
-            is_unknown = tokens < 0
+            is_unknown, lines = tokens < 0, line + np.cumsum(part.is_end)
             # A word that is the end of a line, or an end that is another one's, says two texts.
             lost = (part.is_end & (part.raw[np.minimum(part.begins, part.raw.size - 1)] == _RETURN)).astype(np.int64)
             for at in np.flatnonzero(is_unknown | (~part.is_end & (tokens == end))).tolist():
                 word = words[at].decode()
                 if is_unknown[at]:
-                    tokens[at] = replace(word, line + int(part.is_end[:at].sum()), "word")
+                    tokens[at] = replace(word, int(lines[at]), "word")
                 lost[at] = len(word)
             ends, unscored = part.placed(np.cumsum(part.sizes))
             found.add(Tokens(tokens, ends, unscored, lost, is_unknown, part.other_blanks()))
